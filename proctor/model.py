@@ -1,0 +1,85 @@
+"""The nouns that every layer shares: session ids, exam sessions, frame ids and points in time."""
+
+import re
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, NamedTuple, Self
+
+import msgspec
+
+from proctor.errors import InvalidRequest
+
+SESSION_ID_RULE = "letters, digits, '.', '_' and '-', at most 128 of them, not starting with a dot"
+_SESSION_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", re.ASCII)
+
+
+def check_session_id(value: object) -> str:
+    """Return `value` if it is a session id.
+
+    Raises:
+        InvalidRequest: with the field `session_id` and the rule that it broke.
+    """
+    if isinstance(value, str) and _SESSION_ID.fullmatch(value):
+        return value
+    raise InvalidRequest(f"a session id is made of {SESSION_ID_RULE}", field="session_id")
+
+
+class SessionStatus(StrEnum):
+    """Where an exam session stands; it only ever moves forward."""
+
+    ACTIVE = "active"
+    """Frames are accepted."""
+    ENDING = "ending"
+    """Ended for its clients; the final report is being made or waits to be retried."""
+    ENDED = "ended"
+    """The final report and the dump exist; the frame buffer is empty."""
+
+
+class ExamSession(msgspec.Struct, frozen=True, kw_only=True):
+    """One candidate taking one exam, as the database knows it. Times are milliseconds since the epoch."""
+
+    session_id: str
+    candidate_id: str | None = None
+    """None for a session that nobody started and that began when it was first used."""
+    exam_id: str | None = None
+    policy: str = "default"
+    metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+    status: SessionStatus = SessionStatus.ACTIVE
+    started_ms: int
+    ended_ms: int | None = None
+    dumped: bool = False
+    """The dump is on disk under its final name, so the frame buffer may be cleared."""
+
+
+class FrameId(NamedTuple):
+    """`<ms>-<n>`: event time in milliseconds, then the arrival number within the session, from 0."""
+
+    time_ms: int
+    number: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `<ms>-<n>`. Raises ValueError for anything else."""
+        time_ms, _, number = text.rpartition("-")
+        return cls(int(time_ms), int(number))
+
+    def __str__(self) -> str:
+        return f"{self.time_ms}-{self.number}"
+
+
+def iso_from_ms(time_ms: int) -> str:
+    """ISO 8601 in UTC with milliseconds and a `Z`, e.g. `2026-01-05T09:00:00.000Z`."""
+    moment = datetime.fromtimestamp(time_ms // 1000, UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
+
+
+def ms_from_iso(text: str) -> int:
+    """Milliseconds since the epoch of an ISO 8601 time; one without an offset is taken as UTC.
+
+    Raises:
+        ValueError: `text` is no ISO 8601 date and time.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)

@@ -1,0 +1,87 @@
+"""All settings: one frozen model read from the environment and `.env`.
+
+An environment variable carries its field's name in capitals and no prefix, e.g. `DATABASE_URL`.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """What an operator may choose. Units are in the names; 0 means none only where the description says so."""
+
+    model_config = SettingsConfigDict(env_file=".env", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    database_url: str = Field(
+        "sqlite:///proctor.sqlite3",
+        description="Sessions and reports: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`.",
+    )
+    redis_url: str = Field(
+        "",
+        description="Frame store: `redis://HOST:PORT/DB`. Empty means the embedded one.",
+    )
+    frame_store_path: Path = Field(
+        Path("proctor-frames.sqlite3"), description="SQLite file of the embedded frame store."
+    )
+    frame_buffer_retention_seconds: int = Field(
+        3600, ge=10, description="How long a stored frame is kept while its session is active."
+    )
+    dump_directory: Path = Field(
+        Path("analysis_dumps"), description="Where `{session_id}_frames.json` is written when a session ends."
+    )
+    policy_directory: Path = Field(Path("config"), description="Folder of the exam policies (`NAME.toml`).")
+    heartbeat_interval_seconds: float = Field(
+        10.0, gt=0, description="Time between two heartbeats on a WebSocket."
+    )
+    liveness_timeout_seconds: float = Field(
+        30.0, gt=0, description="A WebSocket peer that sent nothing, not even a pong, for so long is let go."
+    )
+    send_timeout_seconds: float = Field(
+        10.0, gt=0, description="A peer that does not take what it is sent for so long is cut off."
+    )
+    message_max_bytes: int = Field(65_536, ge=1024, description="Largest WebSocket message.")
+    request_max_bytes: int = Field(262_144, ge=1024, description="Largest HTTP request body.")
+    batch_max_frames: int = Field(500, ge=1, description="Most frames in one `batch` message.")
+    invalid_messages_max: int = Field(
+        100, ge=1, description="A WebSocket is closed after this many unusable messages within a minute."
+    )
+    ingest_buffer_messages: int = Field(
+        10_000, ge=1, description="Messages received but not yet stored; when full, reading stops."
+    )
+    commit_max_messages: int = Field(500, ge=1, description="Most messages in one group commit.")
+    analyze_interval_seconds: float = Field(
+        1.0, ge=0, description="Least time between two analyze requests for one session."
+    )
+    analysis_refresh_seconds: float = Field(
+        5.0, gt=0, description="How often a running session's new frames are folded into its analysis."
+    )
+    analysis_timeout_seconds: float = Field(
+        10.0, gt=0, description="Longest that one analyzer may take over one batch of frames."
+    )
+    analysis_workers: int = Field(1, ge=1, description="Worker processes that judge sessions.")
+    analysis_memory_mb: int = Field(
+        1024, ge=256, description="Address space an analysis worker may add to its start, in MiB."
+    )
+    required_analyzers: list[str] = Field(
+        [], description="Entry-point names without which the server refuses to start."
+    )
+    shutdown_timeout_seconds: float = Field(
+        10.0, gt=0, description="From SIGTERM to exit, at the most."
+    )
+    allowed_origins: list[str] = Field(
+        ["http://localhost:*", "http://127.0.0.1:*"],
+        description="Origins of pages that may call and stream from elsewhere; `:*` is any port, `*` any origin.",
+    )
+    livekit_url: str = Field("", description="LiveKit server that clients connect to, `wss://…`.")
+    livekit_api_key: str = Field("", description="LiveKit API key.")
+    livekit_api_secret: SecretStr = Field(SecretStr(""), description="LiveKit API secret.")
+    livekit_token_seconds: int = Field(
+        4 * 3600, ge=60, description="How long a LiveKit token is valid."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="One line per event, as text or JSON.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged.")

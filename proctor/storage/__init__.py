@@ -1,0 +1,1 @@
+"""Where frames, sessions, reports and dumps are kept."""

@@ -1,0 +1,120 @@
+"""The frame store: what it promises, whichever of the two implementations keeps it.
+
+A stored frame is one JSON object: the features as they were taken in, then `session_id`, `timestamp`,
+`received_at` and, always last, `frame_id`. The store gives out frame ids, because only the store sees the
+frames of every process and can number a session's frames without gaps.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from enum import Enum, auto
+from typing import NamedTuple, Protocol
+
+from proctor.model import FrameId
+from proctor.settings import Settings
+
+
+class Outcome(Enum):
+    """What became of one message of a group commit."""
+
+    STORED = auto()
+    DUPLICATE = auto()
+    """Its `seq` was stored before, with the same payload: acknowledge again, nothing was written."""
+    CONFLICT = auto()
+    """Its `seq` was stored before with another payload, which stands."""
+    SEALED = auto()
+    """The session takes no more frames; nothing was written."""
+
+
+class UnnumberedFrame(NamedTuple):
+    """A frame on its way into the store."""
+
+    time_ms: int
+    """Event time, milliseconds since the epoch."""
+    head: bytes
+    """The frame's JSON up to where its id belongs: `{…,"frame_id":"`. The store adds `<ms>-<n>"}`."""
+
+
+class FrameMessage(NamedTuple):
+    """One client message: stored whole or not at all."""
+
+    session_id: str
+    frames: tuple[UnnumberedFrame, ...]
+    seq: int | None = None
+    """The client's number for this message, 0 to 2**53 - 1; unique in its session."""
+    digest: bytes = b""
+    """Tells two payloads under one `seq` apart; 8 bytes where `seq` is given."""
+
+
+class FramePage(NamedTuple):
+    """Stored frames in time order, i.e. by (time_ms, number)."""
+
+    frames: list[bytes]
+    """JSON objects."""
+    stored: int
+    """How many frames this session ever stored, also those that have expired since."""
+
+
+class FrameStore(Protocol):
+    """Frames of running sessions, kept for `frame_buffer_retention_seconds` after they were stored.
+
+    Every call may be cancelled; a cancelled write may or may not have happened, never by halves. A store
+    that cannot answer raises :class:`proctor.errors.Unavailable` and has written nothing it confirmed.
+    """
+
+    async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+        """Store many sessions' messages in one durable group commit; one outcome per message, in order.
+
+        When this returns, everything stored survives a kill of this process. A session's frames are
+        numbered 0, 1, 2 … in the order of their arrival, across all processes.
+        """
+        ...
+
+    async def read(self, session_id: str, after: FrameId | None = None, limit: int | None = None) -> FramePage:
+        """Return the session's frames in time order, from just after `after`, at most `limit` of them."""
+        ...
+
+    async def seal(self, session_id: str) -> None:
+        """Refuse every later append to this session, from any process. Idempotent; outlives `clear`."""
+        ...
+
+    async def clear(self, session_id: str) -> None:
+        """Delete the session's frames, seqs, count and analysis state, at once or not at all. Idempotent."""
+        ...
+
+    async def save_state(self, session_id: str, state: bytes) -> None:
+        """Keep the session's analysis state; it does not expire with the frames, `clear` deletes it."""
+        ...
+
+    async def load_state(self, session_id: str) -> bytes | None:
+        """Return what `save_state` kept last."""
+        ...
+
+    async def claim(self, name: str, seconds: float) -> float:
+        """Take `name` for so many seconds, across processes. Returns 0 when taken, else seconds until free."""
+        ...
+
+    async def ping(self) -> None:
+        """Return if the store answers."""
+        ...
+
+    @property
+    def durability(self) -> str:
+        """What an acknowledged frame survives: `power`, `process` or `volatile`."""
+        ...
+
+
+@asynccontextmanager
+async def open_frame_store(settings: Settings) -> AsyncIterator[FrameStore]:
+    """Open the store that the settings name: Redis if there is a `redis_url`, else the embedded one."""
+    # Imported here so that a deployment loads only the client it uses.
+    if settings.redis_url:
+        from proctor.storage.redis_frames import open_redis_frames
+
+        async with open_redis_frames(settings) as store:
+            yield store
+    else:
+        from proctor.storage.sqlite_frames import open_sqlite_frames
+
+        async with open_sqlite_frames(settings) as embedded:
+            yield embedded
