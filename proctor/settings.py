@@ -70,9 +70,7 @@ class Settings(BaseSettings):
     required_analyzers: list[str] = Field(
         [], description="Entry-point names without which the server refuses to start."
     )
-    shutdown_timeout_seconds: float = Field(
-        10.0, gt=0, description="From SIGTERM to exit, at the most."
-    )
+    shutdown_timeout_seconds: float = Field(10.0, gt=0, description="From SIGTERM to exit, at the most.")
     allowed_origins: list[str] = Field(
         ["http://localhost:*", "http://127.0.0.1:*"],
         description="Origins of pages that may call and stream from elsewhere; `:*` is any port, `*` any origin.",
@@ -80,8 +78,8 @@ class Settings(BaseSettings):
     livekit_url: str = Field("", description="LiveKit server that clients connect to, `wss://…`.")
     livekit_api_key: str = Field("", description="LiveKit API key.")
     livekit_api_secret: SecretStr = Field(SecretStr(""), description="LiveKit API secret.")
-    livekit_token_seconds: int = Field(
-        4 * 3600, ge=60, description="How long a LiveKit token is valid."
-    )
+    livekit_token_seconds: int = Field(4 * 3600, ge=60, description="How long a LiveKit token is valid.")
     log_format: Literal["text", "json"] = Field("text", description="One line per event, as text or JSON.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least severity logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least severity logged."
+    )
