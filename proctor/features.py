@@ -136,7 +136,7 @@ def take_in(features: Mapping[str, Any]) -> dict[str, Any]:
     """Check and normalise one frame's features.
 
     Unknown values (null, NaN, infinities, and the text "None" where a number belongs) are left out: a missing
-    feature is unknown, never 0. Flags become 0 or 1, confidences 0–100. Names outside the vocabulary pass as
+    feature is unknown, never 0. Flags become 0 or 1, confidences 0-100. Names outside the vocabulary pass as
     they are.
 
     Raises:

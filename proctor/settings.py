@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class Settings(BaseSettings):
-    """What an operator may choose. Units are in the names; 0 means none only where the description says so."""
+    """What an operator may choose. Units are in the names."""
 
     model_config = SettingsConfigDict(env_file=".env", frozen=True, extra="ignore", env_ignore_empty=True)
 
@@ -73,7 +73,7 @@ class Settings(BaseSettings):
     shutdown_timeout_seconds: float = Field(10.0, gt=0, description="From SIGTERM to exit, at the most.")
     allowed_origins: list[str] = Field(
         ["http://localhost:*", "http://127.0.0.1:*"],
-        description="Origins of pages that may call and stream from elsewhere; `:*` is any port, `*` any origin.",
+        description="Origins of pages that may call from elsewhere; `:*` is any port, `*` any origin.",
     )
     livekit_url: str = Field("", description="LiveKit server that clients connect to, `wss://…`.")
     livekit_api_key: str = Field("", description="LiveKit API key.")

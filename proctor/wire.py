@@ -1,7 +1,7 @@
 """The messages of the WebSocket protocol, without any I/O.
 
-`decode` reads what a client sent; `encode` writes the server's replies, which are the Struct types below. A frame
-is read alike wherever it stands: alone, in a wrapper, as an engine event, or in a batch.
+`decode` reads what a client sent; `encode` writes the server's replies, which are the Struct types below. A
+frame is read alike wherever it stands: alone, in a wrapper, as an engine event, or in a batch.
 """
 
 import json
@@ -63,7 +63,7 @@ class ErrorCode(StrEnum):
     """A batch has more frames than `batch_max_frames`."""
 
 
-class Rejected(Exception):  # noqa: N818 - named for what happened to the message
+class Rejected(Exception):
     """A client message that cannot be used, with the reply that says why."""
 
     def __init__(self, code: ErrorCode, detail: str, seq: int | None = None) -> None:
@@ -157,7 +157,7 @@ def parse_json(data: bytes | str) -> Any:
     """
     try:
         return _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as failure:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as failure:
         raw = data.encode(errors="surrogatepass") if isinstance(data, str) else data
         if _NON_FINITE.search(raw):
             try:
