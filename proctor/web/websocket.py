@@ -1,0 +1,143 @@
+"""The WebSocket side of the protocol: hypercorn's WSStream, made safe against its peers.
+
+Differences to hypercorn 0.18: message size is bounded in bytes and stays bounded after a refusal; compression
+is not negotiated; data ahead of the handshake's end is kept, bounded, until the handshake is done; protocol
+errors are answered with their close code; pings are answered or the peer is let go; a close is given time to
+arrive.
+"""
+
+from typing import Any
+
+import trio
+from hypercorn.protocol.events import Body, Data, EndData, Event, StreamClosed
+from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
+from wsproto.connection import ConnectionState
+from wsproto.events import CloseConnection, Message, Ping
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from proctor.wire import CloseCode
+
+_CLOSE_SECONDS = 2.0
+"""How long a peer may take to answer a close."""
+
+_PINGS_PER_TIMEOUT = 3
+
+
+class WebSocketStream(WSStream):
+    """One WebSocket between its bytes and the ASGI application.
+
+    The ASGI scope's `extensions` carry `proctor.liveness_seconds` back from the application: its route sets it
+    before it accepts.
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._early = bytearray()
+        self._parts: list[str | bytes] = []
+        self._size = 0
+        self._refused = False
+        self._heard = 0.0
+        self._delivering = False
+        self._peer_done = trio.Event()
+
+    async def handle(self, event: Event) -> None:
+        """Take in one event of the HTTP protocol."""
+        if isinstance(event, (Body, Data)):
+            if not self.closed and not self._refused:
+                await self._take(event.data)
+            return
+        if isinstance(event, StreamClosed):
+            self._peer_done.set()
+        await super().handle(event)
+
+    async def _take(self, data: bytes) -> None:
+        if not self.handshake.accepted:
+            self._early += data
+            if len(self._early) > self.config.websocket_max_message_size:
+                await self.send(StreamClosed(stream_id=self.stream_id))
+            return
+        self._heard = trio.current_time()
+        try:
+            self.connection.receive_data(data)
+            await self._handle_events()
+        except RemoteProtocolError as error:
+            hint = error.event_hint
+            code = hint.code if isinstance(hint, CloseConnection) else CloseCode.PROTOCOL_ERROR
+            await self._refuse(code)
+        except LocalProtocolError:
+            await self._refuse(CloseCode.PROTOCOL_ERROR)
+
+    async def app_send(self, message: Any) -> None:
+        """Take what the application sends. A checkpoint, also when the peer is gone."""
+        await trio.lowlevel.checkpoint()
+        if message is None and self.state is ASGIWebsocketState.CLOSED and not self.closed:
+            # The application has closed: its peer answers, or has had its time.
+            with trio.move_on_after(_CLOSE_SECONDS):
+                await self._peer_done.wait()
+        await super().app_send(message)
+
+    async def _accept(self, message: Any) -> None:
+        self.handshake.extensions = None
+        await super()._accept(message)
+        self._heard = trio.current_time()
+        self.task_group.spawn(self._watch, self.scope["state"]["liveness_seconds"])
+        if self._early:
+            early, self._early = bytes(self._early), bytearray()
+            await self._take(early)
+
+    async def _handle_events(self) -> None:
+        for event in self.connection.events():
+            if isinstance(event, Message):
+                await self._take_part(event)
+                if self._refused:
+                    return
+            elif isinstance(event, Ping):
+                await self._send_wsproto_event(event.response())
+            elif isinstance(event, CloseConnection):
+                if self.connection.state == ConnectionState.REMOTE_CLOSING:
+                    await self._send_wsproto_event(event.response())
+                self._peer_done.set()
+                await self.send(StreamClosed(stream_id=self.stream_id))
+
+    async def _take_part(self, event: Message) -> None:
+        part = event.data
+        text = isinstance(part, str)
+        self._size += len(part) if not text or part.isascii() else len(part.encode())
+        if self._size > self.config.websocket_max_message_size:
+            await self._refuse(CloseCode.TOO_BIG)
+            return
+        self._parts.append(part if text else bytes(part))
+        if not event.message_finished or self.state is not ASGIWebsocketState.CONNECTED:
+            return
+        whole = self._parts[0] if len(self._parts) == 1 else type(self._parts[0])().join(self._parts)  # type: ignore[arg-type]
+        self._parts, self._size = [], 0
+        self._delivering = True
+        await self.app_put(
+            {
+                "type": "websocket.receive",
+                "bytes": None if text else whole,
+                "text": whole if text else None,
+            }
+        )
+        self._delivering = False
+
+    async def _refuse(self, code: int) -> None:
+        """Close because of what the peer sent; everything else it sends is discarded unread."""
+        self._refused = True
+        self._parts, self._size = [], 0
+        await self._send_wsproto_event(CloseConnection(code=code))
+        await self.send(EndData(stream_id=self.stream_id))
+        await self.send(StreamClosed(stream_id=self.stream_id))
+
+    async def _watch(self, liveness_seconds: float) -> None:
+        """Ping a silent peer, and let it go when it does not answer. Time spent on delivery is ours, not its."""
+        interval = liveness_seconds / _PINGS_PER_TIMEOUT
+        while not self.closed:
+            await trio.sleep(interval)
+            silent_seconds = trio.current_time() - self._heard
+            if self._delivering:
+                self._heard = trio.current_time()
+            elif silent_seconds >= liveness_seconds:
+                await self.send(StreamClosed(stream_id=self.stream_id))
+            elif silent_seconds >= interval:
+                await self._send_wsproto_event(Ping())
