@@ -1,0 +1,165 @@
+"""Stored frames as columns: what an analyzer reads."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from types import GenericAlias
+from typing import Any, NamedTuple, Self
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from proctor.features import VOCABULARY, Kind
+
+UNKNOWN_TEXT = "None"
+"""The browser engine's word for a text that it could not compute."""
+
+
+def _starting(*prefixes: str) -> frozenset[str]:
+    return frozenset(name for name in VOCABULARY if name.startswith(prefixes))
+
+
+_LANDMARKS = _starting("left_eye_", "right_eye_", "nose_tip_", "mouth_")
+_PUPILS = _starting("pupil_")
+FACE_GROUPS = (
+    _starting("face_") - {"face_present"},
+    _starting("head_"),
+    _starting("gaze"),
+    _LANDMARKS,
+    _PUPILS,
+)
+"""Features read off a face, in groups that the browser computes, or fails to, together."""
+
+_GROUP_OF = {name: group for group in FACE_GROUPS for name in group}
+_SELDOM = _LANDMARKS | _PUPILS | _starting("left_hand_", "right_hand_", "phone_loc_")
+
+
+def _reader(names: Iterable[str]) -> msgspec.json.Decoder[list[Any]]:
+    """Make a decoder of an array of frames into rows with `event`, `frame_id` and these vocabulary names."""
+    types: dict[str, Any] = {"frame_id": str, "event": dict[str, Any]}
+    types |= {name: str if VOCABULARY[name] is Kind.TEXT else float for name in sorted(names)}
+    fields: list[tuple[str, Any, Any]] = [(name, kind | None, None) for name, kind in types.items()]
+    return msgspec.json.Decoder(GenericAlias(list, (msgspec.defstruct("Row", fields, gc=False),)))
+
+
+# Decoding costs by the field, so what rules seldom ask for is decoded only when one does.
+_READ_OFTEN = _reader(VOCABULARY.keys() - _SELDOM)
+_READ_SELDOM = _reader(_SELDOM)
+
+
+class EngineEvent(NamedTuple):
+    """An event of the browser engine, e.g. `TAB_SWITCHED`."""
+
+    index: int
+    """Which frame of the batch it came with."""
+    name: str
+    body: Mapping[str, Any]
+    """As the client sent it, less its features. Its severity `lv` is the client's opinion, not evidence."""
+
+
+class FrameBatch:
+    """Some frames of one session in time order, a column per feature.
+
+    `batch["face_w"]` is an array of one float per frame, NaN where the feature is unknown; `batch.text(…)` is
+    the same for texts. A name that no frame has is unknown throughout, never a KeyError. Columns are made
+    when first asked for; all analyzers share them, so treat them as read-only.
+
+    Browsers fill in zeros and "None" for what they could not compute. Where that is recognisable it is unknown
+    here: a whole group of `FACE_GROUPS` that is blank in a frame without a face or with "None" in the group.
+    """
+
+    def __init__(self, frames: Sequence[bytes], origin_ms: int) -> None:
+        # One array costs less to decode than its elements one by one.
+        self._source = b"[%b]" % b",".join(frames)
+        self._rows = _READ_OFTEN.decode(self._source)
+        self._columns: dict[str, NDArray[np.float64]] = {}
+        self._texts: dict[str, list[str | None]] = {}
+        self._blanks: dict[frozenset[str], NDArray[np.bool_]] = {}
+        self.ids: Sequence[str] = [row.frame_id for row in self._rows]
+        times = [int(name.rpartition("-")[0]) for name in self.ids]
+        self.milliseconds: NDArray[np.int64] = np.array(times, dtype=np.int64) - origin_ms
+        """Event time since the session's first frame, exact."""
+
+    @classmethod
+    def from_json(cls, frames: Sequence[bytes], origin_ms: int) -> Self:
+        """Decode stored frames; `origin_ms` is the event time of the session's first, since the epoch.
+
+        Raises:
+            msgspec.MsgspecError: a frame that no store holds, e.g. a vocabulary feature of the wrong type.
+        """
+        return cls(frames, origin_ms)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        """The column of a feature: numbers as they are, true and false as 1 and 0, anything else NaN."""
+        column = self._numbers(name)
+        group = _GROUP_OF.get(name)
+        return column if group is None else np.where(self._blank(group), np.nan, column)
+
+    def text(self, name: str) -> list[str | None]:
+        """The column of a text feature, None where it is unknown: no text, an empty one, or "None"."""
+        if name not in self._texts:
+            self._texts[name] = [
+                value if isinstance(value, str) and value not in ("", UNKNOWN_TEXT) else None
+                for value in self.values(name)
+            ]
+        return self._texts[name]
+
+    def values(self, name: str) -> list[Any]:
+        """A feature's JSON values as they were stored, None where a frame lacks it."""
+        if name in _SELDOM:
+            return [getattr(row, name) for row in self._seldom_rows]
+        if name in VOCABULARY:
+            return [getattr(row, name) for row in self._rows]
+        field = msgspec.defstruct("Field", [("value", Any, None)], rename={"value": name}, gc=False)
+        rows: list[Any] = msgspec.json.decode(self._source, type=GenericAlias(list, (field,)))
+        return [row.value for row in rows]
+
+    @cached_property
+    def seconds(self) -> NDArray[np.float64]:
+        """Event time since the session's first frame."""
+        return self.milliseconds / 1000.0
+
+    @cached_property
+    def events(self) -> list[EngineEvent]:
+        """The browser engine's events, in the order of their frames."""
+        return list(self._each_event())
+
+    @cached_property
+    def faceless(self) -> NDArray[np.bool_]:
+        """Frames that say that there is no face; False where nothing is said."""
+        return (self._numbers("face_present") == 0) | (self._numbers("no_of_face") == 0)
+
+    @cached_property
+    def _seldom_rows(self) -> list[Any]:
+        return _READ_SELDOM.decode(self._source)
+
+    def _each_event(self) -> Iterator[EngineEvent]:
+        for index, row in enumerate(self._rows):
+            if row.event is not None:
+                name = row.event.get("event")
+                if isinstance(name, str):
+                    yield EngineEvent(index, name, row.event)
+
+    def _numbers(self, name: str) -> NDArray[np.float64]:
+        if name not in self._columns:
+            values = self.values(name)
+            if VOCABULARY.get(name, Kind.TEXT) is Kind.TEXT:  # anything may have been stored under it
+                values = [float(value) if isinstance(value, (int, float)) else None for value in values]
+            self._columns[name] = np.array(values, dtype=np.float64)  # None becomes NaN
+        return self._columns[name]
+
+    def _blank(self, group: frozenset[str]) -> NDArray[np.bool_]:
+        """Frames in which the browser filled in what it did not know of this group."""
+        if group not in self._blanks:
+            blank, failed = np.ones(len(self), dtype=np.bool_), self.faceless
+            for name in group:
+                if VOCABULARY[name] is Kind.TEXT:
+                    blank &= np.array([text is None for text in self.text(name)], dtype=np.bool_)
+                    failed = failed | np.array([value == UNKNOWN_TEXT for value in self.values(name)])
+                else:
+                    blank &= np.nan_to_num(self._numbers(name)) == 0
+            self._blanks[group] = blank & failed
+        return self._blanks[group]
