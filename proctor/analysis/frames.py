@@ -1,5 +1,6 @@
 """Stored frames as columns: what an analyzer reads."""
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import GenericAlias
@@ -47,11 +48,15 @@ _READ_OFTEN = _reader(VOCABULARY.keys() - _SELDOM)
 _READ_SELDOM = _reader(_SELDOM)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and abs(value) <= sys.float_info.max  # integers may be larger
+
+
 class EngineEvent(NamedTuple):
     """An event of the browser engine, e.g. `TAB_SWITCHED`."""
 
-    index: int
-    """Which frame of the batch it came with."""
+    place: int
+    """Index in the batch of the frame that it is."""
     name: str
     body: Mapping[str, Any]
     """As the client sent it, less its features. Its severity `lv` is the client's opinion, not evidence."""
@@ -64,8 +69,8 @@ class FrameBatch:
     the same for texts. A name that no frame has is unknown throughout, never a KeyError. Columns are made
     when first asked for; all analyzers share them, so treat them as read-only.
 
-    Browsers fill in zeros and "None" for what they could not compute. Where that is recognisable it is unknown
-    here: a whole group of `FACE_GROUPS` that is blank in a frame without a face or with "None" in the group.
+    Browsers fill in zeros and "None" for what they could not compute. Where that is recognisable it is
+    unknown here: a whole group of `FACE_GROUPS`, blank in a frame without a face or with "None" in the group.
     """
 
     def __init__(self, frames: Sequence[bytes], origin_ms: int) -> None:
@@ -130,24 +135,24 @@ class FrameBatch:
     @cached_property
     def faceless(self) -> NDArray[np.bool_]:
         """Frames that say that there is no face; False where nothing is said."""
-        return (self._numbers("face_present") == 0) | (self._numbers("no_of_face") == 0)
+        stated: NDArray[np.bool_] = (self._numbers("face_present") == 0) | (self._numbers("no_of_face") == 0)
+        return stated
 
     @cached_property
     def _seldom_rows(self) -> list[Any]:
         return _READ_SELDOM.decode(self._source)
 
     def _each_event(self) -> Iterator[EngineEvent]:
-        for index, row in enumerate(self._rows):
-            if row.event is not None:
-                name = row.event.get("event")
-                if isinstance(name, str):
-                    yield EngineEvent(index, name, row.event)
+        for place, row in enumerate(self._rows):
+            name = None if row.event is None else row.event.get("event")
+            if isinstance(name, str):
+                yield EngineEvent(place, name, row.event)
 
     def _numbers(self, name: str) -> NDArray[np.float64]:
         if name not in self._columns:
             values = self.values(name)
             if VOCABULARY.get(name, Kind.TEXT) is Kind.TEXT:  # anything may have been stored under it
-                values = [float(value) if isinstance(value, (int, float)) else None for value in values]
+                values = [float(value) if _is_number(value) else None for value in values]
             self._columns[name] = np.array(values, dtype=np.float64)  # None becomes NaN
         return self._columns[name]
 
