@@ -1,0 +1,227 @@
+"""One exam taker's browser at the other end of a WebSocket: paced, bounded, reconnecting, counting."""
+
+import random
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+import trio
+from trio_websocket import (
+    ConnectionClosed,
+    ConnectionRejected,
+    HandshakeError,
+    WebSocketConnection,
+    open_websocket_url,
+)
+
+from proctor.simulator.outbox import Outbox
+from proctor.simulator.scene import Span
+from proctor.simulator.tally import Tally
+
+_TICK_SECONDS = 0.02
+"""Frames that fall due within so short a time travel together; matters only faster than real time."""
+_BATCH_FRAMES = 100
+_BATCH_BYTES = 48 * 1024
+"""Servers take messages of 64 KiB; a frame is under 1 KiB."""
+_CONNECT_SECONDS = 10.0
+_CLOSE_SECONDS = 2.0
+_SILENCE_SECONDS = 35.0
+"""A server sends a heartbeat every ten seconds; after three that did not come the connection is dead."""
+_encoder = msgspec.json.Encoder()
+
+
+class ExamClock:
+    """How exam time runs against the wall clock, from now on.
+
+    Simulated faster than real time, an exam lies in the past: it ends when its simulation does, so that none
+    of its frames is ever ahead of the clock. In real time it simply begins now.
+
+    Args:
+        seconds: Length of the exam.
+        speed: Exam seconds per wall-clock second.
+    """
+
+    def __init__(self, seconds: float, speed: float) -> None:
+        self._began = trio.current_time()
+        self._speed = speed
+        self.start_ms = round((time.time() - seconds * max(0.0, 1 - 1 / speed)) * 1000)
+        """Event time of the exam's first moment, milliseconds since the epoch."""
+
+    def due(self, exam_seconds: float) -> float:
+        """Return when, by Trio's clock, a moment of the exam comes."""
+        return self._began + exam_seconds / self._speed
+
+
+class ExamStream:
+    """Streams one exam; `run` once.
+
+    Args:
+        url: `ws://` or `wss://` address of the session.
+        clock: Pace of the exam.
+        tally: Counts what happens.
+        window: Most messages without acknowledgement.
+        patience_seconds: Give up when nothing was acknowledged for so long though something waits.
+        outages: Exam seconds during which the connection is cut.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        clock: ExamClock,
+        tally: Tally,
+        *,
+        window: int = 64,
+        patience_seconds: float = 60.0,
+        outages: Iterable[Span] = (),
+    ) -> None:
+        self._url = url
+        self._clock = clock
+        self._tally = tally
+        self._patience_seconds = patience_seconds
+        self._outages = [Span(clock.due(span.start), clock.due(span.end)) for span in outages]
+        self._outbox = Outbox(window, tally)
+        self._connections = 0
+        self._giving_up = trio.CancelScope()
+
+    async def run(self, frames: Iterable[dict[str, Any]]) -> None:
+        """Send the frames when they are due and return when all are acknowledged or hope is lost.
+
+        Args:
+            frames: Features with `timestamp` or engine events with `ts`, in order of time.
+        """
+        with self._giving_up:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._produce, frames)
+                nursery.start_soon(self._watch)
+                await self._stay_connected()
+                nursery.cancel_scope.cancel(reason="stream finished")
+
+    def _give_up(self, failure: str) -> None:
+        self._tally.failure = failure
+        self._giving_up.cancel(reason=failure)
+
+    async def _produce(self, frames: Iterable[dict[str, Any]]) -> None:
+        batch: list[bytes] = []
+        size, flushed_at = 0, -1.0
+        now = trio.current_time()
+        for frame in frames:
+            due = self._clock.due((frame_ms(frame) - self._clock.start_ms) / 1000)
+            encoded = _encoder.encode(_wrapped(frame))
+            if batch and (due > now or len(batch) == _BATCH_FRAMES or size + len(encoded) > _BATCH_BYTES):
+                await self._outbox.put(batch)
+                batch, size = [], 0
+                flushed_at = now = trio.current_time()
+            if due > now:
+                await trio.sleep_until(max(due, flushed_at + _TICK_SECONDS))
+                now = trio.current_time()
+            batch.append(encoded)
+            size += len(encoded)
+        if batch:
+            await self._outbox.put(batch)
+        self._outbox.close()
+
+    async def _watch(self) -> None:
+        while True:
+            before = self._tally.messages_acknowledged
+            await trio.sleep(self._patience_seconds)
+            if self._outbox.waiting and self._tally.messages_acknowledged == before:
+                self._give_up(f"nothing acknowledged for {self._patience_seconds:g} s")
+
+    async def _stay_connected(self) -> None:
+        pauses = _pauses()
+        while not self._outbox.drained:
+            now = trio.current_time()
+            outage = next((span for span in self._outages if span.end > now), None)
+            if outage and outage.start <= now:
+                await trio.sleep_until(outage.end)
+                continue
+            acknowledged = self._tally.messages_acknowledged
+            with trio.CancelScope() as connected:
+                if outage:
+                    connected.deadline = outage.start
+                await self._converse()
+            if self._outbox.drained:
+                return
+            if connected.cancelled_caught:
+                continue
+            if self._tally.messages_acknowledged > acknowledged:
+                pauses = _pauses()
+            await trio.sleep(next(pauses))
+
+    async def _converse(self) -> None:
+        """Hold one connection until everything is acknowledged or it is lost."""
+        try:
+            async with (
+                open_websocket_url(
+                    self._url, connect_timeout=_CONNECT_SECONDS, disconnect_timeout=_CLOSE_SECONDS
+                ) as socket,
+                trio.open_nursery() as nursery,
+            ):
+                self._connections += 1
+                self._tally.reconnects = self._connections - 1
+                nursery.start_soon(self._receive, socket, nursery.cancel_scope)
+                await self._send(socket, nursery.cancel_scope)
+        except ConnectionRejected as rejected:
+            if 400 <= rejected.status_code < 500:
+                self._give_up(f"the server refused the WebSocket with status {rejected.status_code}")
+        except HandshakeError:
+            pass  # not reachable, or not closed in time; both mean trying again
+
+    async def _send(self, socket: WebSocketConnection, connected: trio.CancelScope) -> None:
+        try:
+            clock = {"type": "clock", "timestamp": round(time.time() * 1000)}
+            await socket.send_message(_encoder.encode(clock).decode())
+            seq = -1
+            while (message := await self._outbox.after(seq)) is not None:
+                seq = message.seq
+                if message.sent_at is None:
+                    message.sent_at = trio.current_time()
+                    self._tally.messages_sent += 1
+                else:
+                    self._tally.messages_resent += 1
+                await socket.send_message(message.text)
+        except ConnectionClosed:
+            pass
+        connected.cancel(reason="nothing left to send")
+
+    async def _receive(self, socket: WebSocketConnection, connected: trio.CancelScope) -> None:
+        try:
+            while True:
+                with trio.fail_after(_SILENCE_SECONDS):
+                    reply = msgspec.json.decode(await socket.get_message())
+                self._take(reply)
+        except (ConnectionClosed, trio.TooSlowError):
+            connected.cancel(reason="connection lost")
+
+    def _take(self, reply: dict[str, Any]) -> None:
+        match reply.get("type"):
+            case "ack":
+                self._outbox.acknowledge(reply["seq"])
+            case "error":
+                self._tally.errors[reply["code"]] += 1
+                if "seq" in reply:
+                    self._outbox.drop(reply["seq"])
+            case "heartbeat":
+                self._tally.heartbeats += 1
+            case "session_ended":
+                if not self._outbox.drained:
+                    self._give_up("the server ended the session")
+
+
+def frame_ms(frame: dict[str, Any]) -> int:
+    """Return a frame's or an engine event's own time in milliseconds."""
+    time_ms: int = frame["ts"] if "event" in frame else frame["timestamp"]
+    return time_ms
+
+
+def _wrapped(frame: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "event", "event": frame} if "event" in frame else {"extracted_features": frame}
+
+
+def _pauses() -> Iterator[float]:
+    """Yield seconds to wait before connecting again: doubling up to 5, half of each left to chance."""
+    longest = 0.1
+    while True:
+        yield longest * random.uniform(0.5, 1.0)  # noqa: S311 - spreads load, keeps no secret
+        longest = min(2 * longest, 5.0)
