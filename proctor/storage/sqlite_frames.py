@@ -1,0 +1,247 @@
+"""Frames in one SQLite file, for a deployment that is one process on one machine.
+
+Write-ahead log with `synchronous=NORMAL`: a commit is in the operating system's hands when it returns, so it
+survives a kill of this process, though perhaps not a power cut. One connection writes, others read beside it.
+"""
+
+import sqlite3
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import trio
+
+from proctor.errors import Unavailable
+from proctor.model import FrameId
+from proctor.settings import Settings
+from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Outcome
+from proctor.storage.sqlite_file import opened, transaction
+
+TOUCH_SESSION = """
+INSERT INTO sessions (name, touched_ms) VALUES (?, ?)
+ON CONFLICT (name) DO UPDATE SET touched_ms = excluded.touched_ms
+RETURNING id, stored, sealed, (SELECT max(seq) FROM seqs WHERE session = sessions.id)
+"""
+READ_FRAMES = """
+SELECT body FROM frames JOIN sessions ON sessions.id = session
+WHERE name = ? AND (time_ms, number) > (?, ?) AND stored_ms > ? ORDER BY time_ms, number LIMIT ?
+"""
+DELETE_EXPIRED = """
+DELETE FROM frames WHERE rowid IN (SELECT rowid FROM frames WHERE stored_ms <= ? ORDER BY stored_ms LIMIT ?)
+"""
+FORGET_CONTENT = tuple(f"DELETE FROM {table} WHERE session = ?" for table in ("frames", "seqs", "states"))  # noqa: S608
+
+EXPIRED_PER_FRAME = 2
+"""Expired frames deleted for each one stored, so that a backlog shrinks but no commit waits for all of it."""
+EXPIRED_PER_SWEEP = 10_000
+CLAIMS_BEFORE_PRUNING = 1000
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def open_sqlite_frames(settings: Settings) -> AsyncIterator["SqliteFrames"]:
+    """Open the file at `frame_store_path`, creating it readable for its owner only.
+
+    Raises:
+        Misconfigured: another process has it open, it cannot be opened, or it holds something else.
+    """
+    with opened(settings.frame_store_path) as (writer, readers):
+        store = SqliteFrames(writer, readers, settings.frame_buffer_retention_seconds)
+        await store.ping()
+        yield store
+
+
+class SqliteFrames:
+    """The :class:`proctor.storage.frames.FrameStore` on SQLite. Get one from `open_sqlite_frames`.
+
+    Frames past their retention are never returned. They leave the file with later appends, at `ping` and when
+    the store is opened. A cancelled call ends once its statement has.
+    """
+
+    durability = "process"
+
+    def __init__(
+        self, writer: sqlite3.Connection, readers: list[sqlite3.Connection], retention_seconds: int
+    ) -> None:
+        self._writer = writer
+        self._readers = readers
+        self._retention_ms = retention_seconds * 1000
+        self._write_turn = trio.CapacityLimiter(1)
+        self._read_turns = trio.CapacityLimiter(len(readers))
+        self._claims: dict[str, float] = {}
+
+    async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+        """One transaction; see the protocol."""
+        return await _in_thread(self._write_turn, self._append, messages)
+
+    async def read(
+        self, session_id: str, after: FrameId | None = None, limit: int | None = None
+    ) -> FramePage:
+        """One snapshot; see the protocol."""
+        return await _in_thread(self._read_turns, self._read, session_id, after, limit)
+
+    async def seal(self, session_id: str) -> None:
+        """See the protocol."""
+        await _in_thread(self._write_turn, self._seal, session_id)
+
+    async def clear(self, session_id: str) -> None:
+        """See the protocol."""
+        await _in_thread(self._write_turn, self._clear, session_id)
+
+    async def save_state(self, session_id: str, state: bytes) -> None:
+        """See the protocol."""
+        await _in_thread(self._write_turn, self._save_state, session_id, state)
+
+    async def load_state(self, session_id: str) -> bytes | None:
+        """See the protocol."""
+        return await _in_thread(self._read_turns, self._load_state, session_id)
+
+    async def claim(self, name: str, seconds: float) -> float:
+        """See the protocol. Kept in memory, because this process is the only one and a claim ends with it."""
+        await trio.lowlevel.checkpoint()
+        now = trio.current_time()
+        left = self._claims.get(name, now) - now
+        if left > 0:
+            return left
+        if len(self._claims) >= CLAIMS_BEFORE_PRUNING:
+            self._claims = {other: until for other, until in self._claims.items() if until > now}
+        self._claims[name] = now + seconds
+        return 0.0
+
+    async def ping(self) -> None:
+        """See the protocol. Writes, so that a full disk is noticed, and deletes what has expired."""
+        await _in_thread(self._write_turn, self._sweep)
+
+    def _append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+        now = _now_ms()
+        writes: dict[str, _SessionWrite] = {}
+        with self._transaction() as db:
+            outcomes = []
+            for message in messages:
+                write = writes.get(message.session_id)
+                if write is None:
+                    row = db.execute(TOUCH_SESSION, (message.session_id, now)).fetchone()
+                    write = writes[message.session_id] = _SessionWrite(*row)
+                outcomes.append(write.add(db, message))
+            frames = [(*frame, now) for write in writes.values() for frame in write.frames]
+            seqs = [(write.id, *seq) for write in writes.values() for seq in write.seqs.items()]
+            counts = [(write.stored, write.id) for write in writes.values() if write.frames]
+            db.executemany(
+                "INSERT INTO frames (session, time_ms, number, body, stored_ms) VALUES (?, ?, ?, ?, ?)",
+                frames,
+            )
+            db.executemany("INSERT INTO seqs (session, seq, digest) VALUES (?, ?, ?)", seqs)
+            db.executemany("UPDATE sessions SET stored = ? WHERE id = ?", counts)
+            db.execute(DELETE_EXPIRED, (now - self._retention_ms, EXPIRED_PER_FRAME * len(frames)))
+        return outcomes
+
+    def _read(self, session_id: str, after: FrameId | None, limit: int | None) -> FramePage:
+        start = FrameId(-(2**63), 0) if after is None else after
+        oldest = _now_ms() - self._retention_ms
+        with self._reader() as db:
+            db.execute("BEGIN")
+            try:
+                row = db.execute("SELECT stored FROM sessions WHERE name = ?", (session_id,)).fetchone()
+                bodies = db.execute(READ_FRAMES, (session_id, *start, oldest, -1 if limit is None else limit))
+                return FramePage([body for (body,) in bodies], row[0] if row else 0)
+            finally:
+                db.rollback()
+
+    def _seal(self, session_id: str) -> None:
+        with self._transaction() as db:
+            (session, *_) = db.execute(TOUCH_SESSION, (session_id, _now_ms())).fetchone()
+            db.execute("UPDATE sessions SET sealed = 1 WHERE id = ?", (session,))
+
+    def _clear(self, session_id: str) -> None:
+        with self._transaction() as db:
+            (session, _, sealed, _) = db.execute(TOUCH_SESSION, (session_id, _now_ms())).fetchone()
+            for statement in FORGET_CONTENT:
+                db.execute(statement, (session,))
+            if sealed:
+                db.execute("UPDATE sessions SET stored = 0 WHERE id = ?", (session,))
+            else:
+                db.execute("DELETE FROM sessions WHERE id = ?", (session,))
+
+    def _save_state(self, session_id: str, state: bytes) -> None:
+        with self._transaction() as db:
+            (session, *_) = db.execute(TOUCH_SESSION, (session_id, _now_ms())).fetchone()
+            db.execute("INSERT OR REPLACE INTO states (session, state) VALUES (?, ?)", (session, state))
+
+    def _load_state(self, session_id: str) -> bytes | None:
+        with self._reader() as db:
+            query = "SELECT state FROM states JOIN sessions ON sessions.id = session WHERE name = ?"
+            row = db.execute(query, (session_id,)).fetchone()
+            return row[0] if row else None
+
+    def _sweep(self) -> None:
+        now = _now_ms()
+        with self._transaction() as db:
+            db.execute(DELETE_EXPIRED, (now - self._retention_ms, EXPIRED_PER_SWEEP))
+            forgotten = now - self._retention_ms - MEMORY_SECONDS * 1000
+            for (session,) in db.execute(
+                "SELECT id FROM sessions WHERE touched_ms < ?", (forgotten,)
+            ).fetchall():
+                for statement in FORGET_CONTENT:
+                    db.execute(statement, (session,))
+                db.execute("DELETE FROM sessions WHERE id = ?", (session,))
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with transaction(self._writer):
+            yield self._writer
+
+    @contextmanager
+    def _reader(self) -> Iterator[sqlite3.Connection]:
+        """A connection of this thread alone; there are as many as turns to read."""
+        db = self._readers.pop()
+        try:
+            yield db
+        finally:
+            self._readers.append(db)
+
+
+@dataclass
+class _SessionWrite:
+    """What one group commit adds to one session."""
+
+    id: int
+    stored: int
+    """Frames ever stored, those of this commit included."""
+    sealed: int
+    last_seq: int | None
+    """Highest seq before this commit. Seqs rise, so that few of them have to be looked up."""
+    frames: list[tuple[int, int, int, bytes]] = field(default_factory=list)
+    """Session, time in milliseconds, number, body."""
+    seqs: dict[int, bytes] = field(default_factory=dict)
+
+    def add(self, db: sqlite3.Connection, message: FrameMessage) -> Outcome:
+        """Take the message in, unless the session is sealed or has its seq already."""
+        if self.sealed:
+            return Outcome.SEALED
+        if message.seq is not None:
+            known = self.seqs.get(message.seq)
+            if known is None and self.last_seq is not None and message.seq <= self.last_seq:
+                query = "SELECT digest FROM seqs WHERE session = ? AND seq = ?"
+                (known,) = db.execute(query, (self.id, message.seq)).fetchone() or (None,)
+            if known is not None:
+                return Outcome.DUPLICATE if known == message.digest else Outcome.CONFLICT
+            self.seqs[message.seq] = message.digest
+        for time_ms, head in message.frames:
+            body = b'%b%d-%d"}' % (head, time_ms, self.stored)
+            self.frames.append((self.id, time_ms, self.stored, body))
+            self.stored += 1
+        return Outcome.STORED
+
+
+async def _in_thread(turn: trio.CapacityLimiter, call: Callable[..., T], *arguments: object) -> T:
+    try:
+        return await trio.to_thread.run_sync(call, *arguments, limiter=turn)
+    except sqlite3.Error as error:
+        raise Unavailable(f"frame store: {error}") from error
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
