@@ -13,6 +13,9 @@ from typing import NamedTuple, Protocol
 from proctor.model import FrameId
 from proctor.settings import Settings
 
+MEMORY_SECONDS = 24 * 3600
+"""What is known of a session besides its frames outlives them by so long, unless it is cleared."""
+
 
 class Outcome(Enum):
     """What became of one message of a group commit."""
@@ -24,6 +27,8 @@ class Outcome(Enum):
     """Its `seq` was stored before with another payload, which stands."""
     SEALED = auto()
     """The session takes no more frames; nothing was written."""
+    FAILED = auto()
+    """The store refused this session's part and wrote none of it; the rest stands. May be tried again."""
 
 
 class UnnumberedFrame(NamedTuple):
@@ -70,7 +75,9 @@ class FrameStore(Protocol):
         """
         ...
 
-    async def read(self, session_id: str, after: FrameId | None = None, limit: int | None = None) -> FramePage:
+    async def read(
+        self, session_id: str, after: FrameId | None = None, limit: int | None = None
+    ) -> FramePage:
         """Return the session's frames in time order, from just after `after`, at most `limit` of them."""
         ...
 
@@ -91,7 +98,7 @@ class FrameStore(Protocol):
         ...
 
     async def claim(self, name: str, seconds: float) -> float:
-        """Take `name` for so many seconds, across processes. Returns 0 when taken, else seconds until free."""
+        """Take `name` for so long, across processes. Returns 0 when taken, else seconds until it is free."""
         ...
 
     async def ping(self) -> None:

@@ -1,0 +1,282 @@
+"""Frames in Redis, shared by any number of processes.
+
+| key | holds | lives |
+|---|---|---|
+| `frame_meta:{session_id}:{frame_id}` | a frame's JSON | retention |
+| `frames_meta:{session_id}` | sorted set of frame ids by event time in seconds | retention |
+| `frame_count:{session_id}` | how many frames were ever stored, hence the next number | memory |
+| `frame_seqs:{session_id}` | hash of each stored `seq` to its payload's digest | memory |
+| `frame_seal:{session_id}` | exists once the session takes no more frames | memory |
+| `analysis_state:{session_id}` | what `save_state` kept | memory |
+| `frames_cleared:{session_id}` | ids of frames that `clear` has yet to delete | retention |
+| `claim:{name}` | exists while `name` is taken | as claimed |
+
+Retention is `frame_buffer_retention_seconds`, memory `MEMORY_SECONDS` more; each from the key's last write.
+"""
+
+import math
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from itertools import islice, repeat
+from typing import Any, TypeVar
+
+import redis
+import trio
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
+from redis.retry import Retry
+
+from proctor.errors import Misconfigured, Unavailable
+from proctor.model import FrameId
+from proctor.settings import Settings
+from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Outcome
+
+OUTCOMES = (Outcome.STORED, Outcome.DUPLICATE, Outcome.CONFLICT, Outcome.SEALED)
+"""As redis_append.lua numbers them."""
+CONNECTIONS = 8
+"""Calls in flight per process; more of them wait. Each has a thread and a connection."""
+CONNECT_SECONDS = 2.0
+ANSWER_SECONDS = 5.0
+"""Longest wait for the answer to one round trip; the largest group commits take Redis well under a second."""
+PAGE_FRAMES = 1000
+"""Frames fetched per round trip, so that no read keeps Redis from answering others."""
+CLOSE_SECONDS = 1.0
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def open_redis_frames(
+    settings: Settings, *, answer_seconds: float = ANSWER_SECONDS
+) -> AsyncIterator["RedisFrames"]:
+    """Open the store at `redis_url`, which must answer now; later it may go away and come back.
+
+    Raises:
+        Misconfigured: the URL is none, or Redis does not take its credentials.
+        Unavailable: Redis does not answer.
+    """
+    try:
+        client = redis.Redis.from_url(
+            settings.redis_url,
+            protocol=2,
+            socket_connect_timeout=CONNECT_SECONDS,
+            socket_timeout=answer_seconds,
+            # A write whose answer got lost may have happened, and only the caller knows whether to repeat it.
+            retry=Retry(NoBackoff(), 0),
+        )
+    except ValueError:
+        # The cause is cut off because it may quote the URL's password.
+        raise Misconfigured("not a Redis URL (redis://HOST:PORT/DB)", field="redis_url") from None
+    store = RedisFrames(client, settings.frame_buffer_retention_seconds)
+    try:
+        await store.check_credentials()
+        yield store
+    finally:
+        with trio.move_on_after(CLOSE_SECONDS, shield=True):
+            await trio.to_thread.run_sync(client.close)
+
+
+class RedisFrames:
+    """The :class:`proctor.storage.frames.FrameStore` on Redis. Get one from `open_redis_frames`.
+
+    Cancellation lets go of a read at once; a write is waited for, which its time limits bound, so that it
+    cannot arrive after what the caller does next.
+    """
+
+    def __init__(self, client: redis.Redis, retention_seconds: int) -> None:
+        self._redis: Any = client
+        """Any, because the client types each reply as all that its options could make of it."""
+        self._retention = retention_seconds
+        self._memory = retention_seconds + MEMORY_SECONDS
+        self._limiter = trio.CapacityLimiter(CONNECTIONS)
+        script = files("proctor.storage") / "redis_append.lua"
+        self._append_script = client.register_script(script.read_bytes())
+        self._durability = "volatile"
+
+    async def check_credentials(self) -> None:
+        """Ping, and tell credentials that Redis refuses from a Redis that is down."""
+        try:
+            await self.ping()
+        except Unavailable as error:
+            if isinstance(error.__cause__, AuthenticationError):
+                raise Misconfigured("Redis refuses the URL's credentials", field="redis_url") from error
+            raise
+
+    async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+        """One script per session, all in one round trip; see the protocol."""
+        return await self._write(self._append, messages)
+
+    async def read(
+        self, session_id: str, after: FrameId | None = None, limit: int | None = None
+    ) -> FramePage:
+        """Fetch page by page, without the frames that arrive meanwhile; see the protocol."""
+        return await self._read(self._read_frames, session_id, after, limit)
+
+    async def seal(self, session_id: str) -> None:
+        """See the protocol."""
+        await self._write(self._redis.set, f"frame_seal:{session_id}", 1, self._memory)
+
+    async def clear(self, session_id: str) -> None:
+        """All of it is out of reach at once, then deleted bit by bit, so that Redis goes on answering others.
+
+        What a crash or cancellation leaves of that expires, unless `clear` is called again.
+        """
+        await self._write(self._clear, session_id)
+
+    async def save_state(self, session_id: str, state: bytes) -> None:
+        """See the protocol."""
+        await self._write(self._redis.set, f"analysis_state:{session_id}", state, self._memory)
+
+    async def load_state(self, session_id: str) -> bytes | None:
+        """See the protocol."""
+        return await self._read(self._redis.get, f"analysis_state:{session_id}")
+
+    async def claim(self, name: str, seconds: float) -> float:
+        """See the protocol."""
+        return await self._write(self._claim, f"claim:{name}", max(1, math.ceil(seconds * 1000)))
+
+    async def ping(self) -> None:
+        """See the protocol. Also finds out anew how durable this Redis is."""
+        self._durability = await self._read(self._find_durability)
+
+    @property
+    def durability(self) -> str:
+        """What Redis said at the last `ping`; the least of the three where it does not say."""
+        return self._durability
+
+    async def _write(self, call: Callable[..., T], *arguments: object) -> T:
+        return await self._in_thread(call, arguments, abandon=False)
+
+    async def _read(self, call: Callable[..., T], *arguments: object) -> T:
+        return await self._in_thread(call, arguments, abandon=True)
+
+    async def _in_thread(self, call: Callable[..., T], arguments: Sequence[object], *, abandon: bool) -> T:
+        try:
+            return await trio.to_thread.run_sync(
+                call, *arguments, abandon_on_cancel=abandon, limiter=self._limiter
+            )
+        except RedisError as error:
+            raise Unavailable(f"Redis: {error}") from error
+
+    def _append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+        sessions: dict[str, list[FrameMessage]] = {}
+        for message in messages:
+            sessions.setdefault(message.session_id, []).append(message)
+        calls = {
+            session_id: self._script_arguments(session_id, part) for session_id, part in sessions.items()
+        }
+        answers = self._run_append_script(calls)
+        failures = [answer for answer in answers.values() if isinstance(answer, ResponseError)]
+        if failures and len(failures) == len(answers):
+            raise failures[0]
+        outcomes = {session_id: _outcomes(answer) for session_id, answer in answers.items()}
+        return [next(outcomes[message.session_id]) for message in messages]
+
+    def _script_arguments(self, session_id: str, messages: Sequence[FrameMessage]) -> list[Any]:
+        names = ("frame_count", "frames_meta", "frame_seqs", "frame_seal")
+        arguments: list[Any] = [len(names), *(f"{name}:{session_id}" for name in names)]
+        arguments += f"frame_meta:{session_id}:", self._retention, self._memory
+        for message in messages:
+            arguments += "" if message.seq is None else message.seq, message.digest, len(message.frames)
+            for frame in message.frames:
+                arguments += frame
+        return arguments
+
+    def _run_append_script(self, calls: dict[str, list[Any]]) -> dict[str, Any]:
+        """Answer, or the ResponseError that stands for it, of each session's call."""
+        pipeline = self._redis.pipeline(transaction=False)
+        for arguments in calls.values():
+            pipeline.evalsha(self._append_script.sha, *arguments)
+        answers = dict(zip(calls, pipeline.execute(raise_on_error=False), strict=True))
+        # A Redis that was restarted or taken over does not know the script; it learns it from EVAL.
+        unknown = [session_id for session_id, answer in answers.items() if isinstance(answer, NoScriptError)]
+        for session_id in unknown:
+            pipeline.eval(self._append_script.script, *calls[session_id])
+        answers.update(zip(unknown, pipeline.execute(raise_on_error=False), strict=True))
+        return answers
+
+    def _read_frames(self, session_id: str, after: FrameId | None, limit: int | None) -> FramePage:
+        # Numbers follow arrival, so the frames below the count are those that were there at this moment.
+        stored = int(self._redis.get(f"frame_count:{session_id}") or 0)
+        ids = (frame_id for frame_id in self._ids(session_id, after) if frame_id.number < stored)
+        frames: list[bytes] = []
+        while limit is None or len(frames) < limit:
+            wanted = PAGE_FRAMES if limit is None else min(PAGE_FRAMES, limit - len(frames))
+            page = list(islice(ids, wanted))
+            if not page:
+                break
+            frames += self._bodies(session_id, page)
+        return FramePage(frames, stored)
+
+    def _ids(self, session_id: str, after: FrameId | None) -> Iterator[FrameId]:
+        """Ids of frames in time order, some of which may have expired.
+
+        Redis sorts those of one millisecond as text. So each page takes in all of its last millisecond and is
+        sorted by number here.
+        """
+        index = f"frames_meta:{session_id}"
+        lower: float | str = "-inf" if after is None else after.time_ms / 1000
+        while True:
+            found = self._redis.zrangebyscore(index, lower, "+inf", 0, PAGE_FRAMES)
+            complete = len(found) < PAGE_FRAMES
+            if not complete:
+                edge = FrameId.parse(found[-1].decode()).time_ms / 1000
+                found += self._redis.zrangebyscore(index, edge, edge)
+                lower = f"({edge!r}"
+            ids = sorted({FrameId.parse(member.decode()) for member in found})
+            yield from (frame_id for frame_id in ids if after is None or frame_id > after)
+            if complete:
+                return
+
+    def _bodies(self, session_id: str, ids: list[FrameId]) -> list[bytes]:
+        bodies = self._redis.mget([f"frame_meta:{session_id}:{frame_id}" for frame_id in ids])
+        expired = [str(frame_id) for frame_id, body in zip(ids, bodies, strict=True) if body is None]
+        if expired:
+            self._redis.zrem(f"frames_meta:{session_id}", *expired)
+        return [body for body in bodies if body is not None]
+
+    def _clear(self, session_id: str) -> None:
+        doomed = f"frames_cleared:{session_id}"
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.exists(f"frames_meta:{session_id}")
+        pipeline.rename(f"frames_meta:{session_id}", doomed)
+        pipeline.unlink(*(f"{name}:{session_id}" for name in ("frame_count", "frame_seqs", "analysis_state")))
+        existed, renamed, unlinked = pipeline.execute(raise_on_error=False)
+        for answer in (unlinked, *([renamed] if existed else [])):
+            if isinstance(answer, ResponseError):
+                raise answer
+        while ids := self._redis.zrange(doomed, 0, PAGE_FRAMES - 1):
+            pipeline.unlink(*(f"frame_meta:{session_id}:{frame_id.decode()}" for frame_id in ids))
+            pipeline.zrem(doomed, *ids)
+            pipeline.execute()
+
+    def _claim(self, key: str, milliseconds: int) -> float:
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.set(key, 1, nx=True, px=milliseconds)
+        pipeline.pttl(key)
+        taken, left = pipeline.execute()
+        return 0.0 if taken else max(1, left) / 1000
+
+    def _find_durability(self) -> str:
+        self._redis.ping()
+        try:
+            info = self._redis.info()
+        except ResponseError:
+            return "volatile"  # forbidden, hence unknown, hence not promised
+        evicts = info["maxmemory"] and info["maxmemory_policy"] != "noeviction"
+        if evicts or not info["aof_enabled"]:
+            return "volatile"
+        try:
+            fsync = self._redis.config_get("appendfsync")["appendfsync"]
+        except ResponseError:
+            return (
+                "process"  # any append-only file is written before the answer; when it is synced is unknown
+            )
+        return "power" if fsync == "always" else "process"
+
+
+def _outcomes(answer: Any) -> Iterator[Outcome]:
+    if isinstance(answer, ResponseError):
+        return repeat(Outcome.FAILED)
+    return (OUTCOMES[number] for number in answer)
