@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
+from proctor.errors import Unavailable
 from proctor.model import FrameId
 from proctor.settings import Settings
 
@@ -27,8 +28,15 @@ class Outcome(Enum):
     """Its `seq` was stored before with another payload, which stands."""
     SEALED = auto()
     """The session takes no more frames; nothing was written."""
-    FAILED = auto()
-    """The store refused this session's part and wrote none of it; the rest stands. May be tried again."""
+
+
+class PartlyStored(Unavailable):
+    """The store refused some sessions' parts of a group commit and wrote none of those; the others stand."""
+
+    def __init__(self, detail: str, outcomes: list[Outcome | None]) -> None:
+        super().__init__(detail)
+        self.outcomes = outcomes
+        """One per message, in order; None for one that was refused and may be tried again."""
 
 
 class UnnumberedFrame(NamedTuple):
@@ -72,6 +80,10 @@ class FrameStore(Protocol):
 
         When this returns, everything stored survives a kill of this process. A session's frames are
         numbered 0, 1, 2 … in the order of their arrival, across all processes.
+
+        Raises:
+            PartlyStored: some sessions' messages were refused. A caller that repeats all of them stores those
+                without a seq again; one that repeats what has no outcome does not.
         """
         ...
 

@@ -30,7 +30,7 @@ from redis.retry import Retry
 from proctor.errors import Misconfigured, Unavailable
 from proctor.model import FrameId
 from proctor.settings import Settings
-from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Outcome
+from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Outcome, PartlyStored
 
 OUTCOMES = (Outcome.STORED, Outcome.DUPLICATE, Outcome.CONFLICT, Outcome.SEALED)
 """As redis_append.lua numbers them."""
@@ -167,11 +167,13 @@ class RedisFrames:
             session_id: self._script_arguments(session_id, part) for session_id, part in sessions.items()
         }
         answers = self._run_append_script(calls)
-        failures = [answer for answer in answers.values() if isinstance(answer, ResponseError)]
-        if failures and len(failures) == len(answers):
-            raise failures[0]
-        outcomes = {session_id: _outcomes(answer) for session_id, answer in answers.items()}
-        return [next(outcomes[message.session_id]) for message in messages]
+        found = {session_id: _outcomes(answer) for session_id, answer in answers.items()}
+        outcomes = [next(found[message.session_id]) for message in messages]
+        judged = [outcome for outcome in outcomes if outcome is not None]
+        if len(judged) < len(outcomes):
+            failure = next(answer for answer in answers.values() if isinstance(answer, ResponseError))
+            raise PartlyStored(f"Redis: {failure}", outcomes) from failure
+        return judged
 
     def _script_arguments(self, session_id: str, messages: Sequence[FrameMessage]) -> list[Any]:
         names = ("frame_count", "frames_meta", "frame_seqs", "frame_seal")
@@ -276,7 +278,7 @@ class RedisFrames:
         return "power" if fsync == "always" else "process"
 
 
-def _outcomes(answer: Any) -> Iterator[Outcome]:
+def _outcomes(answer: Any) -> Iterator[Outcome | None]:
     if isinstance(answer, ResponseError):
-        return repeat(Outcome.FAILED)
+        return repeat(None)
     return (OUTCOMES[number] for number in answer)
