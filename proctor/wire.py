@@ -7,7 +7,7 @@ frame is read alike wherever it stands: alone, in a wrapper, as an engine event,
 import json
 import re
 from enum import IntEnum, StrEnum
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import msgspec
 
@@ -22,45 +22,49 @@ SEQ_MAX = 2**53 - 1
 class CloseCode(IntEnum):
     """Why the server closes a WebSocket."""
 
-    SESSION_ENDED = 1000
-    """The exam session has ended; `session_ended` was sent before."""
-    PROTOCOL_ERROR = 1002
-    """What came is not WebSocket."""
-    INVALID_TEXT = 1007
-    """A text message is not UTF-8."""
-    FLOOD = 1008
-    """Too many unusable messages."""
-    TOO_BIG = 1009
-    """A message is larger than `message_max_bytes`."""
-    INTERNAL_ERROR = 1011
-    """The server is at fault; reconnect and send again what was not acknowledged."""
-    RESTARTING = 1012
-    """The server stops; reconnect in a moment and send again what was not acknowledged."""
+    meaning: str
+
+    def __new__(cls, code: int, meaning: str) -> Self:
+        """Make a member that knows what it means, so that documentation is derived from it."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    SESSION_ENDED = 1000, "The exam session has ended; `session_ended` was sent before."
+    PROTOCOL_ERROR = 1002, "What came is not WebSocket."
+    INVALID_TEXT = 1007, "A text message is not UTF-8."
+    FLOOD = 1008, "Too many unusable messages."
+    TOO_BIG = 1009, "A message is larger than `message_max_bytes`."
+    INTERNAL_ERROR = 1011, "The server is at fault; reconnect and send again what was not acknowledged."
+    RESTARTING = 1012, "The server stops; reconnect in a moment and send again what was not acknowledged."
 
 
 class ErrorCode(StrEnum):
     """Why a client's message was not used. The connection goes on."""
 
-    INVALID_JSON = "invalid_json"
-    """Not UTF-8 JSON, or nested too deeply."""
-    INVALID_MESSAGE = "invalid_message"
-    """JSON, but none of the accepted shapes."""
-    UNKNOWN_TYPE = "unknown_type"
-    """`type` is not a message type."""
-    INVALID_FEATURE = "invalid_feature"
-    """A known feature has a value of the wrong type or range."""
-    INVALID_TIMESTAMP = "invalid_timestamp"
-    """`timestamp` or `ts` is neither milliseconds since the epoch nor ISO 8601."""
-    INVALID_SEQ = "invalid_seq"
-    """`seq` is not a whole number from 0 to 2**53 - 1."""
-    SEQ_CONFLICT = "seq_conflict"
-    """This `seq` was stored before with other content, which stands."""
-    MISSING_SESSION = "missing_session"
-    """Raw features without `session_id`."""
-    WRONG_SESSION = "wrong_session"
-    """`session_id` is not the session of the connection."""
-    TOO_MANY_FRAMES = "too_many_frames"
-    """A batch has more frames than `batch_max_frames`."""
+    meaning: str
+
+    def __new__(cls, code: str, meaning: str) -> Self:
+        """Make a member that knows what it means, so that documentation is derived from it."""
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.meaning = meaning
+        return member
+
+    INVALID_JSON = "invalid_json", "Not UTF-8 JSON, or nested too deeply."
+    INVALID_MESSAGE = "invalid_message", "JSON, but none of the accepted shapes."
+    UNKNOWN_TYPE = "unknown_type", "`type` is not a message type."
+    INVALID_FEATURE = "invalid_feature", "A known feature has a value of the wrong type or range."
+    INVALID_TIMESTAMP = (
+        "invalid_timestamp",
+        "`timestamp` or `ts` is neither milliseconds since the epoch nor ISO 8601.",
+    )
+    INVALID_SEQ = "invalid_seq", "`seq` is not a whole number from 0 to 2**53 - 1."
+    SEQ_CONFLICT = "seq_conflict", "This `seq` was stored before with other content, which stands."
+    MISSING_SESSION = "missing_session", "Raw features without `session_id`."
+    WRONG_SESSION = "wrong_session", "`session_id` is not the session of the connection."
+    TOO_MANY_FRAMES = "too_many_frames", "A batch has more frames than `batch_max_frames`."
 
 
 class Rejected(Exception):

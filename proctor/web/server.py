@@ -8,12 +8,13 @@ What stands between the application and the internet, and what hypercorn 0.18 by
 - HTTP/1.1 only: no upgrade to h2c, no permessage-deflate (see `proctor.web.websocket`).
 """
 
+import math
 import socket as stdlib_socket
 import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import cast
 
 import h11
 import structlog
@@ -24,13 +25,22 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Request
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
 from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.tcp_server import MAX_RECV
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ASGIFramework, ConnectionState, LifespanState
+from hypercorn.typing import (
+    AppWrapper,
+    ASGIFramework,
+    ASGIReceiveEvent,
+    ASGISendEvent,
+    ConnectionState,
+    LifespanState,
+    Scope,
+)
 from hypercorn.utils import parse_socket_addr
 
 from proctor.settings import Settings
-from proctor.web.websocket import WebSocketStream
+from proctor.web.websocket import PINGS_PER_TIMEOUT, WebSocketStream
 
 _log = structlog.get_logger(__name__)
 
@@ -39,6 +49,9 @@ HEADER_MAX_BYTES = 16_384
 
 APP_QUEUE_MESSAGES = 4
 """Messages of one connection between protocol and application; when full, its socket is not read."""
+
+_KEEP_ALIVE_SECONDS = 15.0
+"""How long a connection may take to begin a request, and to send its headers."""
 
 _LINGER_SECONDS = 2.0
 """How long a closed connection may take to read what was sent last."""
@@ -53,46 +66,46 @@ def server_config(settings: Settings) -> Config:
     config.max_app_queue_size = APP_QUEUE_MESSAGES
     config.include_server_header = False
     config.websocket_max_message_size = settings.message_max_bytes
+    config.websocket_ping_interval = settings.liveness_timeout_seconds / PINGS_PER_TIMEOUT
     return config
 
 
-class _Tasks:
-    """What hypercorn's streams use to start the application: hypercorn's TaskGroup on a nursery it is given."""
+class _Tasks(TaskGroup):
+    """What hypercorn's streams start tasks with, on a nursery that it is given."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
-        self._nursery = nursery
+        super().__init__()
+        self._nursery: trio.Nursery = nursery
 
     async def spawn_app(
         self,
-        app: ASGIWrapper,
+        app: AppWrapper,
         config: Config,
-        scope: Any,
-        send: Callable[[Any], Awaitable[None]],
-    ) -> Callable[[Any], Awaitable[None]]:
-        to_app, from_peer = trio.open_memory_channel[Any](config.max_app_queue_size)
+        scope: Scope,
+        send: Callable[[ASGISendEvent | None], Awaitable[None]],
+    ) -> Callable[[ASGIReceiveEvent], Awaitable[None]]:
+        """Start the application for one request; returns what delivers the peer's events to it."""
+        to_app, from_peer = trio.open_memory_channel[ASGIReceiveEvent](config.max_app_queue_size)
 
-        async def put(event: Any) -> None:
+        async def put(event: ASGIReceiveEvent) -> None:
             with suppress(trio.BrokenResourceError):  # the application has returned and wants no more
                 await to_app.send(event)
 
         self._nursery.start_soon(self._run_app, app, scope, from_peer, send)
         return put
 
-    def spawn(self, task: Callable[..., Awaitable[Any]], *args: Any) -> None:
-        self._nursery.start_soon(task, *args)
-
     @staticmethod
     async def _run_app(
-        app: ASGIWrapper,
-        scope: Any,
-        from_peer: trio.MemoryReceiveChannel[Any],
-        send: Callable[[Any], Awaitable[None]],
+        app: AppWrapper,
+        scope: Scope,
+        from_peer: trio.MemoryReceiveChannel[ASGIReceiveEvent],
+        send: Callable[[ASGISendEvent | None], Awaitable[None]],
     ) -> None:
         with from_peer:
             try:
                 await app(scope, from_peer.receive, send, trio.to_thread.run_sync, trio.from_thread.run)
-            except Exception:
-                _log.exception("request failed", path=scope["path"])
+            except Exception:  # noqa: BLE001 - the border: a request's failure is that request's
+                _log.exception("request failed", path=scope.get("path"))
             await send(None)
 
 
@@ -120,7 +133,7 @@ class _Protocol(H11Protocol):
             STREAM_ID,
         )
         if isinstance(self.stream, WebSocketStream):
-            self.connection = H11WSConnection(self.connection)
+            self.connection = H11WSConnection(cast("h11.Connection", self.connection))
         self.keep_alive_requests += 1
         await self.stream.handle(
             Request(
@@ -144,101 +157,92 @@ def _wants_websocket(request: h11.Request) -> bool:
     )
 
 
-class _Peer(TCPServer):
+class _Peer:
     """One TCP connection, one nursery. Whatever goes wrong in it stays in it."""
 
-    def __init__(self, app: ASGIWrapper, config: Config, context: WorkerContext, settings: Settings) -> None:
-        self._settings = settings
-        super().__init__(app, config, context, LifespanState(), None)
+    def __init__(self, stream: trio.SocketStream, settings: Settings) -> None:
+        self._stream = stream
+        self._send_timeout_seconds = settings.send_timeout_seconds
+        self._send_lock = trio.Lock()
+        self._reading = trio.CancelScope()
+        self._idle = True
+        self._closing = False
+        self._protocol: _Protocol
 
-    async def serve(self, stream: trio.SocketStream) -> None:
-        """Serve one accepted connection until either side ends it; never raises but for cancellation."""
-        self.stream = stream
+    async def serve(self, app: AppWrapper, config: Config, context: WorkerContext) -> None:
+        """Serve until either side ends the connection; never raises but for cancellation."""
+        socket = self._stream.socket
         try:
-            client = parse_socket_addr(stream.socket.family, stream.socket.getpeername())
-            server = parse_socket_addr(stream.socket.family, stream.socket.getsockname())
+            client = parse_socket_addr(socket.family, socket.getpeername())
+            server = parse_socket_addr(socket.family, socket.getsockname())
             async with trio.open_nursery() as nursery:
-                tasks = self._task_group = _Tasks(nursery)
-                tasks._nursery = nursery  # noqa: SLF001 - TrioSingleTask starts its timers there
-                state = ConnectionState(self.state)
-                self.protocol = _Protocol(
-                    self.app,
-                    self.config,
-                    self.context,
-                    tasks,
-                    state,
-                    False,
-                    client,
-                    server,
-                    self.protocol_send,
+                tasks, state = _Tasks(nursery), ConnectionState(LifespanState())
+                self._protocol = _Protocol(
+                    app, config, context, tasks, state, False, client, server, self._carry_out
                 )
-                await self.idle_task.restart(tasks, self._idle_timeout)
-                await self._read_data()
-                await self.idle_task.stop()
+                self._set_idle(True)
+                await self._read()
         except* OSError:
             pass  # the peer is gone
-        except* Exception:
+        except* Exception:  # noqa: BLE001 - the border: a connection's failure is that connection's
             _log.exception("connection failed")
         finally:
             self._abort()
 
-    async def protocol_send(self, event: Event) -> None:
+    def close_if_idle(self) -> None:
+        """Close unless a request is under way."""
+        if self._idle:
+            self._reading.cancel(reason="server stopping")
+
+    def _set_idle(self, idle: bool) -> None:
+        self._idle = idle
+        if not self._closing:
+            self._reading.deadline = trio.current_time() + _KEEP_ALIVE_SECONDS if idle else math.inf
+
+    async def _read(self) -> None:
+        with self._reading, suppress(trio.ClosedResourceError, trio.BrokenResourceError):
+            while data := await self._stream.receive_some(MAX_RECV):
+                if not self._closing:
+                    await self._protocol.handle(RawData(bytes(data)))
+        await self._protocol.handle(Closed())
+
+    async def _carry_out(self, event: Event) -> None:
         """Do what the protocol wants done: send bytes, close, or note whether a request is under way."""
         if isinstance(event, RawData):
             await self._send(event.data)
         elif isinstance(event, Closed):
             await self._close()
-            await self.protocol.handle(Closed())
+            await self._protocol.handle(Closed())
         elif isinstance(event, Updated):
-            if event.idle:
-                await self.idle_task.restart(self._task_group, self._idle_timeout)
-            else:
-                await self.idle_task.stop()
+            self._set_idle(event.idle)
 
     async def _send(self, data: bytes) -> None:
         sent = False
-        async with self.send_lock:
+        async with self._send_lock:
             # Shielded, because a message that is cut in the middle breaks the stream for the ones after it.
-            with trio.move_on_after(self._settings.send_timeout_seconds, shield=True):
+            with trio.move_on_after(self._send_timeout_seconds, shield=True):
                 with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                    await self.stream.send_all(data)
+                    await self._stream.send_all(data)
                     sent = True
         if not sent:
             self._abort()
-            await self.protocol.handle(Closed())
-
-    async def _read_data(self) -> None:
-        while True:
-            try:
-                data = await self.stream.receive_some(MAX_RECV)
-            except (trio.ClosedResourceError, trio.BrokenResourceError):
-                break
-            if not data:
-                break
-            await self.protocol.handle(RawData(bytes(data)))
-        await self.protocol.handle(Closed())
+            await self._protocol.handle(Closed())
 
     async def _close(self) -> None:
         """Close so that the peer still reads what was sent: half-close, then discard what it sends."""
-        with trio.move_on_after(_LINGER_SECONDS, shield=True):
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-                await self.stream.send_eof()
-                while await self.stream.receive_some(MAX_RECV):
-                    pass
-        self._abort()
+        self._closing = True
+        self._reading.deadline = min(self._reading.deadline, trio.current_time() + _LINGER_SECONDS)
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            await self._stream.send_eof()
 
     def _abort(self) -> None:
         """Let go of the socket at once. Idempotent."""
-        if self.stream.socket.fileno() != -1:
+        if self._stream.socket.fileno() != -1:
             # Without lingering the kernel drops what a vanished peer never acknowledged.
             linger = struct.pack("ii", 1, 0)
             with suppress(OSError):
-                self.stream.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, linger)
-            self.stream.socket.close()
-
-    async def _initiate_server_close(self) -> None:
-        await self.protocol.handle(Closed())
-        self._abort()
+                self._stream.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, linger)
+            self._stream.socket.close()
 
 
 async def serve(
@@ -252,15 +256,23 @@ async def serve(
 ) -> None:
     """Serve `app` on `listeners` until `shutdown` is set, then drain and return.
 
-    Draining: no new connections, idle ones are closed, `before_drain` says goodbye to the WebSockets, requests
-    under way may finish. What is left after `shutdown_timeout_seconds` is cancelled. Closes the listeners.
+    Draining: no new connections, idle ones are closed, `before_drain` says goodbye to the WebSockets,
+    requests under way may finish. What is left after `shutdown_timeout_seconds` is cancelled.
+    Closes the listeners.
     """
     context = WorkerContext(None)
     wrapped = ASGIWrapper(app)
     config = server_config(settings)
 
+    peers: set[_Peer] = set()
+
     async def serve_peer(stream: trio.SocketStream) -> None:
-        await _Peer(wrapped, config, context, settings).serve(stream)
+        peer = _Peer(stream, settings)
+        peers.add(peer)
+        try:
+            await peer.serve(wrapped, config, context)
+        finally:
+            peers.discard(peer)
 
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:
@@ -272,4 +284,6 @@ async def serve(
             accepting.cancel_scope.cancel(reason="server stopping")
         connections.cancel_scope.deadline = trio.current_time() + settings.shutdown_timeout_seconds
         await context.terminated.set()
+        for peer in peers:
+            peer.close_if_idle()
         await before_drain()

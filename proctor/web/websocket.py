@@ -1,11 +1,12 @@
 """The WebSocket side of the protocol: hypercorn's WSStream, made safe against its peers.
 
 Differences to hypercorn 0.18: message size is bounded in bytes and stays bounded after a refusal; compression
-is not negotiated; data ahead of the handshake's end is kept, bounded, until the handshake is done; protocol
-errors are answered with their close code; pings are answered or the peer is let go; a close is given time to
-arrive.
+is not negotiated; bytes ahead of the handshake's end, which RFC 6455 section 4.1 forbids, end the connection;
+protocol errors are answered with their close code; a peer that answers no ping is let go; a close is given
+time to arrive.
 """
 
+import math
 from typing import Any
 
 import trio
@@ -20,19 +21,15 @@ from proctor.wire import CloseCode
 _CLOSE_SECONDS = 2.0
 """How long a peer may take to answer a close."""
 
-_PINGS_PER_TIMEOUT = 3
+PINGS_PER_TIMEOUT = 3
+"""A peer is let go after so many ping intervals of silence."""
 
 
 class WebSocketStream(WSStream):
-    """One WebSocket between its bytes and the ASGI application.
-
-    The ASGI scope's `extensions` carry `proctor.liveness_seconds` back from the application: its route sets it
-    before it accepts.
-    """
+    """One WebSocket between its bytes and the ASGI application."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self._early = bytearray()
         self._parts: list[str | bytes] = []
         self._size = 0
         self._refused = False
@@ -52,9 +49,9 @@ class WebSocketStream(WSStream):
 
     async def _take(self, data: bytes) -> None:
         if not self.handshake.accepted:
-            self._early += data
-            if len(self._early) > self.config.websocket_max_message_size:
-                await self.send(StreamClosed(stream_id=self.stream_id))
+            self._refused = True
+            await self._send_error_response(400)
+            await self.send(StreamClosed(stream_id=self.stream_id))
             return
         self._heard = trio.current_time()
         try:
@@ -78,12 +75,8 @@ class WebSocketStream(WSStream):
 
     async def _accept(self, message: Any) -> None:
         self.handshake.extensions = None
-        await super()._accept(message)
         self._heard = trio.current_time()
-        self.task_group.spawn(self._watch, self.scope["state"]["liveness_seconds"])
-        if self._early:
-            early, self._early = bytes(self._early), bytearray()
-            await self._take(early)
+        await super()._accept(message)
 
     async def _handle_events(self) -> None:
         for event in self.connection.events():
@@ -99,7 +92,7 @@ class WebSocketStream(WSStream):
                 self._peer_done.set()
                 await self.send(StreamClosed(stream_id=self.stream_id))
 
-    async def _take_part(self, event: Message) -> None:
+    async def _take_part(self, event: Message[Any]) -> None:
         part = event.data
         text = isinstance(part, str)
         self._size += len(part) if not text or part.isascii() else len(part.encode())
@@ -107,19 +100,17 @@ class WebSocketStream(WSStream):
             await self._refuse(CloseCode.TOO_BIG)
             return
         self._parts.append(part if text else bytes(part))
-        if not event.message_finished or self.state is not ASGIWebsocketState.CONNECTED:
+        if not event.message_finished:
             return
-        whole = self._parts[0] if len(self._parts) == 1 else type(self._parts[0])().join(self._parts)  # type: ignore[arg-type]
+        whole = ("" if text else b"").join(self._parts)  # type: ignore[arg-type]
         self._parts, self._size = [], 0
-        self._delivering = True
-        await self.app_put(
-            {
-                "type": "websocket.receive",
-                "bytes": None if text else whole,
-                "text": whole if text else None,
-            }
-        )
-        self._delivering = False
+        if self.state is not ASGIWebsocketState.CONNECTED:
+            return  # the application has closed and reads no more
+        if self.app_put is not None:
+            self._delivering = True
+            message = {"bytes": None if text else whole, "text": whole if text else None}
+            await self.app_put({"type": "websocket.receive", **message})
+            self._delivering = False
 
     async def _refuse(self, code: int) -> None:
         """Close because of what the peer sent; everything else it sends is discarded unread."""
@@ -129,15 +120,15 @@ class WebSocketStream(WSStream):
         await self.send(EndData(stream_id=self.stream_id))
         await self.send(StreamClosed(stream_id=self.stream_id))
 
-    async def _watch(self, liveness_seconds: float) -> None:
-        """Ping a silent peer, and let it go when it does not answer. Time spent on delivery is ours, not its."""
-        interval = liveness_seconds / _PINGS_PER_TIMEOUT
+    async def _send_pings(self) -> None:
+        """Ping a silent peer and let it go when it does not answer; time spent on delivery is not its."""
+        interval = self.config.websocket_ping_interval or math.inf
         while not self.closed:
             await trio.sleep(interval)
             silent_seconds = trio.current_time() - self._heard
             if self._delivering:
                 self._heard = trio.current_time()
-            elif silent_seconds >= liveness_seconds:
+            elif silent_seconds >= interval * PINGS_PER_TIMEOUT:
                 await self.send(StreamClosed(stream_id=self.stream_id))
             elif silent_seconds >= interval:
                 await self._send_wsproto_event(Ping())

@@ -1,0 +1,6 @@
+"""`python -m proctor`."""
+
+from proctor.cli import app
+
+if __name__ == "__main__":
+    app()

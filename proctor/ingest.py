@@ -1,0 +1,154 @@
+"""From checked frames to stored ones: the messages of all connections share group commits.
+
+A message enters by `submit`, waits in a bounded buffer, and is written with whatever else waits there. Its
+`settle` callback runs after the commit, so an acknowledgement always follows the store.
+"""
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import msgspec
+import stamina
+import trio
+
+from proctor.clock import ClientClock
+from proctor.errors import Unavailable
+from proctor.metrics import Metrics
+from proctor.model import iso_from_ms
+from proctor.settings import Settings
+from proctor.storage.frames import FrameMessage, FrameStore, Outcome, UnnumberedFrame
+from proctor.wire import Frame, Frames
+
+_encode = msgspec.json.Encoder().encode
+_DIGEST_BYTES = 8
+_RETRY = partial(
+    stamina.retry_context, on=Unavailable, attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
+)
+
+Settle = Callable[[Outcome], None]
+
+
+class _Waiting(NamedTuple):
+    message: FrameMessage
+    settle: Settle
+    submitted: float
+
+
+def frame_message(session_id: str, message: Frames, clock: ClientClock, received_ms: int) -> FrameMessage:
+    """Turn a decoded message into what the frame store takes, with event times on the server's clock.
+
+    `received_ms` is the time of receipt in milliseconds since the epoch.
+    """
+    # The newest frame of a batch was delayed least, so it says most about the clock.
+    newest = max((f.client_ms for f in message.frames if f.client_ms is not None), default=None)
+    if newest is not None:
+        clock.observe(newest, received_ms)
+    received_at = iso_from_ms(received_ms)
+    frames = tuple(
+        _stored_form(frame, session_id, clock, received_ms, received_at) for frame in message.frames
+    )
+    digest = b""
+    if message.seq is not None:
+        digest = hashlib.blake2b(_encode(message.frames), digest_size=_DIGEST_BYTES).digest()
+    return FrameMessage(session_id, frames, message.seq, digest)
+
+
+def _stored_form(
+    frame: Frame, session_id: str, clock: ClientClock, received_ms: int, received_at: str
+) -> UnnumberedFrame:
+    event_ms = clock.event_ms(frame.client_ms, received_ms)
+    stored = {**frame.features}
+    if frame.event is not None:
+        stored["event"] = frame.event
+    stored["session_id"] = session_id
+    stored["timestamp"] = iso_from_ms(event_ms)
+    if frame.client_timestamp is not None:
+        stored["client_timestamp"] = frame.client_timestamp
+    stored["received_at"] = received_at
+    return UnnumberedFrame(event_ms, _encode(stored)[:-1] + b',"frame_id":"')
+
+
+class Ingest:
+    """The bounded buffer in front of the frame store, and the one writer behind it."""
+
+    def __init__(self, store: FrameStore, settings: Settings, metrics: Metrics) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._most = settings.commit_max_messages
+        # When full, `submit` waits, the connection's socket is not read, and TCP slows the client down.
+        self._entrance, self._exit = trio.open_memory_channel[_Waiting](settings.ingest_buffer_messages)
+        self._in_hand: list[_Waiting] = []
+        self._entered = 0
+        self._settled = 0
+        self._progress = trio.lowlevel.ParkingLot()
+        self.touched: set[str] = set()
+        """Sessions that had frames stored since whoever follows them last took them out."""
+
+    async def submit(self, message: FrameMessage, settle: Settle) -> None:
+        """Hand over a message; `settle` is called once, after the commit, with what became of it.
+
+        Waits while the buffer is full. A cancelled call has handed over nothing.
+        """
+        waiting = _Waiting(message, settle, trio.current_time())
+        try:
+            self._entrance.send_nowait(waiting)
+        except trio.WouldBlock:
+            await self._entrance.send(waiting)
+        self._entered += 1
+
+    async def store(self, message: FrameMessage) -> Outcome:
+        """Hand over a message and wait until it is settled. If cancelled, it may still be stored."""
+        settled = trio.Event()
+        outcomes: list[Outcome] = []
+
+        def settle(outcome: Outcome) -> None:
+            outcomes.append(outcome)
+            settled.set()
+
+        await self.submit(message, settle)
+        await settled.wait()
+        return outcomes[0]
+
+    async def flush(self) -> None:
+        """Wait until every message submitted before this call is settled."""
+        target = self._entered
+        while self._settled < target:
+            await self._progress.park()
+
+    async def write(self) -> None:
+        """Write until cancelled. While the store is down, retry with growing pauses; nothing is dropped.
+
+        If it fails, what it had in hand is written first when it is run again.
+        """
+        while True:
+            if not self._in_hand:
+                self._in_hand.append(await self._exit.receive())
+            while len(self._in_hand) < self._most:
+                try:
+                    self._in_hand.append(self._exit.receive_nowait())
+                except trio.WouldBlock:
+                    break
+            await self._commit(self._in_hand)
+            self._settled += len(self._in_hand)
+            self._in_hand = []
+            self._progress.unpark_all()
+
+    async def _commit(self, group: list[_Waiting]) -> None:
+        self._metrics.ingest_waiting.set(len(group) + self._exit.statistics().current_buffer_used)
+        began = trio.current_time()
+        messages = [waiting.message for waiting in group]
+        async for attempt in _RETRY():
+            with attempt:
+                outcomes = await self._store.append(messages)
+        now = trio.current_time()
+        self._metrics.commit_messages.observe(len(group))
+        self._metrics.commit_seconds.observe(now - began)
+        for waiting, outcome in zip(group, outcomes, strict=True):
+            self._metrics.messages.labels(outcome.name.lower()).inc()
+            if outcome is Outcome.STORED:
+                self._metrics.frames_stored.inc(len(waiting.message.frames))
+                self._metrics.store_lag_seconds.observe(now - waiting.submitted)
+                self.touched.add(waiting.message.session_id)
+            waiting.settle(outcome)

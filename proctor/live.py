@@ -1,0 +1,128 @@
+"""Keeps the analysis of running sessions up to date with their frames.
+
+A session's analysis state lives in the frame store, next to the frames it was folded from. Frames are folded
+once they have settled, that is once enough newer ones have come that none is likely to arrive before them;
+a report folds the unsettled rest on a copy. A frame that is later than that makes the state start over from
+the stored frames, so that a report depends on the frames alone and not on when they came.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+from weakref import WeakValueDictionary
+
+import structlog
+import trio
+
+from proctor.analysis.engine import Engine, progress
+from proctor.errors import Unavailable
+from proctor.ingest import Ingest
+from proctor.metrics import Metrics
+from proctor.model import ExamSession
+from proctor.settings import Settings
+from proctor.storage.frames import FrameStore, frame_id_of
+
+_log = structlog.get_logger(__name__)
+
+SETTLING_MS = 2_000
+"""A frame is settled when one this much newer, by event time, has been stored."""
+
+_FOLD_FRAMES = 10_000
+"""Most frames in one job, so that a long backlog does not run into the time limit for one batch."""
+
+
+class _Progress(NamedTuple):
+    state: bytes | None
+    unsettled: Sequence[bytes]
+
+
+class LiveAnalysis:
+    """Folds stored frames and writes reports. Cancelling any call leaves the stored state whole."""
+
+    def __init__(
+        self,
+        store: FrameStore,
+        engine: Engine,
+        ingest: Ingest,
+        settings: Settings,
+        metrics: Metrics,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._engine = engine
+        self._ingest = ingest
+        self._settings = settings
+        self._metrics = metrics
+        self._now_ms = now_ms
+        self._locks: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
+
+    async def follow(self, find_session: Callable[[str], Awaitable[ExamSession | None]]) -> None:
+        """Fold what was stored, every `analysis_refresh_seconds`, until cancelled.
+
+        Evidence is thereby in the state before its frames expire.
+        """
+        while True:
+            await trio.sleep(self._settings.analysis_refresh_seconds)
+            for session_id in sorted(self._ingest.touched):
+                self._ingest.touched.discard(session_id)
+                try:
+                    session = await find_session(session_id)
+                    if session is not None:
+                        await self.advance(session)
+                except Unavailable as failure:
+                    self._ingest.touched.add(session_id)
+                    _log.warning("live analysis waits", session=session_id, reason=failure.detail)
+
+    async def advance(self, session: ExamSession) -> None:
+        """Fold the session's settled frames into its stored state."""
+        async with self._lock(session.session_id):
+            await self._catch_up(session)
+
+    async def report(self, session: ExamSession, *, final: bool) -> bytes:
+        """Return the session's report, as JSON, from every frame that is stored."""
+        async with self._lock(session.session_id):
+            state, unsettled = await self._catch_up(session)
+        with self._timed("report"):
+            return await self._engine.report(
+                state, unsettled, session, final=final, analysed_ms=self._now_ms()
+            )
+
+    async def _catch_up(self, session: ExamSession) -> _Progress:
+        state = await self._store.load_state(session.session_id)
+        cursor, folded = progress(state)
+        page = await self._store.read(session.session_id, after=cursor)
+        if folded + len(page.frames) < page.stored:
+            # Frames came in behind the cursor. Start over, unless some that were folded have expired since:
+            # then what they showed lives in the state alone, and the state stays.
+            everything = await self._store.read(session.session_id)
+            if len(everything.frames) == everything.stored:
+                state, page = None, everything
+        settled = _settled(page.frames)
+        for start in range(0, settled, _FOLD_FRAMES):
+            with self._timed("fold"):
+                chunk = page.frames[start : min(start + _FOLD_FRAMES, settled)]
+                state = await self._engine.advance(state, chunk, session.policy)
+        if settled and state is not None:
+            await self._store.save_state(session.session_id, state)
+        return _Progress(state, page.frames[settled:])
+
+    def _lock(self, session_id: str) -> trio.Lock:
+        """One fold of a session at a time; the lock lives while somebody holds or awaits it."""
+        return self._locks.setdefault(session_id, trio.Lock())
+
+    @contextmanager
+    def _timed(self, job: str) -> Iterator[None]:
+        began = trio.current_time()
+        yield
+        self._metrics.analysis_seconds.labels(job).observe(trio.current_time() - began)
+
+
+def _settled(frames: Sequence[bytes]) -> int:
+    """Return how many of the frames, in time order, have settled."""
+    if not frames:
+        return 0
+    horizon = frame_id_of(frames[-1]).time_ms - SETTLING_MS
+    count = len(frames)
+    while count and frame_id_of(frames[count - 1]).time_ms > horizon:
+        count -= 1
+    return count

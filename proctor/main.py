@@ -1,0 +1,74 @@
+"""Runs the server: services, listening socket, signals, and the order in which all of it stops."""
+
+import signal
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import structlog
+import trio
+
+from proctor.errors import Misconfigured
+from proctor.services import open_services
+from proctor.settings import Settings
+from proctor.web.app import create_app
+from proctor.web.server import serve
+from proctor.wire import CloseCode
+
+_log = structlog.get_logger(__name__)
+_BACKLOG = 1024
+
+
+async def run(
+    settings: Settings,
+    *,
+    shutdown: trio.Event,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until `shutdown` is set, then stop within `shutdown_timeout_seconds`.
+
+    Reports the server's URL through `task_status` once it accepts connections.
+
+    Raises:
+        Misconfigured: a setting, policy, plugin, schema or address that cannot be served with.
+    """
+    async with open_services(settings) as services:
+        listeners = await _listen(settings.host, settings.port)
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        url = f"http://{host}:{listeners[0].socket.getsockname()[1]}"
+        _log.info("serving", url=url, database=services.database.kind, frames=services.store.kind)
+        task_status.started(url)
+        await serve(
+            create_app(services),
+            settings,
+            listeners,
+            shutdown=shutdown,
+            before_drain=partial(services.roster.close_all, CloseCode.RESTARTING),
+        )
+    _log.info("stopped")
+
+
+async def run_until_signal(task: Callable[[trio.Event], Awaitable[None]]) -> None:
+    """Run `task(shutdown)`, with `shutdown` set on SIGTERM or SIGINT; a second signal cancels it."""
+    shutdown = trio.Event()
+    async with trio.open_nursery() as nursery:
+
+        async def watch(task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+                task_status.started()
+                async for number in signals:
+                    name = signal.Signals(number).name
+                    if shutdown.is_set():
+                        nursery.cancel_scope.cancel(reason=f"second signal, {name}")
+                    _log.info("stopping", signal=name)
+                    shutdown.set()
+
+        await nursery.start(watch)
+        await task(shutdown)
+        nursery.cancel_scope.cancel(reason="server stopped")
+
+
+async def _listen(host: str, port: int) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG)
+    except OSError as failure:
+        raise Misconfigured(f"cannot listen on {host}:{port}: {failure}", field="port") from failure

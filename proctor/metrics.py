@@ -1,0 +1,55 @@
+"""What `/metrics` shows: one registry per server, so that two servers in one process do not mix."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+
+
+class Metrics:
+    """All metrics of one server. Names follow Prometheus' rules: base units, counters end in `_total`."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self.connections = Gauge("proctor_connections", "Open WebSocket connections.", registry=registry)
+        self.frames_stored = Counter("proctor_frames_stored", "Frames stored.", registry=registry)
+        self.messages = Counter(
+            "proctor_messages", "Client messages by what became of them.", ["outcome"], registry=registry
+        )
+        self.acks = Counter("proctor_acks", "Messages acknowledged.", registry=registry)
+        self.errors = Counter(
+            "proctor_message_errors", "Client messages that could not be used.", ["code"], registry=registry
+        )
+        self.commit_messages = Histogram(
+            "proctor_commit_messages",
+            "Messages in one group commit.",
+            buckets=_BATCH_BUCKETS,
+            registry=registry,
+        )
+        self.commit_seconds = Histogram(
+            "proctor_commit_seconds",
+            "Time for one group commit.",
+            buckets=_LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.store_lag_seconds = Histogram(
+            "proctor_store_lag_seconds",
+            "From the receipt of a message until it was stored.",
+            buckets=_LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.ingest_waiting = Gauge(
+            "proctor_ingest_waiting_messages", "Messages received but not yet stored.", registry=registry
+        )
+        self.analysis_seconds = Histogram(
+            "proctor_analysis_seconds",
+            "Time for one analysis job.",
+            ["job"],
+            buckets=_LATENCY_BUCKETS,
+            registry=registry,
+        )
+        self.sessions_ended = Counter("proctor_sessions_ended", "Sessions finalised.", registry=registry)
+
+    def render(self) -> bytes:
+        """Return the metrics in Prometheus' text format."""
+        return generate_latest(self._registry)

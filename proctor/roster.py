@@ -1,0 +1,63 @@
+"""Which connections this process has, by exam session."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
+import trio
+
+from proctor.connection import Connection
+from proctor.wire import CloseCode
+
+
+class Roster:
+    """The open connections. Each joins for as long as it runs."""
+
+    def __init__(self) -> None:
+        self._connections: defaultdict[str, set[Connection]] = defaultdict(set)
+        self._closing: CloseCode | None = None
+
+    @contextmanager
+    def joined(self, connection: Connection) -> Iterator[None]:
+        """Keep `connection` on the roster inside the block."""
+        members = self._connections[connection.session_id]
+        members.add(connection)
+        if self._closing is not None:
+            connection.finish(self._closing)
+        try:
+            yield
+        finally:
+            members.discard(connection)
+            if not members and self._connections.get(connection.session_id) is members:
+                del self._connections[connection.session_id]
+
+    def __len__(self) -> int:
+        return sum(map(len, self._connections.values()))
+
+    async def stop_intake(self, session_id: str) -> None:
+        """Take in what the session's clients have sent already; read nothing more from them."""
+        async with trio.open_nursery() as nursery:
+            for connection in self._of(session_id):
+                nursery.start_soon(connection.stop_intake)
+
+    def finish(self, session_id: str) -> None:
+        """Tell every client of the session that it has ended, and close."""
+        for connection in self._of(session_id):
+            connection.finish(CloseCode.SESSION_ENDED)
+
+    async def close_all(self, code: CloseCode) -> None:
+        """Take in what all clients have sent already, then close their connections and every later one."""
+        self._closing = code
+        async with trio.open_nursery() as nursery:
+            for session_id in list(self._connections):
+                for connection in self._of(session_id):
+                    nursery.start_soon(partial(_leave, connection, code))
+
+    def _of(self, session_id: str) -> list[Connection]:
+        return list(self._connections.get(session_id, ()))
+
+
+async def _leave(connection: Connection, code: CloseCode) -> None:
+    await connection.stop_intake()
+    connection.finish(code)

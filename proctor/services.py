@@ -1,0 +1,102 @@
+"""The one list of everything with a lifetime, in the order in which it opens."""
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from proctor.analysis.discovery import LoadedAnalyzer, load_analyzers
+from proctor.analysis.engine import open_engine
+from proctor.analysis.policy import load_policies
+from proctor.ingest import Ingest
+from proctor.live import LiveAnalysis
+from proctor.metrics import Metrics
+from proctor.roster import Roster
+from proctor.sessions import Sessions
+from proctor.settings import Settings
+from proctor.storage.bridge import open_bridge
+from proctor.storage.database import Database, open_database
+from proctor.storage.frames import FrameStore, open_frame_store
+from proctor.supervisor import Supervisor
+
+
+@dataclass(frozen=True)
+class Services:
+    """What the web pages work with."""
+
+    settings: Settings
+    metrics: Metrics
+    supervisor: Supervisor
+    database: Database
+    store: FrameStore
+    ingest: Ingest
+    live: LiveAnalysis
+    roster: Roster
+    sessions: Sessions
+    policies: Sequence[str]
+    """Names of the exam policies that a session may choose."""
+
+
+def now_ms() -> int:
+    """Return the server's wall clock, in milliseconds since the epoch."""
+    return time.time_ns() // 1_000_000
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings, analyzers: Sequence[LoadedAnalyzer] | None = None
+) -> AsyncIterator[Services]:
+    """Open all services and run their tasks; on leaving, store what was received and close in reverse order.
+
+    `analyzers` defaults to the installed ones.
+
+    Raises:
+        Misconfigured: a setting, policy, plugin or schema that cannot be served with.
+    """
+    if analyzers is None:
+        analyzers = load_analyzers(required=settings.required_analyzers)
+    policies = load_policies(settings.policy_directory, analyzers)
+    metrics, supervisor, roster = Metrics(), Supervisor(), Roster()
+    async with (
+        open_bridge(),
+        open_database(settings) as database,
+        open_frame_store(settings) as store,
+        open_engine(settings, analyzers, policies) as engine,
+        trio.open_nursery() as nursery,
+    ):
+        ingest = Ingest(store, settings, metrics)
+        live = LiveAnalysis(store, engine, ingest, settings, metrics, now_ms)
+        sessions = Sessions(
+            database=database,
+            store=store,
+            ingest=ingest,
+            live=live,
+            roster=roster,
+            settings=settings,
+            metrics=metrics,
+            now_ms=now_ms,
+        )
+        tasks = {
+            "ingest": ingest.write,
+            "live analysis": lambda: live.follow(database.get_session),
+            "finalization": sessions.finalize,
+        }
+        for name, task in tasks.items():
+            nursery.start_soon(supervisor.run, name, task, name=name)
+        yield Services(
+            settings=settings,
+            metrics=metrics,
+            supervisor=supervisor,
+            database=database,
+            store=store,
+            ingest=ingest,
+            live=live,
+            roster=roster,
+            sessions=sessions,
+            policies=sorted(policies),
+        )
+        with trio.move_on_after(settings.shutdown_timeout_seconds):
+            await ingest.flush()
+        nursery.cancel_scope.cancel(reason="server stopping")

@@ -1,0 +1,82 @@
+"""Documentation from the code: OpenAPI and AsyncAPI documents, and one page that shows both."""
+
+from importlib.resources import files
+from typing import Any, cast
+
+from jinja2 import Environment, PackageLoader, select_autoescape
+from quart import Blueprint, Response, current_app, jsonify, redirect
+from quart_schema import hide
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from proctor import __version__, errors
+from proctor.errors import ProctorError
+from proctor.features import VOCABULARY
+from proctor.model import SESSION_ID_RULE
+from proctor.services import Services
+from proctor.web.asyncapi import CLIENT_SHAPES, asyncapi_document, server_messages
+from proctor.wire import CloseCode, ErrorCode
+
+_templates = Environment(
+    loader=PackageLoader("proctor.web", "templates"),
+    autoescape=select_autoescape(),
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+def docs_routes(services: Services) -> Blueprint:
+    """Return the routes of the documentation."""
+    routes = Blueprint("docs", __name__)
+    report_schema = files("proctor.analysis").joinpath("report.schema.json").read_bytes()
+
+    @routes.get("/")
+    @hide
+    async def home() -> WerkzeugResponse:
+        return redirect("/docs")
+
+    @routes.get("/docs")
+    @hide
+    async def docs() -> Response:
+        page = _templates.get_template("docs.html").render(
+            version=__version__,
+            operations=_operations(),
+            shapes=CLIENT_SHAPES,
+            server_messages=server_messages(),
+            error_codes=ErrorCode,
+            close_codes=CloseCode,
+            problems=_problems(),
+            vocabulary=VOCABULARY,
+            session_id_rule=SESSION_ID_RULE,
+            settings=services.settings,
+        )
+        return Response(page, content_type="text/html; charset=utf-8")
+
+    @routes.get("/asyncapi.json")
+    @hide
+    async def asyncapi() -> Response:
+        return jsonify(asyncapi_document())
+
+    @routes.get("/api/v1/schema/report.json")
+    @hide
+    async def report() -> Response:
+        return Response(report_schema, content_type="application/schema+json")
+
+    return routes
+
+
+def _operations() -> list[dict[str, Any]]:
+    """Return what the OpenAPI document says of each route, flattened for the page."""
+    provider = current_app.extensions["QUART_SCHEMA"].openapi_provider
+    paths = cast("dict[str, dict[str, Any]]", provider.schema()["paths"])
+    return [
+        {"method": method.upper(), "path": path, **operation}
+        for path, methods in sorted(paths.items())
+        for method, operation in methods.items()
+    ]
+
+
+def _problems() -> list[type[ProctorError]]:
+    kinds = [
+        kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, ProctorError)
+    ]
+    return sorted(kinds, key=lambda kind: kind.status)

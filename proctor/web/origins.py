@@ -1,0 +1,43 @@
+"""Which web pages may call this server from the browser of whoever looks at them."""
+
+import re
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from proctor.errors import Misconfigured
+
+_ORIGIN = re.compile(r"https?://[^/:*\s]+(:(\d+|\*))?")
+
+
+def origin_patterns(allowed: Sequence[str]) -> list[str | re.Pattern[str]]:
+    """Return what quart-cors matches origins with.
+
+    Raises:
+        Misconfigured: an entry that is no origin.
+    """
+    patterns: list[str | re.Pattern[str]] = []
+    for entry in allowed:
+        if entry != "*" and not _ORIGIN.fullmatch(entry):
+            raise Misconfigured(
+                f"allowed_origins: {entry!r} is no origin; write scheme://host, scheme://host:port, "
+                "scheme://host:* or *",
+                field="allowed_origins",
+            )
+        if entry.endswith(":*"):
+            patterns.append(re.compile(re.escape(entry[:-2]) + r"(:\d+)?$"))
+        else:
+            patterns.append(entry)
+    return patterns
+
+
+def may_stream(origin: str | None, host: str | None, patterns: Sequence[str | re.Pattern[str]]) -> bool:
+    """Tell whether a WebSocket from `origin` to `host` may be opened.
+
+    Programs that are no browser send no Origin. A page may always stream to the server it came from.
+    """
+    if origin is None or urlsplit(origin).netloc == host:
+        return True
+    return any(
+        pattern in ("*", origin) if isinstance(pattern, str) else pattern.match(origin) is not None
+        for pattern in patterns
+    )
