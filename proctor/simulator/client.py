@@ -40,12 +40,15 @@ class ExamClock:
     Args:
         seconds: Length of the exam.
         speed: Exam seconds per wall-clock second.
+        start_ms: Event time of the first moment, for an exam whose times are given.
     """
 
-    def __init__(self, seconds: float, speed: float) -> None:
+    def __init__(self, seconds: float, speed: float, start_ms: int | None = None) -> None:
         self._began = trio.current_time()
         self._speed = speed
-        self.start_ms = round((time.time() - seconds * max(0.0, 1 - 1 / speed)) * 1000)
+        if start_ms is None:
+            start_ms = round((time.time() - seconds * max(0.0, 1 - 1 / speed)) * 1000)
+        self.start_ms = start_ms
         """Event time of the exam's first moment, milliseconds since the epoch."""
 
     def due(self, exam_seconds: float) -> float:
