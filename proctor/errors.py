@@ -45,6 +45,13 @@ class SessionEnded(ProctorError):
     title = "Session ended"
 
 
+class Conflict(ProctorError):
+    """The request contradicts what is there."""
+
+    status = 409
+    title = "Conflict"
+
+
 class Throttled(ProctorError):
     """Asked again too soon."""
 

@@ -5,7 +5,7 @@ A message enters by `submit`, waits in a bounded buffer, and is written with wha
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -18,7 +18,7 @@ from proctor.errors import Unavailable
 from proctor.metrics import Metrics
 from proctor.model import iso_from_ms
 from proctor.settings import Settings
-from proctor.storage.frames import FrameMessage, FrameStore, Outcome, UnnumberedFrame
+from proctor.storage.frames import FrameMessage, FrameStore, Outcome, PartlyStored, UnnumberedFrame
 from proctor.wire import Frame, Frames
 
 _encode = msgspec.json.Encoder().encode
@@ -130,25 +130,36 @@ class Ingest:
                     self._in_hand.append(self._exit.receive_nowait())
                 except trio.WouldBlock:
                     break
-            await self._commit(self._in_hand)
-            self._settled += len(self._in_hand)
-            self._in_hand = []
-            self._progress.unpark_all()
+            waiting = len(self._in_hand) + self._exit.statistics().current_buffer_used
+            self._metrics.ingest_waiting.set(waiting)
+            async for attempt in _RETRY():
+                with attempt:
+                    await self._commit()
 
-    async def _commit(self, group: list[_Waiting]) -> None:
-        self._metrics.ingest_waiting.set(len(group) + self._exit.statistics().current_buffer_used)
+    async def _commit(self) -> None:
+        """Write what is in hand; what the store refuses stays in hand."""
         began = trio.current_time()
-        messages = [waiting.message for waiting in group]
-        async for attempt in _RETRY():
-            with attempt:
-                outcomes = await self._store.append(messages)
+        try:
+            outcomes: Sequence[Outcome | None] = await self._store.append([w.message for w in self._in_hand])
+        except PartlyStored as partly:
+            self._settle(partly.outcomes)
+            raise
+        self._metrics.commit_messages.observe(len(outcomes))
+        self._metrics.commit_seconds.observe(trio.current_time() - began)
+        self._settle(outcomes)
+
+    def _settle(self, outcomes: Sequence[Outcome | None]) -> None:
+        group, self._in_hand = self._in_hand, []
         now = trio.current_time()
-        self._metrics.commit_messages.observe(len(group))
-        self._metrics.commit_seconds.observe(now - began)
         for waiting, outcome in zip(group, outcomes, strict=True):
+            if outcome is None:
+                self._in_hand.append(waiting)
+                continue
+            self._settled += 1
             self._metrics.messages.labels(outcome.name.lower()).inc()
             if outcome is Outcome.STORED:
                 self._metrics.frames_stored.inc(len(waiting.message.frames))
                 self._metrics.store_lag_seconds.observe(now - waiting.submitted)
                 self.touched.add(waiting.message.session_id)
             waiting.settle(outcome)
+        self._progress.unpark_all()

@@ -16,7 +16,6 @@ from proctor.metrics import Metrics
 from proctor.roster import Roster
 from proctor.sessions import Sessions
 from proctor.settings import Settings
-from proctor.storage.bridge import open_bridge
 from proctor.storage.database import Database, open_database
 from proctor.storage.frames import FrameStore, open_frame_store
 from proctor.supervisor import Supervisor
@@ -60,7 +59,6 @@ async def open_services(
     policies = load_policies(settings.policy_directory, analyzers)
     metrics, supervisor, roster = Metrics(), Supervisor(), Roster()
     async with (
-        open_bridge(),
         open_database(settings) as database,
         open_frame_store(settings) as store,
         open_engine(settings, analyzers, policies) as engine,

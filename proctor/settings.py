@@ -21,6 +21,12 @@ class Settings(BaseSettings):
         "sqlite:///proctor.sqlite3",
         description="Sessions and reports: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`.",
     )
+    database_timeout_seconds: float = Field(
+        5.0, gt=0, description="Longest that one call to the database may take."
+    )
+    database_connections_max: int = Field(
+        10, ge=1, description="Most connections to the database that one process has at a time."
+    )
     redis_url: str = Field(
         "",
         description="Frame store: `redis://HOST:PORT/DB`. Empty means the embedded one.",

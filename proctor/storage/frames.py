@@ -68,6 +68,11 @@ class FramePage(NamedTuple):
     """How many frames this session ever stored, also those that have expired since."""
 
 
+def frame_id_of(frame: bytes) -> FrameId:
+    """Return the id of a stored frame, which its JSON ends with."""
+    return FrameId.parse(frame[frame.rindex(b":") + 2 : -2].decode())
+
+
 class FrameStore(Protocol):
     """Frames of running sessions, kept for `frame_buffer_retention_seconds` after they were stored.
 
@@ -115,6 +120,11 @@ class FrameStore(Protocol):
 
     async def ping(self) -> None:
         """Return if the store answers."""
+        ...
+
+    @property
+    def kind(self) -> str:
+        """`embedded` or `redis`."""
         ...
 
     @property

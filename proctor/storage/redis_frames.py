@@ -84,6 +84,8 @@ class RedisFrames:
     cannot arrive after what the caller does next.
     """
 
+    kind = "redis"
+
     def __init__(self, client: redis.Redis, retention_seconds: int) -> None:
         self._redis: Any = client
         """Any, because the client types each reply as all that its options could make of it."""

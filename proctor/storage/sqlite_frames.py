@@ -61,6 +61,7 @@ class SqliteFrames:
     the store is opened. A cancelled call ends once its statement has.
     """
 
+    kind = "embedded"
     durability = "process"
 
     def __init__(
