@@ -8,7 +8,7 @@ they are cut; :class:`proctor.analysis.episodes.Episodes` does this for rules ab
 """
 
 from enum import StrEnum
-from typing import Any, ClassVar, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 import msgspec
 
@@ -19,6 +19,11 @@ API_VERSION = 1
 
 WINDOW_SECONDS = 10.0
 """Length of the report's windows, counted from the session's first frame."""
+
+# Proctor holds what an analyzer returns to these bounds; NaN is outside all of them.
+Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Seconds = Annotated[float, msgspec.Meta(ge=0)]
+FrameIdText = Annotated[str, msgspec.Meta(pattern=r"^\d+-\d+$")]
 
 
 class Level(StrEnum):
@@ -31,7 +36,7 @@ class Level(StrEnum):
 
 
 class Group(StrEnum):
-    """Signals that have one common cause. Within a group only the strongest counts, across groups they add."""
+    """Signals with one common cause. Within a group only the strongest counts, across groups they add."""
 
     ATTENTION = "attention"
     """Where the candidate looks: gaze and head."""
@@ -63,19 +68,20 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was seen, from when to when, and how strongly. Times are seconds since the first frame."""
+    """One thing that was seen, from when to when, how strongly. Times are seconds since the first frame."""
 
     category: str
     """What it is about, in the field's terms: `phone`, `multiple_faces`, `no_face`, `gaze`, `head` …"""
     group: Group
     level: Level
-    start_seconds: float
-    end_seconds: float
-    strength: float
+    start_seconds: Seconds
+    end_seconds: Seconds
+    """Not before `start_seconds` and not after the session's last frame."""
+    strength: Share
     """0 to 1: how far beyond its threshold, saturating. Never a probability of cheating."""
     message: str
     """One sentence for the reviewer, without accusation."""
-    frame_ids: tuple[str, str, str]
+    frame_ids: tuple[FrameIdText, FrameIdText, FrameIdText]
     """First, worst (strongest evidence) and last frame."""
     observed: Observed
     rule: str = ""
@@ -89,8 +95,8 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
 
     findings: list[Finding]
     """In order of time. Those of a behaviour that is still going on end at the last frame."""
-    window_strengths: dict[int, float] = msgspec.field(default_factory=dict)
-    """Window index (start_seconds // 10) to the strongest evidence in it, 0 to 1; windows without any are absent."""
+    window_strengths: dict[int, Share] = msgspec.field(default_factory=dict)
+    """Window index (start_seconds // 10) to the strongest evidence in it; windows without any are absent."""
     observed_windows: list[int] | None = None
     """Windows in which the signal could be judged at all; None means wherever there were frames."""
     details: dict[str, Any] = msgspec.field(default_factory=dict)
@@ -101,8 +107,9 @@ class Analyzer(Protocol):
     """One rule. The class is what an entry point of the group `proctor.analyzers` names.
 
     `Settings` and `State` are `msgspec.Struct` types whose fields all have defaults. The policy's table
-    `[rules.ENTRY_NAME]` fills `Settings` (unknown keys and out-of-range values stop the server with the place of
-    the mistake); `State()` is the state before the first frame. State is encoded with MessagePack between batches.
+    `[rules.ENTRY_NAME]` fills `Settings` (unknown keys and out-of-range values stop the server with the place
+    of the mistake); `State()` is the state before the first frame. State is encoded with MessagePack between
+    batches.
 
     An analyzer runs in a worker process: it may import what it likes, must not keep anything outside its
     state, and has `analysis_timeout_seconds` per batch. If it raises, hangs or dies, its own section of the
