@@ -1,6 +1,5 @@
 """What a simulation prints when it is over, for people and for machines."""
 
-from array import array
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,9 +80,7 @@ def _session(outcome: Outcome) -> dict[str, Any]:
 
 
 def _latency(tallies: Sequence[Tally]) -> dict[str, float | None]:
-    seconds = array("d")
-    for tally in tallies:
-        seconds.extend(tally.latencies)
+    seconds = [latency for tally in tallies for latency in tally.latencies]
     shares = {"p50": percentile(seconds, 0.5), "p99": percentile(seconds, 0.99)}
     return {name: None if value is None else round(value * 1000, 3) for name, value in shares.items()}
 

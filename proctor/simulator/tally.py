@@ -1,6 +1,5 @@
 """What one simulated exam taker sent and what became of it."""
 
-from array import array
 from collections import Counter
 from dataclasses import dataclass, field
 
@@ -19,7 +18,7 @@ class Tally:
     heartbeats: int = 0
     errors: Counter[str] = field(default_factory=Counter)
     """Error replies by code."""
-    latencies: array[float] = field(default_factory=lambda: array("d"))
+    latencies: list[float] = field(default_factory=list)
     """Seconds from first sending a message to its acknowledgement, resending included."""
     failure: str = ""
     """Why the stream ended early; empty if it did not."""
@@ -30,7 +29,7 @@ class Tally:
         return not self.failure and self.frames_sent == self.frames_acknowledged
 
 
-def percentile(latencies: array[float], share: float) -> float | None:
+def percentile(latencies: list[float], share: float) -> float | None:
     """Return the smallest latency that at least `share` of them do not exceed, None without any."""
     if not latencies:
         return None
