@@ -1,0 +1,27 @@
+"""From features and engine events to evidence: 1 for, 0 against, NaN for unknown."""
+
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from proctor.analysis.frames import FrameBatch
+
+Column = NDArray[np.float64]
+
+
+def either(yes: NDArray[np.bool_], no: NDArray[np.bool_]) -> Column:
+    """1 where `yes`, 0 where only `no`, unknown elsewhere."""
+    return np.where(yes, 1.0, np.where(no, 0.0, np.nan))
+
+
+def or_events(frames: FrameBatch, evidence: Column, names: Collection[str]) -> Column:
+    """Fill in what is unknown from what the browser engine states: 1 in the frames of these events."""
+    stated = np.full(len(frames), np.nan)
+    stated[[event.place for event in frames.events if event.name in names]] = 1.0
+    return np.where(np.isnan(evidence), stated, evidence)
+
+
+def confident(present: Column, confidence: Column) -> Column:
+    """Weigh a detection by its confidence (0-100) where there is one; what is absent stays 0."""
+    return np.where(present > 0, np.where(np.isnan(confidence), 1.0, confidence / 100), present)

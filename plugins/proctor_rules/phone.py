@@ -1,0 +1,57 @@
+"""A phone is in the picture."""
+
+from typing import Any
+
+import msgspec
+
+from proctor.analysis.api import API_VERSION, Assessment, Group
+from proctor.analysis.durations import Durations
+from proctor.analysis.episodes import Episodes, Hysteresis
+from proctor.analysis.frames import FrameBatch
+from proctor_rules.evidence import confident
+from proctor_rules.limits import Seconds, Share, Times
+
+
+class Phone:
+    """A phone in most frames of a second or longer, seen with confidence where the browser gives one."""
+
+    api_version = API_VERSION
+    title = "Phone in view"
+
+    class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+        """A calculator or a dark mug is a phone to a detector for a frame or two, not for seconds."""
+
+        info_seconds: Seconds = 1.0
+        concern_seconds: Seconds = 3.0
+        merge_seconds: Seconds = 2.0
+        confidence_min: Share = 0.7
+        repeats: Times = 2
+
+    class State(msgspec.Struct):
+        """What the frames so far amount to."""
+
+        seen: Episodes = msgspec.field(default_factory=Episodes)
+
+    def __init__(self, settings: Any) -> None:
+        self._durations = Durations(
+            category="phone",
+            group=Group.DEVICE,
+            signal="phone_present",
+            hysteresis=Hysteresis(
+                persist_seconds=settings.info_seconds,
+                merge_seconds=settings.merge_seconds,
+                enter=settings.confidence_min,
+                leave=settings.confidence_min * 0.7,
+            ),
+            concern_seconds=settings.concern_seconds,
+            repeats=settings.repeats,
+        )
+
+    def fold(self, state: State, frames: FrameBatch) -> None:
+        """Take in the next frames."""
+        evidence = confident(frames["phone_present"], frames["phone_conf"])
+        state.seen.fold(frames, evidence, self._durations.hysteresis)
+
+    def assess(self, state: State) -> Assessment:
+        """Report when a phone was seen."""
+        return self._durations.assess(state.seen, lambda extent: f"A phone was in view for {extent}")

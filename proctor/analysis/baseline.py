@@ -1,0 +1,71 @@
+"""A candidate's own normal: running median and spread of a signal, in bounded memory."""
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from proctor.analysis.frames import FrameBatch
+
+SAMPLES_MAX = 256
+_PERIOD_MS = 20_000  # how long one centre and spread hold until they are taken anew
+_MAD_TO_DEVIATION = 1.4826  # the standard deviation of a normal distribution with a MAD of 1
+
+
+class Baseline(msgspec.Struct):
+    """Robust centre and spread of a signal over the session so far. Part of an analyzer's state.
+
+    It keeps one sample a second, and as the session grows one every 2, 4, 8 … seconds. Centre and spread are
+    taken anew every 20 s from what came before, so a frame is judged by the past alone and however the frames
+    were cut into batches.
+    """
+
+    stride: int = 1
+    """Seconds from one sample to the next."""
+    samples: dict[int, float] = msgspec.field(default_factory=dict)
+    """Number of the stride to the first known value in its first second."""
+    period: int | None = None
+    centre: float | None = None
+    """Median at the start of the period; None before the first samples."""
+    spread: float | None = None
+    """Median distance from it, scaled to equal the standard deviation where the values are normal."""
+    trusted: bool = False
+    """Centre and spread rest on as many samples as the rule asked for."""
+
+    def follow(
+        self, frames: FrameBatch, values: NDArray[np.float64], *, samples_min: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Take in the next frames and return what each is to be compared with: centre and spread.
+
+        `values` is NaN where the signal is unknown or the frame no example of what is normal. The results are
+        NaN until there were such values in `samples_min` seconds, and for the rest of that period.
+        """
+        times = frames.milliseconds
+        periods = times // _PERIOD_MS
+        starts = np.flatnonzero(np.diff(periods, prepend=periods[0] - 1)).tolist()
+        centre, spread = np.full(len(times), np.nan), np.full(len(times), np.nan)
+        for start, end in zip(starts, [*starts[1:], len(times)], strict=True):
+            self._renew(int(periods[start]), samples_min)
+            if self.trusted:
+                centre[start:end], spread[start:end] = self.centre, self.spread
+            self._sample(times[start:end], values[start:end])
+        return centre, spread
+
+    def _renew(self, period: int, samples_min: int) -> None:
+        if period == self.period:
+            return
+        self.period = period
+        self.trusted = len(self.samples) * self.stride >= samples_min
+        if self.samples:
+            values = np.array(list(self.samples.values()))
+            self.centre = float(np.median(values))
+            self.spread = float(np.median(np.abs(values - self.centre))) * _MAD_TO_DEVIATION
+
+    def _sample(self, times: NDArray[np.int64], values: NDArray[np.float64]) -> None:
+        known = np.flatnonzero(~np.isnan(values))
+        seconds, first = np.unique(times[known] // 1000, return_index=True)
+        for second, place in zip(seconds.tolist(), known[first].tolist(), strict=True):
+            if second % self.stride == 0:
+                self.samples.setdefault(second // self.stride, float(values[place]))
+                if len(self.samples) > SAMPLES_MAX:
+                    self.stride *= 2
+                    self.samples = {n // 2: value for n, value in self.samples.items() if n % 2 == 0}

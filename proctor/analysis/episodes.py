@@ -1,0 +1,236 @@
+"""Episodes: stretches of event time in which something went on, told from flicker and from missing data.
+
+All arithmetic that is carried from batch to batch is in whole milliseconds, so that it makes no difference
+where a session's frames are cut.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from proctor.analysis.api import WINDOW_SECONDS
+from proctor.analysis.frames import FrameBatch
+
+EPISODES_MAX = 100
+"""Most episodes that a session keeps per signal; beyond that the shortest go, and are counted."""
+
+WINDOWS_MAX = 8_640
+"""Most windows that a session keeps per signal: a day's worth."""
+
+_WINDOW_MS = round(WINDOW_SECONDS * 1000)
+_FULL = 1000  # what one millisecond of whole evidence adds to a level or a window
+_OFF, _ON, _BETWEEN, _UNKNOWN = 0, 1, 2, 3
+
+
+class Hysteresis(msgspec.Struct, frozen=True, kw_only=True):
+    """When evidence becomes an episode and when that is over. Evidence goes from 0 to 1, as good as it gets.
+
+    Time with evidence fills a bucket, time without drains it, unknown time does neither. An episode is there
+    once the bucket holds `persist_seconds`, and it began where the bucket was last empty: flicker that is on
+    for less than `decay / (1 + decay)` of the time never becomes one, and frames missed do no harm. From
+    then on the bucket holds up to `merge_seconds`; empty, it ends the episode, where evidence was last.
+    """
+
+    persist_seconds: float
+    """Shorter than this is no episode; neither is a single frame, however long until the next."""
+    merge_seconds: float = 1.0
+    """So long without evidence (with a `decay` of 1) and an episode is over."""
+    bridge_seconds: float = 5.0
+    """A longer gap between frames, or longer unknown, ends an episode with the last frame that knew."""
+    enter: float = 0.5
+    """Evidence counts from here on …"""
+    leave: float = 0.5
+    """… until it falls below this."""
+    decay: float = 1.0
+    """How fast time without evidence drains the bucket, as a multiple of how fast time with it fills it."""
+
+
+class Episode(msgspec.Struct, array_like=True):
+    """One stretch, in milliseconds since the session's first frame; a frame lasts until the next."""
+
+    start_ms: int
+    end_ms: int
+    on_ms: int
+    """Time with evidence; the rest was flicker, short breaks or unknown."""
+    peak: float
+    """Strongest evidence."""
+    first_id: str
+    worst_id: str
+    """The frame with the strongest evidence, the first of them."""
+    last_id: str
+    frames: int = 1
+
+    @property
+    def seconds(self) -> float:
+        """Time with evidence."""
+        return self.on_ms / 1000
+
+
+class EpisodeLog(msgspec.Struct):
+    """Finished episodes in order of time, at most `EPISODES_MAX` of them: the shortest give way."""
+
+    kept: list[Episode] = msgspec.field(default_factory=list)
+    dropped: int = 0
+
+    def add(self, episode: Episode) -> None:
+        """Take in an episode that began after all that were added before."""
+        self.kept.append(episode)
+        if len(self.kept) > EPISODES_MAX:
+            self.kept.remove(min(self.kept, key=lambda kept: kept.on_ms))
+            self.dropped += 1
+
+
+class Sample(msgspec.Struct, array_like=True):
+    """The newest frame: how long it lasted is known only when the next one comes."""
+
+    time_ms: int
+    evidence: float
+    frame_id: str
+
+
+class Episodes(msgspec.Struct):
+    """Finds the episodes of one signal, a batch of frames at a time. Part of an analyzer's state."""
+
+    log: EpisodeLog = msgspec.field(default_factory=EpisodeLog)
+    current: Episode | None = None
+    confirmed: bool = False
+    """`current` has lasted long enough to be one."""
+    level: int = 0
+    """What the bucket holds: milliseconds, times `_FULL`."""
+    on: bool = False
+    """What evidence between `leave` and `enter` counts as."""
+    unknown_ms: int = 0
+    newest: Sample | None = None
+    windows: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict)
+    """Report window to milliseconds of evidence (times `_FULL`) and of known time."""
+
+    def fold(self, frames: FrameBatch, evidence: NDArray[np.float64], rule: Hysteresis) -> None:
+        """Take in the next frames with the evidence in each, NaN where unknown. `rule` must never change."""
+        times, ids = frames.milliseconds, frames.ids
+        if self.newest is not None:
+            times = np.concatenate(([self.newest.time_ms], times))
+            evidence = np.concatenate(([self.newest.evidence], evidence))
+            ids = [self.newest.frame_id, *ids]
+        self.newest = Sample(int(times[-1]), float(evidence[-1]), ids[-1])
+        if len(times) > 1:
+            self._fold_known(times, ids, evidence[:-1], rule)
+
+    def so_far(self, rule: Hysteresis) -> list[Episode]:
+        """All episodes in order of time; one that is still going on ends at the newest frame."""
+        if self.newest is None:
+            return []
+        present = msgspec.msgpack.decode(msgspec.msgpack.encode(self), type=Episodes)
+        last = np.array([self.newest.time_ms] * 2)
+        present._fold_known(last, [self.newest.frame_id] * 2, np.array([self.newest.evidence]), rule)
+        going_on = [present.current] if present.current is not None and present.confirmed else []
+        return [*present.log.kept, *going_on]
+
+    def _fold_known(
+        self, times: NDArray[np.int64], ids: Sequence[str], evidence: NDArray[np.float64], rule: Hysteresis
+    ) -> None:
+        """Take in frames of which it is known how long they lasted: `times` has one more than `evidence`."""
+        bridge_ms = round(rule.bridge_seconds * 1000)
+        lasted = np.diff(times)
+        broken = lasted > bridge_ms
+        lasted = np.where(broken, 0, lasted)
+        codes = self._codes(evidence, rule)
+        self._fold_windows(times[:-1] // _WINDOW_MS, lasted, codes, evidence)
+        starts = np.flatnonzero(np.concatenate(([True], (codes[1:] != codes[:-1]) | broken[:-1])))
+        spans = np.add.reduceat(lasted, starts).tolist()
+        ends = [*starts[1:].tolist(), len(codes)]
+        for start, end, span in zip(starts.tolist(), ends, spans, strict=True):
+            if codes[start] == _ON:
+                self._fill(_run(times, ids, evidence, slice(start, end), span), rule)
+            elif codes[start] == _OFF:
+                self._drain(span, rule)
+            else:
+                self.unknown_ms += span
+            if broken[end - 1] or self.unknown_ms > bridge_ms:
+                self._close()
+
+    def _codes(self, evidence: NDArray[np.float64], rule: Hysteresis) -> NDArray[np.int64]:
+        codes = np.full(len(evidence), _UNKNOWN)
+        codes[evidence >= rule.enter] = _ON
+        codes[evidence < rule.leave] = _OFF
+        codes[(evidence >= rule.leave) & (evidence < rule.enter)] = _BETWEEN
+        decided = np.where(codes <= _ON, np.arange(len(codes)), -1)
+        latest = np.maximum.accumulate(decided)
+        carried = np.where(latest >= 0, codes[latest], int(self.on))
+        self.on = bool(carried[-1])
+        return np.where(codes == _BETWEEN, carried, codes)
+
+    def _fold_windows(
+        self,
+        windows: NDArray[np.int64],
+        lasted: NDArray[np.int64],
+        codes: NDArray[np.int64],
+        evidence: NDArray[np.float64],
+    ) -> None:
+        known = np.where(codes == _UNKNOWN, 0, lasted)
+        weights = np.rint(np.clip(np.nan_to_num(evidence), 0, 1) * _FULL).astype(np.int64)
+        weighed = np.where(codes == _ON, weights, 0) * lasted
+        starts = np.flatnonzero(np.diff(windows, prepend=windows[0] - 1))
+        sums = zip(
+            windows[starts].tolist(),
+            np.add.reduceat(weighed, starts).tolist(),
+            np.add.reduceat(known, starts).tolist(),
+            strict=True,
+        )
+        for window, more_evidence, more_known in sums:
+            if more_known and (window in self.windows or len(self.windows) < WINDOWS_MAX):
+                before = self.windows.get(window, (0, 0))
+                self.windows[window] = (before[0] + more_evidence, before[1] + more_known)
+
+    def _fill(self, run: Episode, rule: Hysteresis) -> None:
+        self.unknown_ms = 0
+        self.current = run if self.current is None else _joined(self.current, run)
+        self.level += run.on_ms * _FULL
+        merge = round(rule.merge_seconds * 1000) * _FULL
+        if self.confirmed:
+            self.level = min(self.level, merge)
+        elif self.level >= round(rule.persist_seconds * 1000) * _FULL and self.current.frames > 1:
+            self.confirmed, self.level = True, merge
+
+    def _drain(self, span_ms: int, rule: Hysteresis) -> None:
+        self.unknown_ms = 0
+        self.level -= span_ms * round(rule.decay * _FULL)
+        if self.level <= 0:
+            self._close()
+
+    def _close(self) -> None:
+        if self.current is not None and self.confirmed:
+            self.log.add(self.current)
+        self.current, self.confirmed, self.level = None, False, 0
+
+
+def _run(
+    times: NDArray[np.int64], ids: Sequence[str], evidence: NDArray[np.float64], span: slice, lasted_ms: int
+) -> Episode:
+    worst = span.start + int(np.argmax(evidence[span]))
+    start_ms = int(times[span.start])
+    return Episode(
+        start_ms=start_ms,
+        end_ms=start_ms + lasted_ms,
+        on_ms=lasted_ms,
+        peak=float(evidence[worst]),
+        first_id=ids[span.start],
+        worst_id=ids[worst],
+        last_id=ids[span.stop - 1],
+        frames=span.stop - span.start,
+    )
+
+
+def _joined(earlier: Episode, later: Episode) -> Episode:
+    stronger = later if later.peak > earlier.peak else earlier
+    return Episode(
+        start_ms=earlier.start_ms,
+        end_ms=later.end_ms,
+        on_ms=earlier.on_ms + later.on_ms,
+        peak=stronger.peak,
+        first_id=earlier.first_id,
+        worst_id=stronger.worst_id,
+        last_id=later.last_id,
+        frames=earlier.frames + later.frames,
+    )
