@@ -4,16 +4,11 @@ import random
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 import msgspec
 import trio
-from trio_websocket import (
-    ConnectionClosed,
-    ConnectionRejected,
-    HandshakeError,
-    WebSocketConnection,
-    open_websocket_url,
-)
+from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
 from proctor.simulator.outbox import Outbox
 from proctor.simulator.scene import Span
@@ -24,10 +19,12 @@ _TICK_SECONDS = 0.02
 _BATCH_FRAMES = 100
 _BATCH_BYTES = 48 * 1024
 """Servers take messages of 64 KiB; a frame is under 1 KiB."""
-_CONNECT_SECONDS = 10.0
+_CONNECT_SECONDS = 5.0
+"""For reaching the server, and again for the WebSocket handshake."""
 _CLOSE_SECONDS = 2.0
 _SILENCE_SECONDS = 35.0
 """A server sends a heartbeat every ten seconds; after three that did not come the connection is dead."""
+_Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 _encoder = msgspec.json.Encoder()
 
 
@@ -78,7 +75,7 @@ class ExamStream:
         patience_seconds: float = 60.0,
         outages: Iterable[Span] = (),
     ) -> None:
-        self._url = url
+        self._address = urlsplit(url)
         self._clock = clock
         self._tally = tally
         self._patience_seconds = patience_seconds
@@ -155,38 +152,49 @@ class ExamStream:
     async def _converse(self) -> None:
         """Hold one connection until everything is acknowledged or it is lost."""
         try:
-            async with (
-                open_websocket_url(
-                    self._url, connect_timeout=_CONNECT_SECONDS, disconnect_timeout=_CLOSE_SECONDS
-                ) as socket,
-                trio.open_nursery() as nursery,
-            ):
-                self._connections += 1
-                self._tally.reconnects = self._connections - 1
-                nursery.start_soon(self._receive, socket, nursery.cancel_scope)
-                await self._send(socket, nursery.cancel_scope)
-        except ConnectionRejected as rejected:
-            if 400 <= rejected.status_code < 500:
-                self._give_up(f"the server refused the WebSocket with status {rejected.status_code}")
-        except HandshakeError:
-            pass  # not reachable, or not closed in time; both mean trying again
-
-    async def _send(self, socket: WebSocketConnection, connected: trio.CancelScope) -> None:
+            with trio.fail_after(_CONNECT_SECONDS):
+                stream = await _open_stream(self._address)
+        except (OSError, trio.TooSlowError):
+            return
         try:
-            clock = {"type": "clock", "timestamp": round(time.time() * 1000)}
-            await socket.send_message(_encoder.encode(clock).decode())
-            seq = -1
-            while (message := await self._outbox.after(seq)) is not None:
-                seq = message.seq
-                if message.sent_at is None:
-                    message.sent_at = trio.current_time()
-                    self._tally.messages_sent += 1
-                else:
-                    self._tally.messages_resent += 1
-                await socket.send_message(message.text)
+            # The stream is ours to close: trio-websocket leaves it open when the server closes first.
+            async with stream, trio.open_nursery() as nursery:
+                await self._talk(stream, nursery)
+                nursery.cancel_scope.cancel(reason="conversation over")
+        except* ConnectionRejected as group:
+            [rejected] = group.exceptions
+            if isinstance(rejected, ConnectionRejected) and 400 <= rejected.status_code < 500:
+                self._give_up(f"the server refused the WebSocket with status {rejected.status_code}")
+
+    async def _talk(self, stream: _Stream, nursery: trio.Nursery) -> None:
+        address = self._address
+        resource = (address.path or "/") + (f"?{address.query}" if address.query else "")
+        with trio.move_on_after(_CONNECT_SECONDS) as shaking_hands:
+            socket = await wrap_client_stream(nursery, stream, address.netloc, resource)
+        if shaking_hands.cancelled_caught:
+            return
+        self._connections += 1
+        self._tally.reconnects = self._connections - 1
+        nursery.start_soon(self._receive, socket, nursery.cancel_scope)
+        try:
+            await self._send(socket)
+            with trio.move_on_after(_CLOSE_SECONDS):
+                await socket.aclose()
         except ConnectionClosed:
             pass
-        connected.cancel(reason="nothing left to send")
+
+    async def _send(self, socket: WebSocketConnection) -> None:
+        clock = {"type": "clock", "timestamp": round(time.time() * 1000)}
+        await socket.send_message(_encoder.encode(clock).decode())
+        seq = -1
+        while (message := await self._outbox.after(seq)) is not None:
+            seq = message.seq
+            if message.sent_at is None:
+                message.sent_at = trio.current_time()
+                self._tally.messages_sent += 1
+            else:
+                self._tally.messages_resent += 1
+            await socket.send_message(message.text)
 
     async def _receive(self, socket: WebSocketConnection, connected: trio.CancelScope) -> None:
         try:
@@ -216,6 +224,13 @@ def frame_ms(frame: dict[str, Any]) -> int:
     """Return a frame's or an engine event's own time in milliseconds."""
     time_ms: int = frame["ts"] if "event" in frame else frame["timestamp"]
     return time_ms
+
+
+async def _open_stream(address: SplitResult) -> _Stream:
+    host = address.hostname or ""
+    if address.scheme == "wss":
+        return await trio.open_ssl_over_tcp_stream(host, address.port or 443, https_compatible=True)
+    return await trio.open_tcp_stream(host, address.port or 80)
 
 
 def _wrapped(frame: dict[str, Any]) -> dict[str, Any]:
