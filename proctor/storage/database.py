@@ -1,0 +1,280 @@
+"""Exam sessions and their final reports, in SQLite or PostgreSQL."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, NamedTuple, Self
+
+import msgspec
+import sqlalchemy as sa
+from databases.core import Connection
+from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
+
+from proctor.errors import InvalidRequest
+from proctor.model import ExamSession, SessionStatus, check_session_id
+from proctor.settings import Settings
+from proctor.storage.backends import Backend, backend_of
+from proctor.storage.bridge import open_bridge
+from proctor.storage.pool import Pool, open_pool
+from proctor.storage.schema import check_schema
+from proctor.storage.tables import KEY_CHARACTERS, exam_analyses, exam_sessions
+
+_MAX_MS = 2**63 - 1
+
+
+class SessionPage(NamedTuple):
+    """Part of a listing, newest first."""
+
+    sessions: list[ExamSession]
+    total: int
+    """How many sessions the filters leave, on all pages."""
+    next: str | None
+    """Where the next page begins, for `before`; None on the last page."""
+
+
+class _Place(NamedTuple):
+    """`<started_ms>.<session_id>`: a session's place in a listing, whatever is started later."""
+
+    started_ms: int
+    session_id: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        started_ms, _, session_id = text.partition(".")
+        try:
+            place = cls(int(started_ms), check_session_id(session_id))
+        except (ValueError, InvalidRequest) as error:
+            raise InvalidRequest("not the `next` of a page", field="before") from error
+        if abs(place.started_ms) > _MAX_MS:
+            raise InvalidRequest("not the `next` of a page", field="before")
+        return place
+
+    def __str__(self) -> str:
+        return f"{self.started_ms}.{self.session_id}"
+
+
+class _Verdict(msgspec.Struct):
+    """What of a report goes into columns."""
+
+    score: float | None
+    review_priority: str
+    is_cheating: bool
+    confidence: float | None
+    confidence_level: str | None
+    verdict_basis: str
+
+
+class _Report(msgspec.Struct):
+    verdict: _Verdict
+
+
+class Database:
+    """Every call is one unit of work: atomic, and safe against the same call from any other process.
+
+    Calls may be cancelled; a cancelled write may or may not have happened. Whatever the database's trouble, a
+    call ends within `database_timeout_seconds` (SQLite's cancellation may take that long too) and raises
+    :class:`proctor.errors.Unavailable`; later calls work again as soon as the database does.
+    """
+
+    def __init__(self, pool: Pool, backend: Backend) -> None:
+        self._pool = pool
+        self._insert = backend.insert
+        self.kind = backend.kind
+        """`sqlite` or `postgresql`."""
+
+    async def start_session(self, session: ExamSession) -> ExamSession:
+        """Insert the session, or return the one that has its id, however that one differs.
+
+        Raises:
+            InvalidRequest: a text that one of the databases cannot hold.
+        """
+        for field in ("candidate_id", "exam_id", "policy"):
+            _check_text(getattr(session, field), field)
+        row = msgspec.structs.asdict(session)
+        try:
+            row["metadata"] = msgspec.json.encode(session.metadata).decode()
+        except (UnicodeEncodeError, TypeError) as error:
+            raise InvalidRequest("metadata cannot be written as JSON", field="metadata") from error
+        row["status"] = session.status.value
+        insert = self._insert(exam_sessions).values(row).on_conflict_do_nothing().returning(exam_sessions)
+        there = await self._write_or_read(insert, session.session_id)
+        # Sessions are never deleted, so one of the two statements has found it.
+        assert there is not None  # noqa: S101
+        return there
+
+    async def get_session(self, session_id: str) -> ExamSession | None:
+        """Return the session of this id."""
+        found = await self._sessions(sa.select(exam_sessions).where(_is(session_id)))
+        return found[0] if found else None
+
+    async def list_sessions(
+        self,
+        *,
+        status: SessionStatus | None = None,
+        exam_id: str | None = None,
+        candidate_id: str | None = None,
+        limit: int,
+        before: str | None = None,
+    ) -> SessionPage:
+        """Return up to `limit` sessions, newest first, beginning after the place that `before` names.
+
+        Pages neither repeat nor skip a session, however many are started in between.
+
+        Raises:
+            InvalidRequest: `before` is not the `next` of a page, or a filter is no text that could be stored.
+        """
+        filters = {"status": status and status.value, "exam_id": exam_id, "candidate_id": candidate_id}
+        for field, value in filters.items():
+            _check_text(value, field)
+        matching = [exam_sessions.c[field] == value for field, value in filters.items() if value is not None]
+        order = (exam_sessions.c.started_ms, exam_sessions.c.session_id)
+        page = sa.select(exam_sessions).where(*matching).order_by(*(column.desc() for column in order))
+        if before is not None:
+            page = page.where(sa.tuple_(*order) < _Place.parse(before))
+        count = sa.select(sa.func.count()).select_from(exam_sessions).where(*matching)
+
+        async def unit(connection: Connection) -> tuple[list[ExamSession], int]:
+            # One more than asked for tells whether there is a next page.
+            rows = await connection.fetch_all(page.limit(limit + 1))
+            return [_session(row) for row in rows], await connection.fetch_val(count)
+
+        found, total = await self._pool.run(unit)
+        shown = found[:limit]
+        more = len(found) > limit
+        return SessionPage(
+            shown, total, str(_Place(shown[-1].started_ms, shown[-1].session_id)) if more else None
+        )
+
+    async def begin_ending(self, session_id: str, ended_ms: int) -> ExamSession | None:
+        """Make an active session an ending one and return it; one that is further stays as it is.
+
+        Returns:
+            The session as it is then, or None if there is none.
+        """
+        return await self._advance(
+            session_id,
+            exam_sessions.c.status == SessionStatus.ACTIVE.value,
+            status=SessionStatus.ENDING.value,
+            ended_ms=ended_ms,
+        )
+
+    async def mark_dumped(self, session_id: str) -> ExamSession | None:
+        """Note that the dump is on disk. Idempotent; returns as `begin_ending` does."""
+        return await self._advance(session_id, sa.not_(exam_sessions.c.dumped), dumped=True)
+
+    async def mark_ended(self, session_id: str) -> ExamSession | None:
+        """Make an ending session an ended one; others stay as they are. Returns as `begin_ending` does."""
+        ending = exam_sessions.c.status == SessionStatus.ENDING.value
+        return await self._advance(session_id, ending, status=SessionStatus.ENDED.value)
+
+    async def unfinished_sessions(self) -> list[ExamSession]:
+        """Return the sessions that are ending, those first that have been for longest."""
+        ending = exam_sessions.c.status == SessionStatus.ENDING.value
+        return await self._sessions(
+            sa.select(exam_sessions)
+            .where(ending)
+            .order_by(exam_sessions.c.ended_ms, exam_sessions.c.session_id)
+        )
+
+    async def save_report(self, session_id: str, report: bytes) -> bool:
+        """Keep a session's final report, unless one is kept already, which then stands.
+
+        Returns:
+            Whether it is this one that is kept.
+
+        Raises:
+            UnknownSession: there is no such session.
+        """
+        verdict = msgspec.json.decode(report, type=_Report).verdict
+        row = msgspec.structs.asdict(verdict) | {
+            "session_id": check_session_id(session_id),
+            "report": report.decode(),
+            "saved_ms": time.time_ns() // 1_000_000,
+        }
+        insert = self._insert(exam_analyses).values(row).on_conflict_do_nothing()
+
+        async def unit(connection: Connection) -> bool:
+            return bool(await connection.fetch_all(insert.returning(exam_analyses.c.session_id)))
+
+        return await self._pool.run(unit)
+
+    async def get_report(self, session_id: str) -> bytes | None:
+        """Return the session's final report, the very bytes that were saved."""
+        select = sa.select(exam_analyses.c.report).where(
+            exam_analyses.c.session_id == check_session_id(session_id)
+        )
+
+        async def unit(connection: Connection) -> str | None:
+            report: str | None = await connection.fetch_val(select)
+            return report
+
+        report = await self._pool.run(unit)
+        return None if report is None else report.encode()
+
+    async def ping(self) -> None:
+        """Return if the database answers."""
+
+        async def unit(connection: Connection) -> None:
+            await connection.fetch_val(sa.select(1))
+
+        await self._pool.run(unit)
+
+    async def _advance(
+        self, session_id: str, condition: sa.ColumnElement[bool], **values: object
+    ) -> ExamSession | None:
+        update = sa.update(exam_sessions).where(_is(session_id), condition).values(values)
+        return await self._write_or_read(update.returning(exam_sessions), session_id)
+
+    async def _write_or_read(
+        self, write: ReturningInsert[Any] | ReturningUpdate[Any], session_id: str
+    ) -> ExamSession | None:
+        """Return the session that `write` has written, or else, if it had nothing to do, as it is."""
+        read = sa.select(exam_sessions).where(_is(session_id))
+
+        async def unit(connection: Connection) -> ExamSession | None:
+            # All rows are fetched, even of one: SQLite commits once there are no more.
+            rows = await connection.fetch_all(write) or await connection.fetch_all(read)
+            return _session(rows[0]) if rows else None
+
+        return await self._pool.run(unit)
+
+    async def _sessions(self, select: sa.Select[Any]) -> list[ExamSession]:
+        async def unit(connection: Connection) -> list[ExamSession]:
+            return [_session(row) for row in await connection.fetch_all(select)]
+
+        return await self._pool.run(unit)
+
+
+@asynccontextmanager
+async def open_database(settings: Settings) -> AsyncIterator[Database]:
+    """Open the database that the settings name; a SQLite file is created and brought up to date.
+
+    Raises:
+        Unavailable: the database is down.
+        Misconfigured: it cannot be used as it is; says what to do.
+    """
+    backend = backend_of(settings)
+    async with open_bridge() as bridge:
+        await check_schema(bridge, backend, settings)
+        async with open_pool(bridge, backend, settings) as pool:
+            yield Database(pool, backend)
+
+
+def _is(session_id: str) -> sa.ColumnElement[bool]:
+    return exam_sessions.c.session_id == check_session_id(session_id)
+
+
+def _session(row: Any) -> ExamSession:
+    fields = {name: row[name] for name in ExamSession.__struct_fields__}
+    fields["metadata"] = msgspec.json.decode(fields["metadata"])
+    return msgspec.convert(fields, ExamSession)
+
+
+def _check_text(value: str | None, field: str) -> None:
+    """Refuse on SQLite too what PostgreSQL refuses: who grows must be able to move the rows there."""
+    if value is None:
+        return
+    if len(value) > KEY_CHARACTERS:
+        raise InvalidRequest(f"longer than {KEY_CHARACTERS} characters", field=field)
+    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value):
+        raise InvalidRequest("contains a NUL or half a surrogate pair, which cannot be stored", field=field)

@@ -1,0 +1,1 @@
+"""How the relational schema came to be, step by step, for alembic."""

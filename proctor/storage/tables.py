@@ -1,0 +1,56 @@
+"""The relational schema. The migrations bring a database to it; a test compares the two."""
+
+import sqlalchemy as sa
+
+KEY_CHARACTERS = 512
+"""Longest name of a candidate, an exam or a policy. PostgreSQL refuses index entries of over 2,704 bytes, and
+a name of four bytes per character has to fit, with a session id beside it."""
+
+metadata = sa.MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# Byte order on both databases, so that pages are cut alike whatever the locale of the PostgreSQL server.
+_session_id = sa.String(128).with_variant(sa.String(128, collation="C"), "postgresql")
+
+exam_sessions = sa.Table(
+    "exam_sessions",
+    metadata,
+    sa.Column("session_id", _session_id, primary_key=True),
+    sa.Column("candidate_id", sa.String(KEY_CHARACTERS)),
+    sa.Column("exam_id", sa.String(KEY_CHARACTERS)),
+    sa.Column("policy", sa.String(KEY_CHARACTERS), nullable=False),
+    sa.Column("metadata", sa.Text, nullable=False, comment="JSON object"),
+    sa.Column("status", sa.String(8), nullable=False),
+    sa.Column("started_ms", sa.BigInteger, nullable=False),
+    sa.Column("ended_ms", sa.BigInteger),
+    sa.Column("dumped", sa.Boolean, nullable=False),
+    sa.CheckConstraint("status IN ('active', 'ending', 'ended')", name="status"),
+    # Each serves one filter and the order that every listing is in.
+    sa.Index(None, "started_ms", "session_id"),
+    sa.Index(None, "status", "started_ms", "session_id"),
+    sa.Index(None, "exam_id", "started_ms", "session_id"),
+    sa.Index(None, "candidate_id", "started_ms", "session_id"),
+)
+"""One row per session, as in :class:`proctor.model.ExamSession`."""
+
+exam_analyses = sa.Table(
+    "exam_analyses",
+    metadata,
+    sa.Column("session_id", _session_id, sa.ForeignKey("exam_sessions.session_id"), primary_key=True),
+    sa.Column("report", sa.Text, nullable=False, comment="the report's JSON, byte for byte"),
+    sa.Column("score", sa.Double),
+    sa.Column("review_priority", sa.String(16), nullable=False),
+    sa.Column("is_cheating", sa.Boolean, nullable=False),
+    sa.Column("confidence", sa.Double),
+    sa.Column("confidence_level", sa.Text),
+    sa.Column("verdict_basis", sa.Text, nullable=False),
+    sa.Column("saved_ms", sa.BigInteger, nullable=False),
+    sa.Index(None, "review_priority", "score"),
+)
+"""One final report per session, with its verdict in columns for those who rank sessions in SQL."""
