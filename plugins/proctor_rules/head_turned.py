@@ -29,7 +29,7 @@ class HeadTurned:
         merge_seconds: Seconds = 2.0
         turned_ratio: Ratio = 0.15
         turned_spreads: Spreads = 6.0
-        pose_spreads: Spreads = 2.0
+        pose_spreads: Spreads = 1.0
         """The browser's own word for the pose counts only if the numbers, where known, are so far off too."""
         baseline_seconds: Seconds = 20.0
 

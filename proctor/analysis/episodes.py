@@ -136,7 +136,12 @@ class Episodes(msgspec.Struct):
         broken = lasted > bridge_ms
         lasted = np.where(broken, 0, lasted)
         codes = self._codes(evidence, rule)
-        self._fold_windows(times[:-1] // _WINDOW_MS, lasted, codes, evidence)
+        # Evidence too weak to begin an episode still tells one window from another.
+        weights = np.where(evidence >= rule.leave, np.clip(evidence, 0, 1), 0)
+        known = np.where(codes == _UNKNOWN, 0, lasted)
+        self._fold_windows(
+            times[:-1] // _WINDOW_MS, np.rint(weights * _FULL).astype(np.int64) * lasted, known
+        )
         starts = np.flatnonzero(np.concatenate(([True], (codes[1:] != codes[:-1]) | broken[:-1])))
         spans = np.add.reduceat(lasted, starts).tolist()
         ends = [*starts[1:].tolist(), len(codes)]
@@ -162,15 +167,8 @@ class Episodes(msgspec.Struct):
         return np.where(codes == _BETWEEN, carried, codes)
 
     def _fold_windows(
-        self,
-        windows: NDArray[np.int64],
-        lasted: NDArray[np.int64],
-        codes: NDArray[np.int64],
-        evidence: NDArray[np.float64],
+        self, windows: NDArray[np.int64], weighed: NDArray[np.int64], known: NDArray[np.int64]
     ) -> None:
-        known = np.where(codes == _UNKNOWN, 0, lasted)
-        weights = np.rint(np.clip(np.nan_to_num(evidence), 0, 1) * _FULL).astype(np.int64)
-        weighed = np.where(codes == _ON, weights, 0) * lasted
         starts = np.flatnonzero(np.diff(windows, prepend=windows[0] - 1))
         sums = zip(
             windows[starts].tolist(),
