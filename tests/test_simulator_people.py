@@ -111,7 +111,7 @@ def test_no_face_blanks_every_feature():
 def test_tab_switches_are_events_in_pairs_with_one_frame_a_second_between():
     taker = exam_taker("switches-tabs", 4, 20, fps=5)
     frames = list(taker.frames())
-    away = [truth for truth in taker.truth if truth.category is Category.WINDOW_LEFT]
+    away = [truth for truth in taker.truth if truth.category is Category.WINDOW]
     left = [frame["ts"] / 1000 for frame in frames if frame.get("event") == "TAB_SWITCHED"]
     back = [frame for frame in frames if frame.get("event") == "TAB_RETURNED"]
     assert left == [truth.start_seconds for truth in away]

@@ -107,7 +107,7 @@ class ExamStream:
         now = trio.current_time()
         for frame in frames:
             due = self._clock.due((frame_ms(frame) - self._clock.start_ms) / 1000)
-            encoded = _encoder.encode(_wrapped(frame))
+            encoded = _encoder.encode(wrapped(frame))
             if batch and (due > now or len(batch) == _BATCH_FRAMES or size + len(encoded) > _BATCH_BYTES):
                 await self._outbox.put(batch)
                 batch, size = [], 0
@@ -226,15 +226,16 @@ def frame_ms(frame: dict[str, Any]) -> int:
     return time_ms
 
 
+def wrapped(frame: dict[str, Any]) -> dict[str, Any]:
+    """Return a frame or an engine event in the message shape that is recommended for it."""
+    return {"type": "event", "event": frame} if "event" in frame else {"extracted_features": frame}
+
+
 async def _open_stream(address: SplitResult) -> _Stream:
     host = address.hostname or ""
     if address.scheme == "wss":
         return await trio.open_ssl_over_tcp_stream(host, address.port or 443, https_compatible=True)
     return await trio.open_tcp_stream(host, address.port or 80)
-
-
-def _wrapped(frame: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "event", "event": frame} if "event" in frame else {"extracted_features": frame}
 
 
 def _pauses() -> Iterator[float]:

@@ -20,7 +20,7 @@ class Category(StrEnum):
     MULTIPLE_FACES = "multiple_faces"
     NO_FACE = "no_face"
     GAZE = "gaze"
-    WINDOW_LEFT = "window_left"
+    WINDOW = "window"
     CLIPBOARD = "clipboard"
     SPEECH = "speech"
 
@@ -189,7 +189,7 @@ _HABITS = (
     ),
     Habit("notes", _read_notes, (120.0, 240.0), per_hour=3, at_least=1, category=Category.GAZE),
     Habit("absence", _leave_seat, (30.0, 120.0), per_hour=3, at_least=1, category=Category.NO_FACE),
-    Habit("tab", _switch_tab, (5.0, 40.0), per_hour=9, at_least=2, category=Category.WINDOW_LEFT),
+    Habit("tab", _switch_tab, (5.0, 40.0), per_hour=9, at_least=2, category=Category.WINDOW),
     Habit("paste", _paste, (1.0, 1.0), per_hour=4, at_least=1, category=Category.CLIPBOARD),
     Habit("talk", _talk, (20.0, 60.0), per_hour=6, at_least=1, category=Category.SPEECH),
 )

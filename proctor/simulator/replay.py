@@ -1,17 +1,23 @@
-"""Recorded sessions: a dump streamed again, at its own pace or faster."""
+"""Dumps and exams turned into each other: a recording streamed again, an exam taker's frames as stored."""
 
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
+from proctor.clock import ClientClock
 from proctor.errors import InvalidRequest
-from proctor.model import ms_from_iso
+from proctor.ingest import frame_message
+from proctor.model import FrameId, ms_from_iso
+from proctor.simulator.client import frame_ms, wrapped
+from proctor.simulator.exam import Exam
 from proctor.simulator.people import Truth
 from proctor.simulator.scene import Span
+from proctor.storage.dumps import read_dump
+from proctor.wire import Frames, read_message
 
 _SERVER_KEYS = ("session_id", "frame_id", "timestamp", "received_at", "client_timestamp")
 """Keys of a stored frame that the server wrote."""
@@ -19,55 +25,71 @@ _SERVER_KEYS = ("session_id", "frame_id", "timestamp", "received_at", "client_ti
 
 @dataclass(frozen=True)
 class Recording:
-    """A dump, ready to be streamed like an exam taker."""
+    """A dump, ready to be streamed as an exam taker is."""
 
     kind: str
-    """The name of the session that was recorded."""
+    """The session that was recorded."""
     start_ms: int
     """Event time of its first frame, milliseconds since the epoch."""
     seconds: float
-    _frames: Sequence[dict[str, Any]]
-    _times_ms: Sequence[int]
+    _frames: Sequence[bytes]
 
     truth: Sequence[Truth] = ()
     outages: Sequence[Span] = ()
 
     @classmethod
-    def load(cls, path: Path) -> "Recording":
-        """Read a dump: a JSON array of stored frames.
+    def load(cls, path: Path) -> Self:
+        """Read a dump. Blocks.
 
         Raises:
-            InvalidRequest: the file is not there or no dump.
+            InvalidRequest: the file is not there, no dump, or empty.
         """
-        try:
-            frames = msgspec.json.decode(path.read_bytes(), type=list[dict[str, Any]])
-            timed = sorted(
-                ((ms_from_iso(frame["timestamp"]), frame) for frame in frames), key=lambda item: item[0]
-            )
-        except (OSError, msgspec.DecodeError, KeyError, TypeError, ValueError) as failure:
-            raise InvalidRequest(f"{path} is no dump of frames: {failure}", field="dump") from failure
-        if not timed:
+        frames = read_dump(path)
+        if not frames:
             raise InvalidRequest(f"{path} has no frames", field="dump")
-        times_ms = [time_ms for time_ms, _ in timed]
-        name = str(timed[0][1].get("session_id", path.stem))
-        seconds = (times_ms[-1] - times_ms[0]) / 1000
-        return cls(name, times_ms[0], seconds, [frame for _, frame in timed], times_ms)
+        first, last = msgspec.json.decode(frames[0]), msgspec.json.decode(frames[-1])
+        name = str(first.get("session_id", path.stem.removesuffix("_frames")))
+        start_ms = _stored_ms(first)
+        return cls(name, start_ms, (_stored_ms(last) - start_ms) / 1000, frames)
 
     @property
     def ended(self) -> bool:
         """Whether all of it lies in the past, so that a server takes its times as they are."""
-        return self._times_ms[-1] <= time.time() * 1000
+        return self.start_ms + self.seconds * 1000 <= time.time() * 1000
 
     def __len__(self) -> int:
         return len(self._frames)
 
     def frames(self, start_ms: int) -> Iterator[dict[str, Any]]:
         """Yield the frames as a browser sent them, moved in time so that the first is at `start_ms`."""
-        for time_ms, frame in zip(self._times_ms, self._frames, strict=True):
-            moved_ms = time_ms - self.start_ms + start_ms
-            features = {name: value for name, value in frame.items() if name not in _SERVER_KEYS}
+        for stored in self._frames:
+            features = msgspec.json.decode(stored)
+            moved_ms = _stored_ms(features) - self.start_ms + start_ms
+            for name in _SERVER_KEYS:
+                features.pop(name, None)
             event = features.pop("event", None)
             if isinstance(event, dict):
                 yield {**event, "ts": moved_ms, "extractedFeatures": features}
             else:
                 yield {**features, "timestamp": moved_ms}
+
+
+def stored_frames(exam: Exam, session_id: str, start_ms: int) -> Iterator[bytes]:
+    """Yield an exam's frames as a server that received each at once would store and dump them.
+
+    For judging without a server, and for tests of what reads stored frames.
+    """
+    clock = ClientClock()
+    clock.fix(0, 0)
+    for number, frame in enumerate(exam.frames(start_ms)):
+        received_ms = frame_ms(frame)
+        message = read_message(wrapped(frame), session_id, batch_max_frames=1)
+        if isinstance(message, Frames):
+            [unnumbered] = frame_message(session_id, message, clock, received_ms).frames
+            frame_id = FrameId(unnumbered.time_ms, number)
+            yield unnumbered.head + f'{frame_id}"}}'.encode()
+
+
+def _stored_ms(frame: dict[str, Any]) -> int:
+    stamp = frame["timestamp"]
+    return ms_from_iso(stamp) if isinstance(stamp, str) else round(stamp)
