@@ -10,6 +10,8 @@ from proctor.errors import Unavailable
 
 _PAUSE_SECONDS = 0.5
 """Between two attempts where the server does not say how long to wait."""
+START_PATIENCE_SECONDS = 5.0
+"""A server that is not there when an exam starts is most likely a wrong address."""
 _RESPONSE_SECONDS = 60.0
 """The final report of a long session may take a while."""
 _AGAIN = (202, 429, 502, 503, 504)
@@ -39,7 +41,8 @@ class ExamApi:
         body = {"exam_session_id": session_id, "candidate_id": candidate_id, "exam_id": exam_id}
         if policy is not None:
             body["policy"] = policy
-        answer: dict[str, str] = (await self._post("start", body)).json()
+        patience = min(START_PATIENCE_SECONDS, self._patience_seconds)
+        answer: dict[str, str] = (await self._post("start", body, patience)).json()
         address = urljoin(self._url, answer["websocket_url"])
         return "ws" + address.removeprefix("http") if address.startswith("http") else address
 
@@ -52,10 +55,12 @@ class ExamApi:
         report: dict[str, Any] = (await self._post(f"{session_id}/analyze")).json()
         return report
 
-    async def _post(self, path: str, body: dict[str, Any] | None = None) -> httpx.Response:
+    async def _post(
+        self, path: str, body: dict[str, Any] | None = None, patience_seconds: float | None = None
+    ) -> httpx.Response:
         url = f"{self._url}api/v1/session/{path}"
         last = "no answer"
-        with trio.move_on_after(self._patience_seconds):
+        with trio.move_on_after(patience_seconds or self._patience_seconds):
             while True:
                 pause = _PAUSE_SECONDS
                 try:

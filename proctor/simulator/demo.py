@@ -13,17 +13,21 @@ from proctor.simulator.run import run_stamp
 from proctor.simulator.tally import Tally
 
 DEMO_KINDS = ("honest-calm", "phone", "honest-lively", "second-person", "honest-bad-network", "reads-notes")
-_PAUSE_SECONDS = 3.0
-"""Between a candidate's exam and the next one on the same seat."""
 
 
 async def run_demo_candidates(
-    url: str, *, minutes: float = 5.0, fps: float = 3.0, seed: int = 0, exam_id: str = "demo-exam"
+    url: str,
+    *,
+    minutes: float = 5.0,
+    fps: float = 3.0,
+    seed: int = 0,
+    exam_id: str = "demo-exam",
+    pause_seconds: float = 3.0,
 ) -> None:
     """Keep a candidate of each demo kind in an exam, in real time, until cancelled.
 
-    Sessions end after about `minutes`, at different times, and new ones begin; trouble with the server ends
-    one session, not the demo. Cancelled sessions stay as they are on the server.
+    Sessions end after about `minutes`, at different times, and after a pause new ones begin; trouble with the
+    server ends one session, not the demo. Cancelled sessions stay as they are on the server.
     """
     if minutes <= 0 or fps <= 0:
         raise InvalidRequest("a demo needs minutes and frames per second above 0", field="minutes")
@@ -35,7 +39,7 @@ async def run_demo_candidates(
             taker = exam_taker(kind, seed + number, minutes * (0.7 + 0.1 * place), fps)
             name = f"{kind}-{number}"
             await take_exam(api, Candidate(f"{name}.{stamp}", name, exam_id, taker), Tally())
-            await trio.sleep(_PAUSE_SECONDS)
+            await trio.sleep(pause_seconds)
 
     async with httpx.AsyncClient() as client, trio.open_nursery() as nursery:
         api = ExamApi(url, client)

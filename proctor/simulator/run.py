@@ -1,5 +1,6 @@
 """Many exam takers on one server at once, and the exit status that says whether all went well."""
 
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -99,7 +100,7 @@ async def replay(
 
 def run_stamp() -> str:
     """Return a word that tells the session ids of one run from those of the next."""
-    return time.strftime("%m%d-%H%M%S")
+    return f"{time.strftime('%m%d-%H%M%S')}-{secrets.token_hex(2)}"
 
 
 async def _run(

@@ -9,8 +9,8 @@ from rich.table import Table
 from proctor.simulator.exam import Outcome
 from proctor.simulator.tally import Tally, percentile
 
-_COLUMNS = ("session", "kind", "truth", "sent", "acknowledged", "priority", "score")
-_RIGHT = ("sent", "acknowledged", "score")
+_COLUMNS = ("session", "kind", "truth", "sent", "acked", "priority", "score")
+_RIGHT = ("sent", "acked", "score")
 
 
 def as_dict(outcomes: Sequence[Outcome]) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def print_table(outcomes: Sequence[Outcome], console: Console) -> None:
     """Print a line for each session, the totals, and what went wrong."""
     table = Table()
     for name in _COLUMNS:
-        table.add_column(name, justify="right" if name in _RIGHT else "left")
+        table.add_column(name, justify="right" if name in _RIGHT else "left", overflow="fold")
     for outcome in outcomes:
         session = _session(outcome)
         table.add_row(
