@@ -243,13 +243,11 @@ class RedisFrames:
     def _clear(self, session_id: str) -> None:
         doomed = f"frames_cleared:{session_id}"
         pipeline = self._redis.pipeline(transaction=True)
-        pipeline.exists(f"frames_meta:{session_id}")
         pipeline.rename(f"frames_meta:{session_id}", doomed)
         pipeline.unlink(*(f"{name}:{session_id}" for name in ("frame_count", "frame_seqs", "analysis_state")))
-        existed, renamed, unlinked = pipeline.execute(raise_on_error=False)
-        for answer in (unlinked, *([renamed] if existed else [])):
-            if isinstance(answer, ResponseError):
-                raise answer
+        # Whatever Redis refuses aborts the transaction and is raised; what it may answer with besides is that
+        # there is no index to rename.
+        pipeline.execute(raise_on_error=False)
         while ids := self._redis.zrange(doomed, 0, PAGE_FRAMES - 1):
             pipeline.unlink(*(f"frame_meta:{session_id}:{frame_id.decode()}" for frame_id in ids))
             pipeline.zrem(doomed, *ids)

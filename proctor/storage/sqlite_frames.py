@@ -240,6 +240,8 @@ class _SessionWrite:
 async def _in_thread(turn: trio.CapacityLimiter, call: Callable[..., T], *arguments: object) -> T:
     try:
         return await trio.to_thread.run_sync(call, *arguments, limiter=turn)
+    except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
+        raise  # a bug, which trying again does not mend
     except sqlite3.Error as error:
         raise Unavailable(f"frame store: {error}") from error
 
