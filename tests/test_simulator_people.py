@@ -184,6 +184,7 @@ def test_spread_keeps_spans_apart_and_inside(habit, seconds):
         assert flat == sorted(flat)
         assert not flat or (flat[0] >= 0 and flat[-1] <= seconds)
         assert sum(end - start for start, end in spans) <= seconds / 2 + 0.01 * len(spans)
+        assert all(later.start > earlier.end for earlier, later in pairwise(spans))
 
 
 def test_unknown_kinds_and_empty_exams_are_refused():

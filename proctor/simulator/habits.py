@@ -13,6 +13,10 @@ Act = Callable[[Scene, Span, Generator], None]
 """Changes the scene during the span, and shortly around it where a movement leads into it."""
 
 
+_APART_SECONDS = 10.0
+"""Between two showings of one habit, where the exam has room for it: closer together they would be one."""
+
+
 class Category(StrEnum):
     """What a reviewer would want to see. The values are the categories of findings."""
 
@@ -205,8 +209,10 @@ def spread(rng: Generator, seconds: float, habit: Habit, eagerness: float = 1.0)
     shortest, longest = habit.seconds
     lengths = shortest + (longest - shortest) * rng.beta(1.2, 2.0, count)
     lengths *= min(1.0, 0.5 * seconds / max(lengths.sum(), 1e-9))
-    pauses = np.sort(rng.uniform(0.02, 0.98, count)) * (seconds - lengths.sum())
-    starts = pauses + np.concatenate(([0.0], np.cumsum(lengths)[:-1])) if count else pauses
+    free = seconds - lengths.sum()
+    apart = min(_APART_SECONDS, 0.3 * free / max(count, 1))
+    moments = np.sort(rng.uniform(0.02, 0.98, count)) * (free - apart * count)
+    starts = moments + np.cumsum(lengths) - lengths + apart * np.arange(count)
     return [
         Span(round(float(start), 3), round(float(start + length), 3))
         for start, length in zip(starts, lengths, strict=True)
