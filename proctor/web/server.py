@@ -40,7 +40,7 @@ from hypercorn.typing import (
 from hypercorn.utils import parse_socket_addr
 
 from proctor.settings import Settings
-from proctor.web.websocket import PINGS_PER_TIMEOUT, WebSocketStream
+from proctor.web.websocket import PINGS_PER_TIMEOUT, ClientGone, WebSocketStream
 
 _log = structlog.get_logger(__name__)
 
@@ -104,8 +104,12 @@ class _Tasks(TaskGroup):
         with from_peer:
             try:
                 await app(scope, from_peer.receive, send, trio.to_thread.run_sync, trio.from_thread.run)
+            except ClientGone:
+                pass
             except Exception:  # noqa: BLE001 - the border: a request's failure is that request's
                 _log.exception("request failed", path=scope.get("path"))
+        # Only now that nobody waits to deliver more, for this may wait for the peer's answer to a close.
+        with suppress(ClientGone):
             await send(None)
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, cast
 
 import structlog
@@ -22,6 +23,7 @@ from proctor.services import Services, now_ms
 from proctor.storage.frames import Outcome
 from proctor.web.origins import may_stream
 from proctor.web.problems import Problem, problem_response
+from proctor.web.websocket import ClientGone
 from proctor.wire import ClockReading, CloseCode, Rejected, encode, parse_json, read_message
 from proctor.wire import SessionEnded as SessionEndedMessage
 
@@ -48,6 +50,16 @@ class DirectWebSocket(TrioASGIWebsocketConnection):
         await super(TrioASGIWebsocketConnection, self).handle_websocket(
             self._create_websocket_from_scope(send), send
         )
+
+    async def send_data(self, send: ASGISendCallable, data: str | bytes) -> None:
+        """Send a message; to a client that is gone, nothing: `receive` tells."""
+        with suppress(ClientGone):
+            await super().send_data(send, data)
+
+    async def close_connection(self, send: ASGISendCallable, code: int, reason: str) -> None:
+        """Send a close; to a client that is gone, nothing."""
+        with suppress(ClientGone):
+            await super().close_connection(send, code, reason)
 
     async def receive(self) -> bytes | str:
         """Return the next message. Raises PeerGone."""

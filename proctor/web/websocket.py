@@ -25,6 +25,10 @@ PINGS_PER_TIMEOUT = 3
 """A peer is let go after so many ping intervals of silence."""
 
 
+class ClientGone(ConnectionError):
+    """The application sends to a peer that is gone; what ASGI asks a server to raise then."""
+
+
 class WebSocketStream(WSStream):
     """One WebSocket between its bytes and the ASGI application."""
 
@@ -57,16 +61,18 @@ class WebSocketStream(WSStream):
         try:
             self.connection.receive_data(data)
             await self._handle_events()
-        except RemoteProtocolError as error:
-            hint = error.event_hint
-            code = hint.code if isinstance(hint, CloseConnection) else CloseCode.PROTOCOL_ERROR
-            await self._refuse(code)
-        except LocalProtocolError:
+        except (LocalProtocolError, RemoteProtocolError):
             await self._refuse(CloseCode.PROTOCOL_ERROR)
 
     async def app_send(self, message: Any) -> None:
-        """Take what the application sends. A checkpoint, also when the peer is gone."""
+        """Take what the application sends. A checkpoint.
+
+        Raises:
+            ClientGone: the peer is, so that an application that only sends comes to an end.
+        """
         await trio.lowlevel.checkpoint()
+        if self.closed and message is not None:
+            raise ClientGone
         if message is None and self.state is ASGIWebsocketState.CLOSED and not self.closed:
             # The application has closed: its peer answers, or has had its time.
             with trio.move_on_after(_CLOSE_SECONDS):
@@ -87,7 +93,10 @@ class WebSocketStream(WSStream):
             elif isinstance(event, Ping):
                 await self._send_wsproto_event(event.response())
             elif isinstance(event, CloseConnection):
-                if self.connection.state == ConnectionState.REMOTE_CLOSING:
+                if self.connection.state is ConnectionState.OPEN:  # how wsproto reports what it cannot parse
+                    await self._refuse(event.code)
+                    return
+                if self.connection.state is ConnectionState.REMOTE_CLOSING:
                     await self._send_wsproto_event(event.response())
                 self._peer_done.set()
                 await self.send(StreamClosed(stream_id=self.stream_id))
@@ -123,8 +132,10 @@ class WebSocketStream(WSStream):
     async def _send_pings(self) -> None:
         """Ping a silent peer and let it go when it does not answer; time spent on delivery is not its."""
         interval = self.config.websocket_ping_interval or math.inf
-        while not self.closed:
-            await trio.sleep(interval)
+        while True:
+            with trio.move_on_after(interval):
+                await self._peer_done.wait()
+                return
             silent_seconds = trio.current_time() - self._heard
             if self._delivering:
                 self._heard = trio.current_time()

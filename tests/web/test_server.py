@@ -1,0 +1,328 @@
+"""The server under an application that is not Proctor's: each promise over a raw socket."""
+
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+import trio
+
+from proctor.settings import Settings
+from proctor.web.server import serve
+from tests.web.raw import client_frame, close_code, read_head, read_to_end, server_frames, upgrade
+
+pytestmark = pytest.mark.usefixtures("hard_limit")
+
+
+class App:
+    """An ASGI application with a route for each kind of trouble."""
+
+    def __init__(self) -> None:
+        self.left = trio.Event()
+        self.received: list[Any] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await getattr(self, "at" + scope["path"].replace("/", "_"))(receive, send)
+
+    async def at_hello(self, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
+        await send({"type": "http.response.body", "body": b"hello"})
+
+    async def at_slow(self, receive: Any, send: Any) -> None:
+        await trio.sleep(0.3)
+        await self.at_hello(receive, send)
+
+    async def at_crash(self, receive: Any, send: Any) -> None:
+        raise RuntimeError("on purpose")
+
+    async def at_ws(self, receive: Any, send: Any) -> None:
+        """Echo."""
+        assert (await receive())["type"] == "websocket.connect"
+        await send({"type": "websocket.accept"})
+        while (event := await receive())["type"] == "websocket.receive":
+            self.received.append(event["bytes"] if event["text"] is None else event["text"])
+            await send({"type": "websocket.send", "text": repr(self.received[-1])[:50], "bytes": None})
+        self.left.set()
+
+    async def at_sender(self, receive: Any, send: Any) -> None:
+        """Send for ever and never look at what comes."""
+        await send({"type": "websocket.accept"})
+        try:
+            while True:
+                await send({"type": "websocket.send", "text": "x" * 10_000, "bytes": None})
+        finally:
+            self.left.set()
+
+    async def at_wscrash(self, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        await receive()
+        raise RuntimeError("on purpose")
+
+    async def at_goodbye(self, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.send", "text": "last words", "bytes": None})
+        await send({"type": "websocket.close", "code": 1000})
+
+
+class Running:
+    """A server of the app on a free port."""
+
+    def __init__(self, app: App, listener: trio.SocketListener) -> None:
+        self.app = app
+        self.port: int = listener.socket.getsockname()[1]
+        self.shutdown = trio.Event()
+        self.stopped = trio.Event()
+        self.streams: list[trio.SocketStream] = []
+
+    async def connect(self) -> trio.SocketStream:
+        stream = await trio.open_tcp_stream("127.0.0.1", self.port)
+        self.streams.append(stream)
+        return stream
+
+    async def websocket(self, path: str = "/ws") -> trio.SocketStream:
+        stream = await self.connect()
+        await stream.send_all(upgrade(path))
+        head, rest = await read_head(stream)
+        assert head.startswith(b"HTTP/1.1 101"), head
+        assert not rest
+        return stream
+
+    async def serves(self) -> bool:
+        """Whether somebody else is still served."""
+        stream = await self.connect()
+        await stream.send_all(b"GET /hello HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+        return (await read_to_end(stream)).endswith(b"hello")
+
+
+Start = Callable[..., Any]
+
+
+@asynccontextmanager
+async def running(**settings: Any) -> AsyncIterator[Running]:
+    """Run a server; the block's end shuts it down and waits."""
+    chosen = Settings(_env_file=None, **{"shutdown_timeout_seconds": 2, **settings})
+    listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    app = App()
+    server = Running(app, listeners[0])
+
+    async def main(task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
+        await serve(
+            app,
+            chosen,
+            listeners,
+            shutdown=server.shutdown,
+            before_drain=partial(trio.sleep, 0),
+            task_status=task_status,
+        )
+        server.stopped.set()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(main)
+        try:
+            yield server
+        finally:
+            server.shutdown.set()
+            for stream in server.streams:
+                stream.socket.close()
+
+
+@pytest.mark.parametrize(
+    "behind", [b"x", client_frame(b"early"), b"\x00" * 100_000], ids=["byte", "frame", "flood"]
+)
+@pytest.mark.parametrize("path", ["/ws", "/nowhere"])
+async def test_bytes_behind_an_upgrade_end_their_connection_only(path, behind):
+    async with running() as server:
+        other = await server.websocket()
+        stream = await server.connect()
+        await stream.send_all(upgrade(path) + behind)
+        await read_to_end(stream)
+        assert await server.serves()
+        await other.send_all(client_frame(b"still here"))
+        assert b"still here" in (await other.receive_some())
+
+
+@pytest.mark.parametrize(
+    ("sent", "code"),
+    [
+        (client_frame(b"\xff\xfe"), 1007),
+        (b"\xff\xff\xff\xff", 1002),
+        (client_frame(b"unmasked")[:1] + b"\x01a", 1002),
+        (client_frame(b"x" * 5000, fin=False) + client_frame(b"x" * 5000, 0), 1009),
+        (client_frame(b"", 2, length=2**40), 1009),
+    ],
+    ids=["bad utf-8", "bad opcode", "no mask", "fragments", "claimed size"],
+)
+async def test_protocol_errors_are_answered_with_their_code(sent, code):
+    async with running(message_max_bytes=8192) as server:
+        stream = await server.websocket()
+        await stream.send_all(sent)
+        if code == 1009:  # a size that is only claimed is refused once the bytes come
+            with trio.move_on_after(1):
+                while True:
+                    await stream.send_all(b"x" * 10_000)
+        assert close_code(await read_to_end(stream)) == code
+        assert await server.serves()
+
+
+async def test_message_size_counts_bytes_and_not_characters():
+    async with running(message_max_bytes=1024) as server:
+        stream = await server.websocket()
+        await stream.send_all(client_frame("é".encode() * 600))
+        assert close_code(await read_to_end(stream)) == 1009
+
+
+async def test_what_follows_a_refused_message_is_discarded():
+    """The client goes on sending after 1009, and the server's memory does not grow by it."""
+    async with running(message_max_bytes=1024) as server:
+        stream = await server.websocket()
+        await stream.send_all(client_frame(b"x" * 2000))
+        with pytest.raises(trio.BrokenResourceError):
+            while True:
+                await stream.send_all(client_frame(b"y" * 1000))
+        assert server.app.received == []
+
+
+async def test_compression_is_not_negotiated():
+    async with running() as server:
+        stream = await server.connect()
+        await stream.send_all(upgrade("/ws", "Sec-WebSocket-Extensions: permessage-deflate"))
+        head, _ = await read_head(stream)
+        assert b"101" in head
+        assert b"extensions" not in head.lower()
+
+
+async def test_a_peer_that_never_reads_is_cut_off_and_blocks_no_shutdown():
+    async with running(send_timeout_seconds=0.3) as server:
+        stream = await server.websocket("/sender")
+        with trio.fail_after(5):
+            await server.app.left.wait()
+        assert await server.serves()
+        server.shutdown.set()
+        with trio.fail_after(3):
+            await server.stopped.wait()
+
+
+async def test_shutdown_does_not_wait_for_a_peer_that_never_reads():
+    async with running(send_timeout_seconds=1, shutdown_timeout_seconds=0.5) as server:
+        stream = await server.websocket("/sender")
+        await trio.sleep(0.1)
+        server.shutdown.set()
+        with trio.fail_after(3):
+            await server.stopped.wait()
+
+
+async def test_a_handler_that_only_sends_does_not_spin_after_a_reset():
+    async with running() as server:
+        stream = await server.websocket("/sender")
+        stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+        stream.socket.close()
+        for _ in range(3):
+            with trio.fail_after(2):
+                assert await server.serves()
+
+
+async def test_a_peer_that_answers_no_ping_is_let_go():
+    async with running(liveness_timeout_seconds=0.3) as server:
+        stream = await server.websocket()
+        with trio.fail_after(3):
+            await server.app.left.wait()
+        frames = list(server_frames(await read_to_end(stream)))
+        assert frames
+        assert {opcode for opcode, _ in frames} == {9}
+
+
+async def test_a_silent_peer_that_answers_pings_stays():
+    async with running(liveness_timeout_seconds=0.3) as server:
+        stream = await server.websocket()
+        pings = 0
+        with trio.move_on_after(1):
+            while True:
+                for opcode, payload in server_frames(await stream.receive_some()):
+                    assert opcode == 9
+                    pings += 1
+                    await stream.send_all(client_frame(payload, 10))
+        assert pings >= 3
+        assert not server.app.left.is_set()
+
+
+async def test_an_application_that_fails_closes_with_1011():
+    async with running() as server:
+        stream = await server.websocket("/wscrash")
+        assert close_code(await read_to_end(stream)) == 1011
+        assert await server.serves()
+
+
+async def test_an_application_that_fails_before_answering_gives_500():
+    async with running() as server:
+        stream = await server.connect()
+        await stream.send_all(b"GET /crash HTTP/1.1\r\nHost: test\r\n\r\n")
+        head, _ = await read_head(stream)
+        assert head.startswith(b"HTTP/1.1 500")
+
+
+async def test_last_words_arrive_although_the_client_is_still_sending():
+    """Closing with unread data would reset the connection and destroy what was sent last."""
+    async with running() as server:
+        stream = await server.websocket("/goodbye")
+        await stream.send_all(client_frame(b"x" * 1000) * 50)
+        data = await read_to_end(stream)
+        assert list(server_frames(data))[0] == (1, b"last words")
+        assert close_code(data) == 1000
+
+
+async def test_h2c_is_not_offered():
+    async with running() as server:
+        stream = await server.connect()
+        await stream.send_all(
+            b"GET /hello HTTP/1.1\r\nHost: test\r\nConnection: Upgrade, HTTP2-Settings, close\r\n"
+            b"Upgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n"
+        )
+        data = await read_to_end(stream)
+        assert data.startswith(b"HTTP/1.1 200")
+        assert b"server:" not in data.lower()
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"\x16\x03\x01\x02\x00\x01",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nHost: t\r\n\r\n",
+        b"A" * 40_000,
+    ],
+    ids=["tls", "version", "target", "long"],
+)
+async def test_what_is_not_http_gets_a_400_or_a_close(request_bytes):
+    async with running() as server:
+        stream = await server.connect()
+        await stream.send_all(request_bytes)
+        data = await read_to_end(stream)
+        assert data == b"" or data.startswith((b"HTTP/1.1 4", b"HTTP/1.1 5"))
+        assert await server.serves()
+
+
+async def test_shutdown_lets_a_request_finish_and_closes_idle_connections():
+    async with running() as server:
+        idle = await server.connect()
+        busy = await server.connect()
+        await busy.send_all(b"GET /slow HTTP/1.1\r\nHost: test\r\n\r\n")
+        await trio.sleep(0.1)
+        server.shutdown.set()
+        assert await read_to_end(idle) == b""
+        assert (await read_to_end(busy)).endswith(b"hello")
+        with trio.fail_after(2):
+            await server.stopped.wait()
+        with pytest.raises(OSError):
+            await server.connect()
+
+
+async def test_two_requests_on_one_connection():
+    async with running() as server:
+        stream = await server.connect()
+        await stream.send_all(b"GET /hello HTTP/1.1\r\nHost: test\r\n\r\n" * 2)
+        data = b""
+        while data.count(b"hello") < 2:
+            data += await stream.receive_some()
