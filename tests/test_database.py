@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import stat
+import threading
 import time
 from collections.abc import AsyncIterator
 from contextlib import closing
@@ -79,7 +80,16 @@ def report(**changes: object) -> bytes:
         "confidence_level": "low",
         "verdict_basis": "one short look aside",
     }
-    return msgspec.json.encode({"verdict": verdict | changes, "timeline": ["ü", 1]})
+    info = {"policy": "default", "total_frames": 3, "analysed_at": "2026-01-05T09:00:00.123Z", "final": True}
+    return msgspec.json.encode({"session_info": info, "verdict": verdict | changes, "timeline": ["ü", 1]})
+
+
+async def sqlite_threads_to_end() -> None:
+    """Wait for what aiosqlite leaves to itself after a connection that it could not open."""
+    for thread in threading.enumerate():
+        if "_connection_worker_thread" in thread.name:
+            await trio.to_thread.run_sync(thread.join, 2)
+            assert not thread.is_alive()
 
 
 async def all_pages(database: Database, limit: int) -> list[ExamSession]:
@@ -206,10 +216,10 @@ async def test_twenty_reports_at_once_leave_one(database: Database) -> None:
     assert kept == [await database.get_report("s")]
 
 
-async def test_a_report_that_judges_nothing_is_kept(database: Database) -> None:
-    """ "Insufficient" has neither a score nor a confidence."""
+async def test_a_report_that_could_not_judge_is_kept(database: Database) -> None:
+    """One without frames has no confidence."""
     await database.start_session(session())
-    insufficient = report(score=None, confidence=None, review_priority="insufficient")
+    insufficient = report(score=0, confidence=None, review_priority="insufficient")
     assert await database.save_report("s", insufficient)
     assert await database.get_report("s") == insufficient
 
@@ -336,6 +346,7 @@ async def test_cancelled_calls_leave_the_pool_usable(settings: Settings) -> None
             for _ in range(2 * settings.database_connections_max):
                 nursery.start_soon(database.ping)
         assert await database.get_session("s") == session()
+        await sqlite_threads_to_end()
 
 
 async def test_a_call_cancelled_beforehand_writes_nothing(database: Database) -> None:
@@ -431,6 +442,7 @@ async def test_a_vanished_sqlite_file_is_unavailable_not_empty(sqlite_path: Path
         sqlite_path.unlink()  # noqa: ASYNC240
         with pytest.raises(Unavailable):
             await database.get_session("s")
+        await sqlite_threads_to_end()
         assert not sqlite_path.exists()  # noqa: ASYNC240
 
 
@@ -528,3 +540,36 @@ async def test_calls_cancelled_on_a_hung_postgresql_end_at_once(
     assert time.monotonic() - began < 0.9
     postgres_server.resume()
     assert (await postgres.list_sessions(limit=1)).total == 0
+
+
+async def test_the_verdict_stands_in_columns_too(sqlite_path: Path) -> None:
+    """So that whoever ranks sessions in SQL need not read JSON."""
+    sqlite_path.parent.mkdir()
+    async with open_database(settings_for(f"sqlite:///{sqlite_path}")) as database:
+        await database.start_session(session())
+        await database.save_report("s", report())
+    with closing(sqlite3.connect(sqlite_path)) as reader:
+        reader.row_factory = sqlite3.Row
+        row = dict(reader.execute("SELECT * FROM exam_analyses").fetchone())
+    assert row == {
+        "session_id": "s",
+        "report": report().decode(),
+        "policy": "default",
+        "analysed_ms": 1_767_603_600_123,
+        "frames": 3,
+        "score": 12.5,
+        "review_priority": "low",
+        "is_cheating": 0,
+        "confidence": 0.25,
+        "confidence_level": "low",
+        "verdict_basis": "one short look aside",
+    }
+
+
+async def test_a_postgresql_url_keeps_its_options(postgres_url: str, postgres_server: PostgresHandle) -> None:
+    """What asyncpg understands reaches the server, so that `sslmode` for one is not silently dropped."""
+    settings = settings_for(f"{postgres_url}&application_name=room%2012")
+    await upgrade_schema(settings)
+    async with open_database(settings) as database:
+        await database.ping()
+        assert "room 12" in postgres_server.psql("SELECT application_name FROM pg_stat_activity")

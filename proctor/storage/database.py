@@ -1,6 +1,5 @@
 """Exam sessions and their final reports, in SQLite or PostgreSQL."""
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple, Self
@@ -11,7 +10,7 @@ from databases.core import Connection
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from proctor.errors import InvalidRequest
-from proctor.model import ExamSession, SessionStatus, check_session_id
+from proctor.model import ExamSession, SessionStatus, check_session_id, ms_from_iso
 from proctor.settings import Settings
 from proctor.storage.backends import Backend, backend_of
 from proctor.storage.bridge import open_bridge
@@ -54,17 +53,24 @@ class _Place(NamedTuple):
 
 
 class _Verdict(msgspec.Struct):
-    """What of a report goes into columns."""
-
-    score: float | None
+    score: float
     review_priority: str
     is_cheating: bool
     confidence: float | None
-    confidence_level: str | None
+    confidence_level: str
     verdict_basis: str
 
 
+class _SessionInfo(msgspec.Struct):
+    policy: str
+    total_frames: int
+    analysed_at: str
+
+
 class _Report(msgspec.Struct):
+    """What of a report goes into columns."""
+
+    session_info: _SessionInfo
     verdict: _Verdict
 
 
@@ -185,11 +191,13 @@ class Database:
         Raises:
             UnknownSession: there is no such session.
         """
-        verdict = msgspec.json.decode(report, type=_Report).verdict
-        row = msgspec.structs.asdict(verdict) | {
+        said = msgspec.json.decode(report, type=_Report)
+        row = msgspec.structs.asdict(said.verdict) | {
             "session_id": check_session_id(session_id),
             "report": report.decode(),
-            "saved_ms": time.time_ns() // 1_000_000,
+            "policy": said.session_info.policy,
+            "frames": said.session_info.total_frames,
+            "analysed_ms": ms_from_iso(said.session_info.analysed_at),
         }
         insert = self._insert(exam_analyses).values(row).on_conflict_do_nothing()
 

@@ -43,7 +43,7 @@ class Pool:
         try:
             with translated(), trio.fail_after(self._seconds):
                 async with self._limiter:
-                    # SQLite gives up on a lock by itself, after the same time; twice that is for a stuck disk.
+                    # SQLite gives up on a lock by itself, after the same time; the rest is for a stuck disk.
                     with trio.fail_after(2 * self._seconds, shield=not self._backend.cancellable):
                         return await self._bridge.run(partial(self._on_connection, unit))
         except trio.TooSlowError as error:

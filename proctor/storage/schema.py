@@ -17,6 +17,8 @@ from proctor.storage.backends import Backend, backend_of
 from proctor.storage.bridge import Bridge, open_bridge
 from proctor.storage.faults import translated
 
+MIGRATIONS = Path(__file__).with_name("migrations")
+
 
 class SchemaState(StrEnum):
     """How a database's schema compares with the one that this version of Proctor was written for."""
@@ -140,7 +142,7 @@ def _compare(revision: str | None) -> SchemaStatus:
 def _config() -> Config:
     config = Config()
     # A percent sign in the path would be taken for an interpolation.
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "newline")
     return config
 

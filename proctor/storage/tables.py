@@ -44,13 +44,15 @@ exam_analyses = sa.Table(
     metadata,
     sa.Column("session_id", _session_id, sa.ForeignKey("exam_sessions.session_id"), primary_key=True),
     sa.Column("report", sa.Text, nullable=False, comment="the report's JSON, byte for byte"),
-    sa.Column("score", sa.Double),
+    sa.Column("policy", sa.String(KEY_CHARACTERS), nullable=False),
+    sa.Column("analysed_ms", sa.BigInteger, nullable=False),
+    sa.Column("frames", sa.BigInteger, nullable=False),
+    sa.Column("score", sa.Double, nullable=False),
     sa.Column("review_priority", sa.String(16), nullable=False),
     sa.Column("is_cheating", sa.Boolean, nullable=False),
     sa.Column("confidence", sa.Double),
-    sa.Column("confidence_level", sa.Text),
+    sa.Column("confidence_level", sa.String(16), nullable=False),
     sa.Column("verdict_basis", sa.Text, nullable=False),
-    sa.Column("saved_ms", sa.BigInteger, nullable=False),
     sa.Index(None, "review_priority", "score"),
 )
 """One final report per session, with its verdict in columns for those who rank sessions in SQL."""

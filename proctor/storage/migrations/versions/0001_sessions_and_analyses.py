@@ -36,22 +36,18 @@ def upgrade() -> None:
         "exam_analyses",
         sa.Column("session_id", _session_id, nullable=False),
         sa.Column("report", sa.Text, nullable=False, comment="the report's JSON, byte for byte"),
-        sa.Column("score", sa.Double),
+        sa.Column("policy", sa.String(512), nullable=False),
+        sa.Column("analysed_ms", sa.BigInteger, nullable=False),
+        sa.Column("frames", sa.BigInteger, nullable=False),
+        sa.Column("score", sa.Double, nullable=False),
         sa.Column("review_priority", sa.String(16), nullable=False),
         sa.Column("is_cheating", sa.Boolean, nullable=False),
         sa.Column("confidence", sa.Double),
-        sa.Column("confidence_level", sa.Text),
+        sa.Column("confidence_level", sa.String(16), nullable=False),
         sa.Column("verdict_basis", sa.Text, nullable=False),
-        sa.Column("saved_ms", sa.BigInteger, nullable=False),
         sa.PrimaryKeyConstraint("session_id", name="pk_exam_analyses"),
         sa.ForeignKeyConstraint(
             ["session_id"], ["exam_sessions.session_id"], name="fk_exam_analyses_session_id"
         ),
     )
     op.create_index("ix_exam_analyses_review_priority", "exam_analyses", ["review_priority", "score"])
-
-
-def downgrade() -> None:
-    """Drop both tables, with everything in them."""
-    op.drop_table("exam_analyses")
-    op.drop_table("exam_sessions")
