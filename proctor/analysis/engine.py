@@ -1,0 +1,215 @@
+"""Analysis in worker processes, so that neither its cost nor its accidents are the server's.
+
+All analyzers of a session run together, in one call to one worker. Only when that worker dies does the engine
+run each of them alone, switch off those that end a worker again, and repeat the call without them.
+"""
+
+import math
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import structlog
+import trio
+import trio_parallel
+
+from proctor.analysis import worker
+from proctor.analysis.blame import Blame
+from proctor.analysis.discovery import LoadedPlugin, Plugin
+from proctor.analysis.fold import FRAMES_AT_ONCE, Job, ReportRequest, active_plugins
+from proctor.analysis.policy import Policy
+from proctor.analysis.schema import Status
+from proctor.analysis.slot import Fault
+from proctor.errors import InvalidRequest, Misconfigured, Unavailable
+from proctor.model import ExamSession
+from proctor.settings import Settings
+
+START_SECONDS = 60.0
+"""Longest that a worker may take to start, or that Proctor's own part of a call may take."""
+
+CLOSE_SECONDS = 2.0
+"""Longest that idle workers may take to exit."""
+
+_log = structlog.get_logger(__name__)
+
+_Run = Callable[[Job], Awaitable[bytes]]
+
+
+class _WorkerLost(Exception):
+    """A worker died, or had to be killed, before it answered."""
+
+    def __init__(self, status: Status, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class Engine:
+    """Folds frames and makes reports.
+
+    Any number of calls may be under way; `analysis_workers` of them run, the others wait. Cancelling a call
+    ends the worker that is busy with it and nothing else.
+    """
+
+    def __init__(
+        self,
+        workers: trio_parallel.WorkerContext,
+        settings: Settings,
+        plugins: tuple[Plugin, ...],
+        policies: Mapping[str, Policy],
+    ) -> None:
+        self.policies = policies
+        self._workers = workers
+        self._places = trio.CapacityLimiter(settings.analysis_workers)
+        self._seconds = settings.analysis_timeout_seconds
+        self._plugins = plugins
+        self._blame = Blame()
+
+    async def advance(self, state: bytes | None, frames: Sequence[bytes], policy_name: str) -> bytes:
+        """Fold stored frames, in time order, into a session's state, and return the new state.
+
+        Frames that the state already has are passed over, so a call may be repeated.
+
+        Raises:
+            InvalidRequest: no such policy, a state that cannot be continued, or no stored frames in order.
+            Unavailable: workers die although every analyzer alone does well; try again.
+        """
+        job = self._job(state, frames, policy_name, None)
+        return await self._run(partial(self._call, worker.advance_within), job, None)
+
+    async def report(
+        self,
+        state: bytes | None,
+        tail: Sequence[bytes],
+        session: ExamSession,
+        *,
+        final: bool,
+        analysed_ms: int,
+    ) -> bytes:
+        """Return the report, as JSON, on the frames in `state` and in `tail`; `state` stays as it is.
+
+        Raises:
+            InvalidRequest: as :meth:`advance`.
+            Unavailable: as :meth:`advance`.
+        """
+        request = ReportRequest(session, final, analysed_ms)
+        job = self._job(state, tail, session.policy, session.session_id)
+        return await self._run(partial(self._call, worker.report_within, request), job, session.session_id)
+
+    def _job(
+        self, state: bytes | None, frames: Sequence[bytes], policy_name: str, session_id: str | None
+    ) -> Job:
+        policy = self.policies.get(policy_name)
+        if policy is None:
+            known = ", ".join(sorted(self.policies))
+            raise InvalidRequest(f"no policy {policy_name!r}; there are {known}", field="policy")
+        return Job(self._plugins, policy, state, list(frames), self._blame.faults(session_id))
+
+    async def _run(self, run: _Run, job: Job, session_id: str | None) -> bytes:
+        job = await self._without_culprits(run, job, self._blame.suspects(active_plugins(job)), session_id)
+        for _ in range(2):
+            try:
+                return await run(job)
+            except _WorkerLost as lost:
+                _log.warning("analysis worker lost", reason=lost.reason, session_id=session_id)
+                job = await self._without_culprits(run, job, active_plugins(job), session_id)
+        raise Unavailable("analysis workers die although every analyzer alone does well")
+
+    async def _without_culprits(
+        self, run: _Run, job: Job, suspects: Iterable[Plugin], session_id: str | None
+    ) -> Job:
+        """Run each suspect alone, and return the job with those switched off that end their worker."""
+        faults = dict(job.faults)
+        for plugin in suspects:
+            try:
+                await run(job._replace(plugins=(plugin,)))
+            except _WorkerLost as lost:
+                fault = Fault(lost.status, f"{plugin.display_name}: {lost.reason}")
+                faults[plugin.name] = fault
+                self._blame.convict(plugin, fault, session_id)
+                _log.warning("analyzer switched off", reason=fault.reason, session_id=session_id)
+            else:
+                self._blame.acquit(plugin)
+        return job._replace(faults=faults)
+
+    async def _call(self, function: Callable[..., bytes], *args: Any) -> bytes:
+        # The worker enforces the analyzers' deadlines itself. This one is for whatever else may hang, and
+        # does not include the wait for a free place.
+        job: Job = args[-1]
+        batches = 1 + len(job.frames) / FRAMES_AT_ONCE
+        limit = START_SECONDS + self._seconds * batches * (1 + len(job.plugins))
+        async with self._places:
+            with trio.move_on_after(limit):
+                return await _in_worker(self._workers, partial(function, self._seconds), *args)
+        raise _WorkerLost(Status.TIMED_OUT, f"no answer within {limit:.0f} s")
+
+
+async def _in_worker(
+    workers: trio_parallel.WorkerContext, function: Callable[..., bytes], *args: Any
+) -> bytes:
+    try:
+        # A limiter of its own, because the caller already holds one.
+        answer: bytes = await workers.run_sync(
+            function, *args, kill_on_cancel=True, limiter=trio.CapacityLimiter(1)
+        )
+    except trio_parallel.BrokenWorkerError as error:
+        raise _lost(error.args[-1].exitcode) from error
+    except MemoryError as error:
+        raise _WorkerLost(Status.FAILED, "used up the memory of its process") from error
+    return answer
+
+
+def _lost(exitcode: int) -> _WorkerLost:
+    if exitcode >= 0:
+        return _WorkerLost(Status.FAILED, f"ended its process with exit status {exitcode}")
+    if exitcode == -signal.SIGALRM:
+        return _WorkerLost(Status.TIMED_OUT, "took longer than it may")
+    return _WorkerLost(Status.FAILED, f"ended its process by {signal.Signals(-exitcode).name}")
+
+
+@asynccontextmanager
+async def open_engine(
+    settings: Settings, analyzers: Sequence[LoadedPlugin], policies: Mapping[str, Policy]
+) -> AsyncIterator[Engine]:
+    """Start the workers, and end them on leaving, the busy ones too once their calls are cancelled.
+
+    Raises:
+        Misconfigured: a worker cannot start.
+    """
+    plugins = tuple(loaded.plugin for loaded in analyzers)
+    async with _open_workers(settings, plugins) as workers:
+        try:
+            # So many at once that each gets a worker of its own: the first analysis then finds it warm.
+            async with trio.open_nursery() as nursery:
+                for _ in range(settings.analysis_workers):
+                    nursery.start_soon(partial(workers.run_sync, worker.ready, kill_on_cancel=True))
+        except* trio_parallel.BrokenWorkerError as group:
+            raise Misconfigured("an analysis worker cannot start; its error is on standard error") from group
+        yield Engine(workers, settings, plugins, policies)
+
+
+@asynccontextmanager
+async def _open_workers(
+    settings: Settings, plugins: tuple[Plugin, ...]
+) -> AsyncIterator[trio_parallel.WorkerContext]:
+    memory_mb = settings.analysis_memory_mb
+    failure: BaseException | None = None
+    try:
+        async with trio_parallel.open_worker_context(
+            idle_timeout=math.inf,
+            init=partial(worker.prepare, plugins, memory_mb),
+            retire=partial(worker.outgrown, memory_mb),
+            grace_period=CLOSE_SECONDS,
+        ) as workers:
+            try:
+                yield workers
+            except BaseException as error:
+                failure = error
+                raise
+    except trio_parallel.BrokenWorkerError as error:
+        # An idle worker was killed from outside, or a plugin kept it from exiting. It is gone either way.
+        _log.warning("analysis worker did not exit by itself", reason=str(error))
+        if failure is not None:
+            raise failure from None

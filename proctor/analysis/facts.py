@@ -1,0 +1,50 @@
+"""What a report follows from, before anybody judges it."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from proctor.analysis.api import Assessment, Finding
+from proctor.analysis.discovery import Plugin
+from proctor.analysis.observation import Observation
+from proctor.analysis.policy import Policy
+from proctor.analysis.schema import Status
+from proctor.model import ExamSession, iso_from_ms
+
+
+class Section(NamedTuple):
+    """What became of one analyzer."""
+
+    plugin: Plugin
+    title: str
+    status: Status
+    reason: str = ""
+    """Why the status is not ok, or what to keep in mind though it is."""
+    versions: Sequence[str] = ()
+    """Versions and settings that it ran with."""
+    assessment: Assessment = Assessment(findings=[])
+
+
+class Facts(NamedTuple):
+    """Everything that a report follows from."""
+
+    session: ExamSession
+    observation: Observation
+    sections: Sequence[Section]
+    policy: Policy
+    final: bool
+
+    @property
+    def findings(self) -> list[Finding]:
+        """All findings in order of time, whoever made them."""
+        found = [finding for section in self.sections for finding in section.assessment.findings]
+        return sorted(found, key=lambda each: (each.start_seconds, each.end_seconds, each.rule))
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """Each rule's title."""
+        return {section.plugin.name: section.title for section in self.sections}
+
+    def iso(self, seconds: float) -> str:
+        """Write a time that is counted from the first frame as a date and time."""
+        first = self.observation.first
+        return iso_from_ms((first.time_ms if first else self.session.started_ms) + round(seconds * 1000))

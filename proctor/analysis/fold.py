@@ -1,0 +1,193 @@
+"""The analysis of one session: state and frames to state, and state to report, in this process.
+
+What a process cannot survive is the business of :mod:`proctor.analysis.engine`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from typing import NamedTuple
+
+import msgspec
+
+from proctor.analysis.discovery import Plugin
+from proctor.analysis.facts import Facts, Section
+from proctor.analysis.frames import FrameBatch
+from proctor.analysis.observation import Observation
+from proctor.analysis.policy import Policy
+from proctor.analysis.report import build_report
+from proctor.analysis.schema import Status
+from proctor.analysis.slot import Fault, Guard, Slot, assess_slot, fold_slot
+from proctor.errors import InvalidRequest
+from proctor.model import ExamSession, FrameId
+
+FORMAT = 1
+"""Of the encoded state; rises when older states can no longer be continued."""
+
+FRAMES_AT_ONCE = 10_000
+"""Most frames that are columns at the same time, which bounds memory."""
+
+
+class State(msgspec.Struct):
+    """All that is kept of a session's frames."""
+
+    format: int = FORMAT
+    observation: Observation = msgspec.field(default_factory=Observation)
+    slots: dict[str, Slot] = msgspec.field(default_factory=dict)
+
+    def slot(self, name: str) -> Slot:
+        """Return the slot of an analyzer, which joins now if it was not there before."""
+        return self.slots.setdefault(name, Slot(self.observation.frames))
+
+
+class Cursor(NamedTuple):
+    """How far a state has come."""
+
+    last: FrameId | None
+    """Read on after this frame."""
+    frames: int
+    """How many were folded. Fewer than were stored up to `last` means that some came too late."""
+
+
+class Job(NamedTuple):
+    """What a fold or a report needs; travels to worker processes."""
+
+    plugins: tuple[Plugin, ...]
+    policy: Policy
+    state: bytes | None = None
+    """None before the first frame."""
+    frames: Sequence[bytes] = ()
+    """Stored frames in time order; those that `state` already has are passed over."""
+    faults: Mapping[str, Fault] = {}
+    """Analyzers to switch off first."""
+
+
+class ReportRequest(NamedTuple):
+    """Which report is wanted."""
+
+    session: ExamSession
+    final: bool
+    """The session is over; no frame can follow."""
+    analysed_ms: int
+    """The time of the analysis, milliseconds since the epoch."""
+
+
+class _Position(msgspec.Struct):
+    last: FrameId | None
+    frames: int
+
+
+class _Head(msgspec.Struct):
+    format: int
+    observation: _Position
+    slots: dict[str, "_SlotHead"]
+
+
+class _SlotHead(msgspec.Struct):
+    fault: Fault | None
+
+
+class _Identified(msgspec.Struct):
+    frame_id: str
+
+
+def cursor(state: bytes | None) -> Cursor:
+    """Return how far an encoded state has come, without decoding the rest of it.
+
+    Raises:
+        InvalidRequest: this server cannot continue the state; start again from None.
+    """
+    head = _head(state)
+    return Cursor(head.observation.last, head.observation.frames)
+
+
+def active_plugins(job: Job) -> list[Plugin]:
+    """Return the analyzers that a job would call."""
+    head = _head(job.state)
+    if not head.observation.frames and not job.frames:
+        return []
+    off = {name for name, slot in head.slots.items() if slot.fault is not None} | job.faults.keys()
+    return [
+        plugin for plugin in job.plugins if job.policy.rules[plugin.name].enabled and plugin.name not in off
+    ]
+
+
+def advance(job: Job, guard: Guard = nullcontext) -> bytes:
+    """Fold the frames into the state and return it, encoded.
+
+    Raises:
+        InvalidRequest: the state cannot be continued, or the frames are not stored frames in time order.
+    """
+    return msgspec.msgpack.encode(_folded(job, guard))
+
+
+def report(request: ReportRequest, job: Job, guard: Guard = nullcontext) -> bytes:
+    """Fold the frames and return the report on all that was folded, as JSON; the state is not kept.
+
+    Raises:
+        InvalidRequest: as :func:`advance`.
+    """
+    state = _folded(job, guard)
+    end_seconds = state.observation.length_ms / 1000
+    sections = [
+        assess_slot(plugin, job.policy.rules[plugin.name], state.slots.get(plugin.name), end_seconds, guard)
+        for plugin in job.plugins
+    ]
+    sections += [
+        Section(Plugin(name, "", "", ""), name, Status.SKIPPED, "no longer installed", slot.versions)
+        for name, slot in state.slots.items()
+        if name not in {plugin.name for plugin in job.plugins}
+    ]
+    facts = Facts(request.session, state.observation, sections, job.policy, request.final)
+    return msgspec.json.encode(build_report(facts, request.analysed_ms), order="deterministic")
+
+
+def _head(state: bytes | None) -> _Head:
+    if state is None:
+        return _Head(FORMAT, _Position(None, 0), {})
+    try:
+        head = msgspec.msgpack.decode(state, type=_Head)
+    except msgspec.MsgspecError as error:
+        raise InvalidRequest(f"not an analysis state: {error}") from error
+    if head.format != FORMAT:
+        raise InvalidRequest(f"the analysis state has format {head.format}, this server continues {FORMAT}")
+    return head
+
+
+def _folded(job: Job, guard: Guard) -> State:
+    frames = _unseen(job.frames, cursor(job.state).last)
+    state = State() if job.state is None else msgspec.msgpack.decode(job.state, type=State)
+    for name, fault in job.faults.items():
+        state.slot(name).switch_off(fault)
+    for some in _cut(frames):
+        batch = _columns(some, state.observation.first)
+        for plugin in job.plugins:
+            rule = job.policy.rules[plugin.name]
+            if rule.enabled:
+                fold_slot(plugin, rule, state.slot(plugin.name), batch, guard)
+        state.observation.fold(some, batch, job.policy.observation.gap_seconds)
+    return state
+
+
+def _columns(frames: Sequence[bytes], first: FrameId | None) -> FrameBatch:
+    try:
+        batch = FrameBatch.from_json(frames, (first or _id_of(frames[0])).time_ms)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise InvalidRequest(f"not a stored frame: {error}") from error
+    if (batch.milliseconds[1:] < batch.milliseconds[:-1]).any():
+        raise InvalidRequest("frames must be in time order")
+    return batch
+
+
+def _unseen(frames: Sequence[bytes], last: FrameId | None) -> Sequence[bytes]:
+    if last is None or not frames or _id_of(frames[0]) > last:
+        return frames
+    return [frame for frame in frames if _id_of(frame) > last]
+
+
+def _id_of(frame: bytes) -> FrameId:
+    return FrameId.parse(msgspec.json.decode(frame, type=_Identified).frame_id)
+
+
+def _cut(frames: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    for start in range(0, len(frames), FRAMES_AT_ONCE):
+        yield frames[start : start + FRAMES_AT_ONCE]

@@ -1,0 +1,137 @@
+"""The core's own fold: what of a session could be observed, whatever the analyzers make of it.
+
+Everything here is evidence about the data, never about the candidate.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from proctor.analysis.api import WINDOW_SECONDS
+from proctor.analysis.frames import FrameBatch
+from proctor.clock import client_time_ms
+from proctor.errors import InvalidRequest
+from proctor.features import VOCABULARY
+from proctor.model import FrameId
+
+LONGEST_GAPS = 50
+"""How many gaps are kept one by one; all of them are counted."""
+
+WINDOWS_MAX = 8_640
+"""Most windows that are kept: a day with frames in each. Later ones are observed, but not told apart."""
+
+WINDOW_MS = round(WINDOW_SECONDS * 1000)
+_BLANK = (None, "", "None")
+
+
+class Span(msgspec.Struct, frozen=True, array_like=True):
+    """From one point in time to another, in milliseconds since the first frame."""
+
+    start_ms: int
+    end_ms: int
+
+    @property
+    def length_ms(self) -> int:
+        """How long it is."""
+        return self.end_ms - self.start_ms
+
+
+class Window(msgspec.Struct, array_like=True):
+    """The frames of one of the report's windows."""
+
+    frames: int
+    first: FrameId
+    last: FrameId
+
+
+class Observation(msgspec.Struct):
+    """What was received so far. It does not grow with the number of frames, only with the time they span."""
+
+    frames: int = 0
+    first: FrameId | None = None
+    last: FrameId | None = None
+    """The cursor: frames up to here were folded."""
+    digest: bytes = b""
+    """SHA-256 of the digest before the last frame, followed by that frame's JSON."""
+    observed_ms: int = 0
+    """Time from frame to frame, without gaps."""
+    gaps: int = 0
+    gaps_ms: int = 0
+    longest_gaps: list[Span] = msgspec.field(default_factory=list)
+    """In order of time."""
+    seen: list[str] = msgspec.field(default_factory=list)
+    """Features that at least one frame knew, sorted."""
+    clock_offsets_ms: tuple[int, int] | None = None
+    """Least and greatest event time minus client's time, sampled at the first frame of each window."""
+    windows: dict[int, Window] = msgspec.field(default_factory=dict)
+
+    @property
+    def length_ms(self) -> int:
+        """Time from the first frame to the last."""
+        return 0 if self.first is None or self.last is None else self.last.time_ms - self.first.time_ms
+
+    @property
+    def never_seen(self) -> list[str]:
+        """The features that no frame knew."""
+        return sorted(VOCABULARY.keys() - set(self.seen))
+
+    def fold(self, frames: Sequence[bytes], batch: FrameBatch, gap_seconds: float) -> None:
+        """Take in the next frames, at least one, as JSON and as columns."""
+        self._fold_time(batch.milliseconds, gap_seconds)
+        self._fold_windows(frames, batch)
+        self.frames += len(batch)
+        self.last = FrameId.parse(batch.ids[-1])
+        self.seen = sorted([*self.seen, *(name for name in self.never_seen if _is_seen(batch, name))])
+        for frame in frames:
+            self.digest = hashlib.sha256(self.digest + frame).digest()
+
+    def _fold_time(self, times: NDArray[np.int64], gap_seconds: float) -> None:
+        if self.last is not None and self.first is not None:
+            times = np.concatenate(([self.last.time_ms - self.first.time_ms], times))
+        steps = np.diff(times)
+        silent = steps > gap_seconds * 1000
+        self.observed_ms += int(steps[~silent].sum())
+        self.gaps += int(silent.sum())
+        self.gaps_ms += int(steps[silent].sum())
+        starts, ends = times[:-1][silent].tolist(), times[1:][silent].tolist()
+        gaps = self.longest_gaps + [Span(start, end) for start, end in zip(starts, ends, strict=True)]
+        # Of equally long ones the earlier stay, wherever the batches were cut.
+        longest = sorted(gaps, key=lambda gap: (-gap.length_ms, gap.start_ms))[:LONGEST_GAPS]
+        self.longest_gaps = sorted(longest, key=lambda gap: gap.start_ms)
+
+    def _fold_windows(self, frames: Sequence[bytes], batch: FrameBatch) -> None:
+        indices, starts, counts = np.unique(
+            batch.milliseconds // WINDOW_MS, return_index=True, return_counts=True
+        )
+        for index, start, count in zip(indices.tolist(), starts.tolist(), counts.tolist(), strict=True):
+            first, last = FrameId.parse(batch.ids[start]), FrameId.parse(batch.ids[start + count - 1])
+            self.first = first if self.first is None else self.first
+            if index in self.windows:
+                window = self.windows[index]
+                window.frames += count
+                window.last = last
+            elif len(self.windows) < WINDOWS_MAX:
+                self.windows[index] = Window(count, first, last)
+                self._sample_clock(frames[start], first.time_ms)
+
+    def _sample_clock(self, frame: bytes, event_ms: int) -> None:
+        claimed = msgspec.json.decode(frame, type=_Claim).client_timestamp
+        if claimed is None:
+            return
+        try:
+            offset = event_ms - round(client_time_ms(claimed, "client_timestamp"))
+        except InvalidRequest:
+            return
+        least, greatest = self.clock_offsets_ms or (offset, offset)
+        self.clock_offsets_ms = (min(least, offset), max(greatest, offset))
+
+
+class _Claim(msgspec.Struct):
+    client_timestamp: str | float | None = None
+
+
+def _is_seen(batch: FrameBatch, name: str) -> bool:
+    return any(value not in _BLANK for value in batch.values(name))
