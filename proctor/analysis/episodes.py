@@ -112,7 +112,7 @@ class Episodes(msgspec.Struct):
         if self.newest is not None:
             times = np.concatenate(([self.newest.time_ms], times))
             evidence = np.concatenate(([self.newest.evidence], evidence))
-            ids = [self.newest.frame_id, *ids]
+            ids = (self.newest.frame_id, *ids)
         self.newest = Sample(int(times[-1]), float(evidence[-1]), ids[-1])
         if len(times) > 1:
             self._fold_known(times, ids, evidence[:-1], rule)

@@ -67,7 +67,7 @@ class FrameBatch:
 
     `batch["face_w"]` is an array of one float per frame, NaN where the feature is unknown; `batch.text(…)` is
     the same for texts. A name that no frame has is unknown throughout, never a KeyError. Columns are made
-    when first asked for; all analyzers share them, so treat them as read-only.
+    when first asked for and are read-only, for all analyzers share them.
 
     Browsers fill in zeros and "None" for what they could not compute. Where that is recognisable it is
     unknown here: a whole group of `FACE_GROUPS`, blank in a frame without a face or with "None" in the group.
@@ -78,11 +78,12 @@ class FrameBatch:
         self._source = b"[%b]" % b",".join(frames)
         self._rows = _READ_OFTEN.decode(self._source)
         self._columns: dict[str, NDArray[np.float64]] = {}
-        self._texts: dict[str, list[str | None]] = {}
+        self._texts: dict[str, tuple[str | None, ...]] = {}
         self._blanks: dict[frozenset[str], NDArray[np.bool_]] = {}
-        self.ids: Sequence[str] = [row.frame_id for row in self._rows]
+        self.ids: Sequence[str] = tuple(row.frame_id for row in self._rows)
         times = [int(name.rpartition("-")[0]) for name in self.ids]
         self.milliseconds: NDArray[np.int64] = np.array(times, dtype=np.int64) - origin_ms
+        self.milliseconds.flags.writeable = False
         """Event time since the session's first frame, exact."""
 
     @classmethod
@@ -103,13 +104,13 @@ class FrameBatch:
         group = _GROUP_OF.get(name)
         return column if group is None else np.where(self._blank(group), np.nan, column)
 
-    def text(self, name: str) -> list[str | None]:
+    def text(self, name: str) -> Sequence[str | None]:
         """The column of a text feature, None where it is unknown: no text, an empty one, or "None"."""
         if name not in self._texts:
-            self._texts[name] = [
+            self._texts[name] = tuple(
                 value if isinstance(value, str) and value not in ("", UNKNOWN_TEXT) else None
                 for value in self.values(name)
-            ]
+            )
         return self._texts[name]
 
     def values(self, name: str) -> list[Any]:
@@ -125,12 +126,14 @@ class FrameBatch:
     @cached_property
     def seconds(self) -> NDArray[np.float64]:
         """Event time since the session's first frame."""
-        return self.milliseconds / 1000.0
+        seconds = self.milliseconds / 1000.0
+        seconds.flags.writeable = False
+        return seconds
 
     @cached_property
-    def events(self) -> list[EngineEvent]:
+    def events(self) -> Sequence[EngineEvent]:
         """The browser engine's events, in the order of their frames."""
-        return list(self._each_event())
+        return tuple(self._each_event())
 
     @cached_property
     def faceless(self) -> NDArray[np.bool_]:
@@ -154,6 +157,7 @@ class FrameBatch:
             if VOCABULARY.get(name, Kind.TEXT) is Kind.TEXT:  # anything may have been stored under it
                 values = [float(value) if _is_number(value) else None for value in values]
             self._columns[name] = np.array(values, dtype=np.float64)  # None becomes NaN
+            self._columns[name].flags.writeable = False
         return self._columns[name]
 
     def _blank(self, group: frozenset[str]) -> NDArray[np.bool_]:

@@ -1,0 +1,75 @@
+"""A candidate's normal comes from the past alone, whatever the batches, and needs little memory."""
+
+import itertools
+import math
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proctor.analysis.baseline import SAMPLES_MAX, Baseline
+from proctor.analysis.frames import FrameBatch
+from tests.plugins.recording import ORIGIN_MS, stored
+
+
+def follow(times, values, cuts=(), samples_min=20):
+    frames = stored([(time, {}) for time in times])
+    column = np.array(values, dtype=float)
+    state, centres, spreads = Baseline(), [], []
+    bounds = [0, *cuts, len(times)]
+    for start, end in itertools.pairwise(bounds):
+        if start < end:
+            batch = FrameBatch.from_json(frames[start:end], ORIGIN_MS)
+            centre, spread = state.follow(batch, column[start:end], samples_min=samples_min)
+            centres += centre.tolist()
+            spreads += spread.tolist()
+            state = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=Baseline)
+    return state, centres, spreads
+
+
+@given(
+    st.lists(st.integers(0, 8000), min_size=1, max_size=400),
+    st.integers(0, 2**32 - 1),
+    st.lists(st.integers(0, 400), max_size=6),
+)
+def test_batching_never_matters(gaps, seed, cuts):
+    rng = np.random.default_rng(seed)
+    times = (np.cumsum(gaps) / 1000).tolist()
+    values = np.where(rng.random(len(gaps)) < 0.2, math.nan, rng.normal(size=len(gaps)))
+    inside = sorted({cut for cut in cuts if cut < len(gaps)})
+    whole, cut = follow(times, values), follow(times, values, inside)
+    assert whole[0] == cut[0]
+    assert np.array_equal(whole[1:], cut[1:], equal_nan=True)
+
+
+def test_median_and_spread_of_what_came_before():
+    """The spread of normal values is their standard deviation; a few outliers change neither."""
+    rng = np.random.default_rng(1)
+    values = rng.normal(0.2, 0.03, 2000)
+    values[::10] = 5.0
+    _, centres, spreads = follow(np.arange(2000) / 2, values)
+    assert centres[-1] == pytest.approx(0.2, abs=0.02)
+    assert spreads[-1] == pytest.approx(0.03, abs=0.012)
+
+
+def test_nothing_to_compare_with_before_enough_is_known():
+    """20 s of values are needed; unknown ones do not count."""
+    _, centres, _ = follow(range(100), [math.nan] * 30 + [1.0] * 70)
+    assert all(math.isnan(centre) for centre in centres[:60])
+    assert centres[60:] == [1.0] * 40
+
+
+def test_frame_is_judged_by_the_past_alone():
+    _, centres, _ = follow(range(41), [0.0] * 40 + [100.0])
+    assert centres[40] == 0.0
+
+
+def test_memory_is_bounded_and_covers_the_whole_session():
+    state, centres, _ = follow(range(10_800), [0.0] * 5400 + [1.0] * 5400)
+    assert SAMPLES_MAX / 2 <= len(state.samples) <= SAMPLES_MAX
+    assert min(state.samples) == 0
+    assert (max(state.samples) + 1) * state.stride >= 10_800 - state.stride
+    assert centres[5399] == 0.0
+    assert len(msgspec.msgpack.encode(state)) < 4096
