@@ -17,28 +17,26 @@ Retention is `frame_buffer_retention_seconds`, memory `MEMORY_SECONDS` more; eac
 import math
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from importlib.resources import files
-from itertools import islice, repeat
+from itertools import islice
 from typing import Any, TypeVar
 
 import redis
 import trio
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from redis.retry import Retry
 
 from proctor.errors import Misconfigured, Unavailable
 from proctor.model import FrameId
 from proctor.settings import Settings
-from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Outcome, PartlyStored
+from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Outcome
+from proctor.storage.redis_append import Appender
 
-OUTCOMES = (Outcome.STORED, Outcome.DUPLICATE, Outcome.CONFLICT, Outcome.SEALED)
-"""As redis_append.lua numbers them."""
 CONNECTIONS = 8
 """Calls in flight per process; more of them wait. Each has a thread and a connection."""
 CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
-"""Longest wait for the answer to one round trip; the largest group commits take Redis well under a second."""
+"""Longest that Redis may keep silent in the middle of a call."""
 PAGE_FRAMES = 1000
 """Frames fetched per round trip, so that no read keeps Redis from answering others."""
 CLOSE_SECONDS = 1.0
@@ -92,8 +90,7 @@ class RedisFrames:
         self._retention = retention_seconds
         self._memory = retention_seconds + MEMORY_SECONDS
         self._limiter = trio.CapacityLimiter(CONNECTIONS)
-        script = files("proctor.storage") / "redis_append.lua"
-        self._append_script = client.register_script(script.read_bytes())
+        self._appender = Appender(client, self._retention, self._memory)
         self._durability = "volatile"
 
     async def check_credentials(self) -> None:
@@ -106,8 +103,8 @@ class RedisFrames:
             raise
 
     async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
-        """One script per session, all in one round trip; see the protocol."""
-        return await self._write(self._append, messages)
+        """See the protocol."""
+        return await self._write(self._appender.append, messages)
 
     async def read(
         self, session_id: str, after: FrameId | None = None, limit: int | None = None
@@ -160,45 +157,6 @@ class RedisFrames:
             )
         except RedisError as error:
             raise Unavailable(f"Redis: {error}") from error
-
-    def _append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
-        sessions: dict[str, list[FrameMessage]] = {}
-        for message in messages:
-            sessions.setdefault(message.session_id, []).append(message)
-        calls = {
-            session_id: self._script_arguments(session_id, part) for session_id, part in sessions.items()
-        }
-        answers = self._run_append_script(calls)
-        found = {session_id: _outcomes(answer) for session_id, answer in answers.items()}
-        outcomes = [next(found[message.session_id]) for message in messages]
-        judged = [outcome for outcome in outcomes if outcome is not None]
-        if len(judged) < len(outcomes):
-            failure = next(answer for answer in answers.values() if isinstance(answer, ResponseError))
-            raise PartlyStored(f"Redis: {failure}", outcomes) from failure
-        return judged
-
-    def _script_arguments(self, session_id: str, messages: Sequence[FrameMessage]) -> list[Any]:
-        names = ("frame_count", "frames_meta", "frame_seqs", "frame_seal")
-        arguments: list[Any] = [len(names), *(f"{name}:{session_id}" for name in names)]
-        arguments += f"frame_meta:{session_id}:", self._retention, self._memory
-        for message in messages:
-            arguments += "" if message.seq is None else message.seq, message.digest, len(message.frames)
-            for frame in message.frames:
-                arguments += frame
-        return arguments
-
-    def _run_append_script(self, calls: dict[str, list[Any]]) -> dict[str, Any]:
-        """Answer, or the ResponseError that stands for it, of each session's call."""
-        pipeline = self._redis.pipeline(transaction=False)
-        for arguments in calls.values():
-            pipeline.evalsha(self._append_script.sha, *arguments)
-        answers = dict(zip(calls, pipeline.execute(raise_on_error=False), strict=True))
-        # A Redis that was restarted or taken over does not know the script; it learns it from EVAL.
-        unknown = [session_id for session_id, answer in answers.items() if isinstance(answer, NoScriptError)]
-        for session_id in unknown:
-            pipeline.eval(self._append_script.script, *calls[session_id])
-        answers.update(zip(unknown, pipeline.execute(raise_on_error=False), strict=True))
-        return answers
 
     def _read_frames(self, session_id: str, after: FrameId | None, limit: int | None) -> FramePage:
         # Numbers follow arrival, so the frames below the count are those that were there at this moment.
@@ -276,9 +234,3 @@ class RedisFrames:
                 "process"  # any append-only file is written before the answer; when it is synced is unknown
             )
         return "power" if fsync == "always" else "process"
-
-
-def _outcomes(answer: Any) -> Iterator[Outcome | None]:
-    if isinstance(answer, ResponseError):
-        return repeat(None)
-    return (OUTCOMES[number] for number in answer)
