@@ -1,0 +1,51 @@
+"""Talking, as events tell it."""
+
+from proctor_rules.speech import Speech
+from tests.plugins.recording import event, judge, levels, only, stored
+
+ON = {"face_present": 1, "gaze_on_script": 1}
+OFF = {"face_present": 1, "gaze_on_script": 0, "gaze_direction": "left"}
+
+
+def talk(begin, end, features=ON, until=60):
+    """A frame a second, every other one in between with an event of talking."""
+    return stored(
+        [
+            (
+                second,
+                features | (event("TALKING_DETECTED") if begin <= second < end and second % 2 == 0 else {}),
+            )
+            for second in range(until)
+        ]
+    )
+
+
+def test_levels_by_seconds():
+    assert levels(judge(Speech, talk(20, 24))) == []
+    assert levels(judge(Speech, talk(20, 32))) == ["info"]
+    assert levels(judge(Speech, talk(20, 44))) == ["concern"]
+
+
+def test_single_event_is_nothing():
+    assert judge(Speech, talk(20, 21)).findings == []
+
+
+def test_finding_says_how_long():
+    assert only(judge(Speech, talk(20, 32))).message == "Talking went on for 13 s"
+
+
+def test_talking_with_the_gaze_off_the_screen_is_a_concern():
+    finding = only(judge(Speech, talk(20, 32, OFF)))
+    assert finding.level == "concern"
+    assert finding.message == "Talking went on for 13 s, with the gaze off the screen"
+
+
+def test_nothing_is_observable_before_the_first_event():
+    """Silence of a client that sends no events proves nothing."""
+    assert judge(Speech, talk(0, 0)).observed_windows == []
+    assert judge(Speech, talk(20, 24)).observed_windows == [2, 3, 4, 5]
+
+
+def test_batching_never_matters():
+    frames = talk(20, 44, OFF)
+    assert judge(Speech, frames, list(range(1, 60))) == judge(Speech, frames)
