@@ -73,7 +73,7 @@ class Engine:
         Frames that the state already has are passed over, so a call may be repeated.
 
         Raises:
-            InvalidRequest: no such policy, a state that cannot be continued, or no stored frames in order.
+            InvalidRequest: no such policy, or frames that are not stored frames in time order.
             Unavailable: workers die although every analyzer alone does well; try again.
         """
         job = self._job(state, frames, policy_name, None)

@@ -4,7 +4,7 @@ What a process cannot survive is the business of :mod:`proctor.analysis.engine`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import NamedTuple
 
 import msgspec
@@ -39,13 +39,13 @@ class State(msgspec.Struct):
         return self.slots.setdefault(name, Slot(self.observation.frames))
 
 
-class Cursor(NamedTuple):
+class Progress(NamedTuple):
     """How far a state has come."""
 
-    last: FrameId | None
+    cursor: FrameId | None
     """Read on after this frame."""
     frames: int
-    """How many were folded. Fewer than were stored up to `last` means that some came too late."""
+    """How many were folded. Fewer than were stored up to `cursor` means that some came too late."""
 
 
 class Job(NamedTuple):
@@ -72,14 +72,14 @@ class ReportRequest(NamedTuple):
 
 
 class _Position(msgspec.Struct):
-    last: FrameId | None
-    frames: int
+    last: FrameId | None = None
+    frames: int = 0
 
 
 class _Head(msgspec.Struct):
-    format: int
-    observation: _Position
-    slots: dict[str, "_SlotHead"]
+    format: int = FORMAT
+    observation: _Position = msgspec.field(default_factory=_Position)
+    slots: dict[str, "_SlotHead"] = msgspec.field(default_factory=dict)
 
 
 class _SlotHead(msgspec.Struct):
@@ -90,14 +90,14 @@ class _Identified(msgspec.Struct):
     frame_id: str
 
 
-def cursor(state: bytes | None) -> Cursor:
+def progress(state: bytes | None) -> Progress:
     """Return how far an encoded state has come, without decoding the rest of it.
 
-    Raises:
-        InvalidRequest: this server cannot continue the state; start again from None.
+    A state that this server cannot continue, because an older or newer one wrote it, has not come far: it
+    counts as None, here and wherever a state is taken.
     """
-    head = _head(state)
-    return Cursor(head.observation.last, head.observation.frames)
+    position = _head(state).observation
+    return Progress(position.last, position.frames)
 
 
 def active_plugins(job: Job) -> list[Plugin]:
@@ -115,7 +115,7 @@ def advance(job: Job, guard: Guard = nullcontext) -> bytes:
     """Fold the frames into the state and return it, encoded.
 
     Raises:
-        InvalidRequest: the state cannot be continued, or the frames are not stored frames in time order.
+        InvalidRequest: the frames are not stored frames in time order.
     """
     return msgspec.msgpack.encode(_folded(job, guard))
 
@@ -142,23 +142,20 @@ def report(request: ReportRequest, job: Job, guard: Guard = nullcontext) -> byte
 
 
 def _head(state: bytes | None) -> _Head:
-    if state is None:
-        return _Head(FORMAT, _Position(None, 0), {})
-    try:
-        head = msgspec.msgpack.decode(state, type=_Head)
-    except msgspec.MsgspecError as error:
-        raise InvalidRequest(f"not an analysis state: {error}") from error
-    if head.format != FORMAT:
-        raise InvalidRequest(f"the analysis state has format {head.format}, this server continues {FORMAT}")
-    return head
+    if state is not None:
+        with suppress(msgspec.MsgspecError):
+            head = msgspec.msgpack.decode(state, type=_Head)
+            if head.format == FORMAT:
+                return head
+    return _Head()
 
 
 def _folded(job: Job, guard: Guard) -> State:
-    frames = _unseen(job.frames, cursor(job.state).last)
-    state = State() if job.state is None else msgspec.msgpack.decode(job.state, type=State)
+    head = _head(job.state)
+    state = msgspec.msgpack.decode(job.state, type=State) if job.state and head.observation.last else State()
     for name, fault in job.faults.items():
         state.slot(name).switch_off(fault)
-    for some in _cut(frames):
+    for some in _cut(_unseen(job.frames, state.observation.last)):
         batch = _columns(some, state.observation.first)
         for plugin in job.plugins:
             rule = job.policy.rules[plugin.name]

@@ -24,9 +24,11 @@ _baseline_bytes = 0
 def prepare(plugins: Sequence[Plugin], memory_mb: int) -> None:
     """Import the analyzers, then allow the process `memory_mb` MiB of address space beyond what it has.
 
-    Where there is no `/proc` (outside Linux) memory is not limited.
+    Where there is no `/proc` (outside Linux) memory is not limited. What analyzers print goes to standard
+    error, because standard output carries the server's log.
     """
     global _baseline_bytes
+    os.dup2(2, 1)
     for plugin in plugins:
         plugin.load()
     # A core file of a crashing plugin would hold exam data.
