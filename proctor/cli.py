@@ -18,11 +18,16 @@ from proctor.settings import Settings
 
 # Each command imports what it runs when it is called, so that `--help` and mistakes are answered at once.
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Self-hosted exam proctoring server.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Self-hosted exam proctoring server.",
+)
 db = typer.Typer(no_args_is_help=True, help="The database's schema.")
 app.add_typer(db, name="db")
-_console = Console(highlight=False)
-_errors = Console(stderr=True, highlight=False)
+_console = Console(highlight=False, soft_wrap=True)
+_errors = Console(stderr=True, highlight=False, soft_wrap=True)
 
 _EXIT_MISCONFIGURED = 2
 
@@ -99,14 +104,15 @@ def serve(host: _Host = None, port: _Port = None) -> None:
 @app.command()
 def plugins() -> None:
     """List the installed analyzers."""
-    from proctor.analysis.discovery import load_analyzers
+    from proctor.analysis.discovery import discover
 
     settings = _settings()
     with _mistakes_told():
-        analyzers = load_analyzers(required=settings.required_analyzers)
+        analyzers = discover(settings.required_analyzers)
     table = Table("rule", "title", "plugin", "version", "contract")
     for found in analyzers:
-        table.add_row(found.name, found.title, found.distribution, found.version, str(found.api_version))
+        plugin, analyzer = found
+        table.add_row(plugin.name, analyzer.title, plugin.package, plugin.version, str(analyzer.api_version))
     _console.print(table)
 
 

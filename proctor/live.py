@@ -14,8 +14,9 @@ from weakref import WeakValueDictionary
 import structlog
 import trio
 
-from proctor.analysis.engine import Engine, progress
-from proctor.errors import Unavailable
+from proctor.analysis.engine import Engine
+from proctor.analysis.fold import Cursor, cursor
+from proctor.errors import InvalidRequest, Unavailable
 from proctor.ingest import Ingest
 from proctor.metrics import Metrics
 from proctor.model import ExamSession
@@ -89,9 +90,13 @@ class LiveAnalysis:
 
     async def _catch_up(self, session: ExamSession) -> _Progress:
         state = await self._store.load_state(session.session_id)
-        cursor, folded = progress(state)
-        page = await self._store.read(session.session_id, after=cursor)
-        if folded + len(page.frames) < page.stored:
+        try:
+            done = cursor(state)
+        except InvalidRequest as reason:  # written by another version of Proctor
+            _log.warning("analysis starts over", session=session.session_id, reason=reason.detail)
+            state, done = None, Cursor(None, 0)
+        page = await self._store.read(session.session_id, after=done.last)
+        if done.frames + len(page.frames) < page.stored:
             # Frames came in behind the cursor. Start over, unless some that were folded have expired since:
             # then what they showed lives in the state alone, and the state stays.
             everything = await self._store.read(session.session_id)

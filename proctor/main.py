@@ -32,13 +32,14 @@ async def run(
         Misconfigured: a setting, policy, plugin, schema or address that cannot be served with.
     """
     async with open_services(settings) as services:
+        app = create_app(services)
         listeners = await _listen(settings.host, settings.port)
         host = f"[{settings.host}]" if ":" in settings.host else settings.host
         url = f"http://{host}:{listeners[0].socket.getsockname()[1]}"
         _log.info("serving", url=url, database=services.database.kind, frames=services.store.kind)
         task_status.started(url)
         await serve(
-            create_app(services),
+            app,
             settings,
             listeners,
             shutdown=shutdown,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import trio
 
-from proctor.analysis.discovery import LoadedAnalyzer, load_analyzers
+from proctor.analysis.discovery import LoadedPlugin, discover
 from proctor.analysis.engine import open_engine
 from proctor.analysis.policy import load_policies
 from proctor.ingest import Ingest
@@ -45,7 +45,7 @@ def now_ms() -> int:
 
 @asynccontextmanager
 async def open_services(
-    settings: Settings, analyzers: Sequence[LoadedAnalyzer] | None = None
+    settings: Settings, analyzers: Sequence[LoadedPlugin] | None = None
 ) -> AsyncIterator[Services]:
     """Open all services and run their tasks; on leaving, store what was received and close in reverse order.
 
@@ -55,7 +55,7 @@ async def open_services(
         Misconfigured: a setting, policy, plugin or schema that cannot be served with.
     """
     if analyzers is None:
-        analyzers = load_analyzers(required=settings.required_analyzers)
+        analyzers = discover(settings.required_analyzers)
     policies = load_policies(settings.policy_directory, analyzers)
     metrics, supervisor, roster = Metrics(), Supervisor(), Roster()
     async with (

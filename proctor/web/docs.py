@@ -1,6 +1,5 @@
 """Documentation from the code: OpenAPI and AsyncAPI documents, and one page that shows both."""
 
-from importlib.resources import files
 from typing import Any, cast
 
 from jinja2 import Environment, PackageLoader, select_autoescape
@@ -9,6 +8,7 @@ from quart_schema import hide
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from proctor import __version__, errors
+from proctor.analysis.schema import report_schema
 from proctor.errors import ProctorError
 from proctor.features import VOCABULARY
 from proctor.model import SESSION_ID_RULE
@@ -27,7 +27,6 @@ _templates = Environment(
 def docs_routes(services: Services) -> Blueprint:
     """Return the routes of the documentation."""
     routes = Blueprint("docs", __name__)
-    report_schema = files("proctor.analysis").joinpath("report.schema.json").read_bytes()
 
     @routes.get("/")
     @hide
@@ -59,7 +58,9 @@ def docs_routes(services: Services) -> Blueprint:
     @routes.get("/api/v1/schema/report.json")
     @hide
     async def report() -> Response:
-        return Response(report_schema, content_type="application/schema+json")
+        response = jsonify(report_schema())
+        response.content_type = "application/schema+json"
+        return response
 
     return routes
 

@@ -50,19 +50,21 @@ def livekit_routes(settings: Settings) -> Blueprint:
     @document_response(Problem, 503)
     async def token(query_args: TokenQuery) -> Response:
         """Get a LiveKit access token for room `exam_id` as `member_id`."""
-        for field in ("exam_id", "member_id"):
-            if not getattr(query_args, field):
-                raise InvalidRequest(f"{field} is missing; add it to the query", field=field)
+        room, identity = query_args.exam_id, query_args.member_id
+        if not room:
+            raise InvalidRequest("exam_id is missing; add it to the query", field="exam_id")
+        if not identity:
+            raise InvalidRequest("member_id is missing; add it to the query", field="member_id")
         secret = settings.livekit_api_secret.get_secret_value()
         if not (settings.livekit_url and settings.livekit_api_key and secret):
             raise Unavailable(
                 "LiveKit is not configured; set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
             )
-        grants = VideoGrants(room_join=True, room=query_args.exam_id, can_publish=True, can_subscribe=True)
+        grants = VideoGrants(room_join=True, room=room, can_publish=True, can_subscribe=True)
         access = (
             AccessToken(settings.livekit_api_key, secret)
-            .with_identity(query_args.member_id)
-            .with_name(query_args.name or query_args.member_id)
+            .with_identity(identity)
+            .with_name(query_args.name or identity)
             .with_ttl(timedelta(seconds=settings.livekit_token_seconds))
             .with_grants(grants)
         )

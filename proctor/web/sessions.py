@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from quart import Blueprint, Response, request
 from quart_schema import document_response, validate_querystring, validate_request
 
+from proctor.analysis.schema import Report
 from proctor.errors import InvalidRequest
 from proctor.model import ExamSession, SessionStatus, check_session_id, iso_from_ms
 from proctor.services import Services, now_ms
@@ -146,22 +147,12 @@ def session_routes(services: Services) -> Blueprint:
         Idempotent. 202 when the session has ended but its report, which failed for now, is being retried.
         """
         if await sessions.end(check_session_id(session_id)):
-            return Response(b"", 204)
+            response = Response(b"", 204)
+            del response.headers["Content-Type"]
+            return response
         return _json(Ending(session_id=session_id), 202)
 
     return routes
-
-
-class Report(BaseModel):
-    """The report of a session; `/api/v1/schema/report.json` describes it in full."""
-
-    model_config = ConfigDict(extra="allow")
-
-    session_info: dict[str, Any]
-    verdict: dict[str, Any]
-    window_analysis: dict[str, Any]
-    suspicious_events: dict[str, Any]
-    findings: list[dict[str, Any]]
 
 
 class Nothing(BaseModel):
