@@ -90,6 +90,21 @@ async def test_migrations_lead_to_the_tables_that_the_code_uses(settings: Settin
     assert await inspect(settings, differences) == []
 
 
+async def test_session_ids_sort_by_bytes_on_postgresql_too(postgres_url: str) -> None:
+    """Whatever the locale that the database was created with, for pages are cut in that order."""
+    settings = Settings(_env_file=None, database_url=postgres_url)
+    await upgrade_schema(settings)
+
+    def collations(connection: sa.Connection) -> list[tuple[str, str]]:
+        rows = connection.exec_driver_sql(
+            "SELECT table_name, collation_name FROM information_schema.columns "
+            "WHERE column_name = 'session_id'"
+        )
+        return sorted((row[0], row[1]) for row in rows)
+
+    assert await inspect(settings, collations) == [("exam_analyses", "C"), ("exam_sessions", "C")]
+
+
 async def test_constraints_hold(settings: Settings) -> None:
     """Those that `compare_metadata` does not see: the states of a session."""
     await upgrade_schema(settings)

@@ -28,7 +28,7 @@ class Backend(Protocol):
     """Whether the server may bring the schema up to date by itself."""
     cancellable: ClassVar[bool]
     """Whether a unit of work can be broken off half-way."""
-    lock_schema: ClassVar[str]
+    before_upgrade: ClassVar[tuple[str, ...]]
     """SQL that makes its transaction wait for every other one that has run it."""
 
     def exists(self) -> bool:
@@ -95,7 +95,7 @@ class SqliteFile:
     upgraded_when_opened: ClassVar[bool] = True
     # Its thread would go on, and fail to hand over a result that nobody waits for when the loop has closed.
     cancellable: ClassVar[bool] = False
-    lock_schema: ClassVar[str] = "BEGIN IMMEDIATE"
+    before_upgrade: ClassVar[tuple[str, ...]] = ("PRAGMA journal_mode = WAL", "BEGIN IMMEDIATE")
 
     def exists(self) -> bool:
         """Return whether the file is there."""
@@ -122,9 +122,7 @@ class SqliteFile:
         """Return an engine that leaves transactions to us, since the driver would commit before each DDL."""
         options = {"isolation_level": None, "timeout": seconds}
         url = sa.URL.create("sqlite+aiosqlite", database=str(self.path))
-        engine = create_async_engine(url, poolclass=NullPool, connect_args=options)
-        sa.event.listen(engine.sync_engine, "connect", _keep_write_ahead_log)
-        return engine
+        return create_async_engine(url, poolclass=NullPool, connect_args=options)
 
     def abandon(self, connection: Connection) -> None:
         """Do nothing: whatever the thread is at, only the disk can hold it up."""
@@ -132,10 +130,6 @@ class SqliteFile:
     def insert(self, table: sa.Table) -> sqlite.Insert:
         """Return SQLite's INSERT."""
         return sqlite.insert(table)
-
-
-def _keep_write_ahead_log(connection: Any, _record: object) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
 
 
 @dataclass(frozen=True)
@@ -147,7 +141,7 @@ class PostgresDatabase:
     upgraded_when_opened: ClassVar[bool] = False
     cancellable: ClassVar[bool] = True
     # The number is arbitrary, but has to stay: it is what all versions of Proctor agree to wait for.
-    lock_schema: ClassVar[str] = "SELECT pg_advisory_xact_lock(5764607523034235)"
+    before_upgrade: ClassVar[tuple[str, ...]] = ("SELECT pg_advisory_xact_lock(5764607523034235)",)
 
     def exists(self) -> bool:
         """Return True: only the server could tell."""

@@ -103,7 +103,8 @@ async def _upgrade(bridge: Bridge, backend: Backend, seconds: float) -> SchemaSt
     async def upgrade() -> SchemaStatus:
         engine = backend.engine(seconds=seconds)
         async with engine.begin() as connection:
-            await connection.exec_driver_sql(backend.lock_schema)
+            for statement in backend.before_upgrade:
+                await connection.exec_driver_sql(statement)
             return await connection.run_sync(_migrate)
 
     await trio.to_thread.run_sync(backend.create)
