@@ -18,7 +18,7 @@ from tests.fixtures.redis import running_redis
 from tests.test_frame_stores import T0, ids, message
 
 RETENTION_SECONDS = 100
-QUICK_SECONDS = 0.3
+QUICK_SECONDS = 1.0
 """Answer time allowed where Redis is made to hang."""
 
 
@@ -200,7 +200,7 @@ async def test_a_stopped_redis_is_unavailable_at_once_and_comes_back(redis_serve
             with pytest.raises(Unavailable) as caught:
                 await call()
             assert isinstance(caught.value.__cause__, redis.RedisError)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < redis_frames.ANSWER_SECONDS
         redis_server.start()
         assert await store.append([message("exam", T0, seq=1)]) == [Outcome.DUPLICATE]
         assert await store.append([message("exam", T0, seq=2)]) == [Outcome.STORED]
@@ -220,6 +220,7 @@ async def test_a_restart_between_two_calls_is_not_noticed(redis_server):
         assert (await store.read("exam")).stored == redis_frames.CONNECTIONS
 
 
+@pytest.mark.slow
 async def test_a_hanging_redis_is_unavailable_in_time_and_comes_back(redis_server):
     """What was under way when it hung may have been stored: once, if it had a seq."""
     settings = settings_for(redis_server.url)
@@ -236,6 +237,7 @@ async def test_a_hanging_redis_is_unavailable_in_time_and_comes_back(redis_serve
         assert (await store.read("exam")).stored == 2
 
 
+@pytest.mark.slow
 async def test_cancelling_lets_go_of_a_read_at_once_and_of_a_write_in_time(redis_server):
     settings = settings_for(redis_server.url)
     async with open_redis_frames(settings, answer_seconds=QUICK_SECONDS) as store:
