@@ -92,7 +92,7 @@ def _flag(value: Any) -> int | None:
 
 
 def _count(value: Any) -> int | None:
-    number = _number(value)
+    number = _coordinate(value)
     if number is None:
         return None
     if number != int(number) or not 0 <= number <= _COUNT_MAX:

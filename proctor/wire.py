@@ -4,13 +4,13 @@
 frame is read alike wherever it stands: alone, in a wrapper, as an engine event, or in a batch.
 """
 
-import json
-import re
 from enum import IntEnum, StrEnum
+from types import NoneType
 from typing import Any, NamedTuple, Self
 
 import msgspec
 
+from proctor import strict_json
 from proctor.clock import client_time_ms
 from proctor.errors import InvalidRequest
 from proctor.features import take_in
@@ -142,10 +142,8 @@ class SessionEnded(msgspec.Struct, frozen=True, tag_field="type", tag="session_e
 ServerMessage = Heartbeat | Ack | Error | Clock | SessionEnded
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder()
 _SERVER_NAMES = ("session_id", "frame_id", "received_at", "client_timestamp")
 """Keys of a stored frame that only the server writes; a frame that is streamed again brings them along."""
-_NON_FINITE = re.compile(rb"NaN|Infinity")
 
 
 def encode(message: ServerMessage) -> str:
@@ -154,24 +152,11 @@ def encode(message: ServerMessage) -> str:
 
 
 def parse_json(data: bytes | str) -> Any:
-    """Parse JSON strictly, except that the tokens NaN and Infinity, which some clients write, become null.
-
-    Raises:
-        Rejected: `invalid_json`.
-    """
+    """Parse a message's JSON as `strict_json` does. Raises Rejected with `invalid_json`."""
     try:
-        return _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as failure:
-        raw = data.encode(errors="surrogatepass") if isinstance(data, str) else data
-        if _NON_FINITE.search(raw):
-            try:
-                value = json.loads(raw, parse_constant=lambda _: None)
-                _encoder.encode(value)  # json lets lone surrogates pass, which no store takes
-            except (ValueError, RecursionError):
-                pass
-            else:
-                return value
-        raise Rejected(ErrorCode.INVALID_JSON, f"not UTF-8 JSON: {failure}") from None
+        return strict_json.parse(data)
+    except ValueError as failure:
+        raise Rejected(ErrorCode.INVALID_JSON, str(failure)) from None
 
 
 def decode(data: bytes | str, session_id: str, batch_max_frames: int) -> Frames | ClockReading:
@@ -233,6 +218,7 @@ def _read_batch(message: dict[str, Any], session_id: str, most: int) -> tuple[Fr
                 raise Rejected(ErrorCode.INVALID_MESSAGE, "a frame must be a JSON object")
             if "seq" in element:
                 raise Rejected(ErrorCode.INVALID_SEQ, "seq belongs to the batch, not to a frame in it")
+            _check_session(element, session_id)
             frames.append(_read_frame(element, session_id, alone=False))
         except Rejected as rejected:
             raise Rejected(rejected.code, f"frames[{place}]: {rejected.detail}") from None
@@ -289,6 +275,8 @@ def _read_event(event: dict[str, Any], session_id: str) -> Frame:
 def _wrapped(wrapper: dict[str, Any], features: dict[str, Any], session_id: str) -> Frame:
     """Read features, whose time may stand with them or in their wrapper."""
     _check_session(features, session_id)
+    if not isinstance(features.get("event"), (dict, NoneType)):
+        raise Rejected(ErrorCode.INVALID_FEATURE, "event among features must be a JSON object or null")
     for name in _SERVER_NAMES:
         features.pop(name, None)
     stamp, client_ms = None, None
