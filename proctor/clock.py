@@ -8,6 +8,9 @@ from proctor.model import ms_from_iso
 _LATEST_MS = 10**14
 """Year 5138; anything later is no time in milliseconds."""
 
+_OLDEST_MS = 24 * 3600 * 1000
+"""A frame that seems to have waited longer to be sent tells of a broken clock, not of when it was made."""
+
 
 def client_time_ms(value: Any, field: str) -> float:
     """Read a client's time: milliseconds since any epoch, or ISO 8601.
@@ -51,7 +54,11 @@ class ClientClock:
             self.offset_ms = difference if self.offset_ms is None else min(self.offset_ms, difference)
 
     def event_ms(self, client_ms: float | None, received_ms: int) -> int:
-        """Return the event time on the server's clock; never later than the time of receipt."""
+        """Return the event time on the server's clock; never later than the time of receipt.
+
+        Where the client's time says nothing plausible, it is the time of receipt.
+        """
         if client_ms is None or self.offset_ms is None:
             return received_ms
-        return min(round(client_ms + self.offset_ms), received_ms)
+        event_ms = min(round(client_ms + self.offset_ms), received_ms)
+        return event_ms if received_ms - event_ms <= _OLDEST_MS else received_ms
