@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 import stamina
+import structlog
 import trio
 
 from proctor.clock import ClientClock
@@ -26,8 +27,13 @@ _DIGEST_BYTES = 8
 _RETRY = partial(
     stamina.retry_context, on=Unavailable, attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
 )
+_REFUSED_PAUSE_SECONDS = 0.5
+"""Before messages that the store refused are tried again, together with newer ones that it may take."""
+
+_log = structlog.get_logger(__name__)
 
 Settle = Callable[[Outcome], None]
+"""Must not raise, for it is called among the others of its group commit."""
 
 
 class _Waiting(NamedTuple):
@@ -79,9 +85,10 @@ class Ingest:
         self._most = settings.commit_max_messages
         # When full, `submit` waits, the connection's socket is not read, and TCP slows the client down.
         self._entrance, self._exit = trio.open_memory_channel[_Waiting](settings.ingest_buffer_messages)
-        self._in_hand: list[_Waiting] = []
-        self._entered = 0
-        self._settled = 0
+        self._in_hand: list[tuple[int, _Waiting]] = []
+        """Taken out of the buffer and not settled, each with its number, in the order of their arrival."""
+        self._taken = 0
+        """How many messages were ever taken out of the buffer."""
         self._progress = trio.lowlevel.ParkingLot()
         self.touched: set[str] = set()
         """Sessions that had frames stored since whoever follows them last took them out."""
@@ -96,7 +103,6 @@ class Ingest:
             self._entrance.send_nowait(waiting)
         except trio.WouldBlock:
             await self._entrance.send(waiting)
-        self._entered += 1
 
     async def store(self, message: FrameMessage) -> Outcome:
         """Hand over a message and wait until it is settled. If cancelled, it may still be stored."""
@@ -113,9 +119,13 @@ class Ingest:
 
     async def flush(self) -> None:
         """Wait until every message submitted before this call is settled."""
-        target = self._entered
-        while self._settled < target:
+        target = self._taken + self._buffered
+        while (self._in_hand[0][0] if self._in_hand else self._taken) < target:
             await self._progress.park()
+
+    @property
+    def _buffered(self) -> int:
+        return self._exit.statistics().current_buffer_used
 
     async def write(self) -> None:
         """Write until cancelled. While the store is down, retry with growing pauses; nothing is dropped.
@@ -124,26 +134,34 @@ class Ingest:
         """
         while True:
             if not self._in_hand:
-                self._in_hand.append(await self._exit.receive())
+                self._take(await self._exit.receive())
             while len(self._in_hand) < self._most:
                 try:
-                    self._in_hand.append(self._exit.receive_nowait())
+                    self._take(self._exit.receive_nowait())
                 except trio.WouldBlock:
                     break
-            waiting = len(self._in_hand) + self._exit.statistics().current_buffer_used
-            self._metrics.ingest_waiting.set(waiting)
+            self._show_waiting()
             async for attempt in _RETRY():
                 with attempt:
                     await self._commit()
+
+    def _take(self, waiting: _Waiting) -> None:
+        self._in_hand.append((self._taken, waiting))
+        self._taken += 1
+
+    def _show_waiting(self) -> None:
+        self._metrics.ingest_waiting.set(len(self._in_hand) + self._buffered)
 
     async def _commit(self) -> None:
         """Write what is in hand; what the store refuses stays in hand."""
         began = trio.current_time()
         try:
-            outcomes: Sequence[Outcome | None] = await self._store.append([w.message for w in self._in_hand])
+            outcomes = await self._store.append([waiting.message for _, waiting in self._in_hand])
         except PartlyStored as partly:
             self._settle(partly.outcomes)
-            raise
+            _log.warning("messages wait", messages=len(self._in_hand), reason=partly.detail)
+            await trio.sleep(_REFUSED_PAUSE_SECONDS)
+            return
         self._metrics.commit_messages.observe(len(outcomes))
         self._metrics.commit_seconds.observe(trio.current_time() - began)
         self._settle(outcomes)
@@ -151,15 +169,15 @@ class Ingest:
     def _settle(self, outcomes: Sequence[Outcome | None]) -> None:
         group, self._in_hand = self._in_hand, []
         now = trio.current_time()
-        for waiting, outcome in zip(group, outcomes, strict=True):
+        for (number, waiting), outcome in zip(group, outcomes, strict=True):
             if outcome is None:
-                self._in_hand.append(waiting)
+                self._in_hand.append((number, waiting))
                 continue
-            self._settled += 1
             self._metrics.messages.labels(outcome.name.lower()).inc()
             if outcome is Outcome.STORED:
                 self._metrics.frames_stored.inc(len(waiting.message.frames))
                 self._metrics.store_lag_seconds.observe(now - waiting.submitted)
                 self.touched.add(waiting.message.session_id)
             waiting.settle(outcome)
+        self._show_waiting()
         self._progress.unpark_all()
