@@ -101,8 +101,8 @@ class Connection:
         self._outbox_sent = trio.Event()
         self._receiving = trio.CancelScope()
         self._drained = trio.Event()
-        self._in_hand: bytes | str | None = None
-        """Received but not handed over; stopping intake must not lose it."""
+        self._in_hand: tuple[bytes | str, int] | None = None
+        """Received, and when, but not handed over; stopping intake must not lose it."""
         self._invalid_times: deque[float] = deque(maxlen=settings.invalid_messages_max)
 
     async def run(self) -> None:
@@ -118,7 +118,10 @@ class Connection:
             self._drained.set()
 
     async def stop_intake(self) -> None:
-        """Take in what the client has sent already, then read no more. Takes `DRAIN_SECONDS` at most."""
+        """Take in what the client has sent already, then read no more.
+
+        Takes `DRAIN_SECONDS` at most, and however long the ingest buffer has no room.
+        """
         if self._stage is _Stage.OPEN:
             self._stage = _Stage.INTAKE_STOPPED
             self._receiving.cancel(reason="intake stopped")
@@ -136,10 +139,11 @@ class Connection:
         try:
             with self._receiving:
                 while True:
-                    self._in_hand = await self._socket.receive()
-                    await self._take(self._in_hand)
+                    self._in_hand = await self._socket.receive(), self._now_ms()
+                    await self._take(*self._in_hand)
                     self._in_hand = None
-            await self._drain()
+            if self._stage is _Stage.INTAKE_STOPPED:
+                await self._drain()
         except PeerGone:
             nursery.cancel_scope.cancel(reason="client gone")
         finally:
@@ -147,17 +151,21 @@ class Connection:
 
     async def _drain(self) -> None:
         if self._in_hand is not None:
-            await self._take(self._in_hand)
+            await self._take(*self._in_hand)
         ends = trio.current_time() + DRAIN_SECONDS
-        while trio.current_time() < ends:
+        while self._stage is _Stage.INTAKE_STOPPED and trio.current_time() < ends:
             with trio.move_on_after(QUIET_SECONDS) as waiting:
                 data = await self._socket.receive()
             if waiting.cancelled_caught:
                 return
-            await self._take(data)
+            await self._take(data, self._now_ms())
 
-    async def _take(self, data: bytes | str) -> None:
-        received_ms = self._now_ms()
+    async def _take(self, data: bytes | str, received_ms: int) -> None:
+        """Use one message. A cancelled call has used nothing of it and may be repeated."""
+        # A client that has been heard to the end adds no more replies, and must not hold up the others.
+        while self._stage is _Stage.OPEN and len(self._outbox) >= _OUTBOX_MESSAGES:
+            self._outbox_sent = trio.Event()
+            await self._outbox_sent.wait()
         try:
             message = decode(data, self.session_id, self._settings.batch_max_frames)
         except Rejected as rejected:
@@ -167,9 +175,6 @@ class Connection:
             self._clock.fix(message.client_ms, received_ms)
             self._reply(Clock(message.timestamp, iso_from_ms(received_ms)))
             return
-        while len(self._outbox) >= _OUTBOX_MESSAGES:
-            self._outbox_sent = trio.Event()
-            await self._outbox_sent.wait()
         stored_form = frame_message(self.session_id, message, self._clock, received_ms)
         self._unsettled += 1
         try:
@@ -198,7 +203,8 @@ class Connection:
         now = trio.current_time()
         times = self._invalid_times
         times.append(now)
-        if len(times) == times.maxlen and now - times[0] < _FLOOD_SECONDS:
+        flood = len(times) == times.maxlen and now - times[0] < _FLOOD_SECONDS
+        if flood and self._stage is not _Stage.FINISHING:
             _log.warning("flood of unusable messages", session=self.session_id)
             self.finish(CloseCode.FLOOD)
 
