@@ -10,12 +10,16 @@ import trio
 from proctor.connection import Connection
 from proctor.wire import CloseCode
 
+_ENDED_REMEMBERED = 10_000
+"""Sessions that ended last, for clients that were admitted just before but join just after."""
+
 
 class Roster:
     """The open connections. Each joins for as long as it runs."""
 
     def __init__(self) -> None:
         self._connections: defaultdict[str, set[Connection]] = defaultdict(set)
+        self._ended: dict[str, None] = {}
         self._closing: CloseCode | None = None
 
     @contextmanager
@@ -25,6 +29,8 @@ class Roster:
         members.add(connection)
         if self._closing is not None:
             connection.finish(self._closing)
+        elif connection.session_id in self._ended:
+            connection.finish(CloseCode.SESSION_ENDED)
         try:
             yield
         finally:
@@ -42,7 +48,10 @@ class Roster:
                 nursery.start_soon(connection.stop_intake)
 
     def finish(self, session_id: str) -> None:
-        """Tell every client of the session that it has ended, and close."""
+        """Tell every client of the session, also one that joins later, that it has ended, and close."""
+        self._ended[session_id] = None
+        if len(self._ended) > _ENDED_REMEMBERED:
+            del self._ended[next(iter(self._ended))]
         for connection in self._of(session_id):
             connection.finish(CloseCode.SESSION_ENDED)
 
