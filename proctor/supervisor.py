@@ -31,20 +31,32 @@ class Supervisor:
         self._failures[name] = None
         while True:
             began = trio.current_time()
-            try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._clear_after_a_second, name)
-                    await task()
-                    nursery.cancel_scope.cancel()
-                self._failures[name] = "returned"
-            except Exception as failure:  # noqa: BLE001 - whatever it is, the task is down and must come back
-                _log.exception("task failed", task=name)
-                self._failures[name] = f"{type(failure).__name__}: {failure}"
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._clear_after_a_second, name)
+                why = await self._failure_of(name, task)
+                nursery.cancel_scope.cancel(reason="task is down")
+            self._failures[name] = why
             if trio.current_time() - began > _STEADY_SECONDS:
                 pause = _FIRST_PAUSE_SECONDS
             await trio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
+    async def _failure_of(self, name: str, task: Callable[[], Awaitable[None]]) -> str:
+        try:
+            await task()
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the task is down and must come back
+            _log.exception("task failed", task=name)
+            return _in_a_line(failure)
+        _log.error("task returned", task=name)
+        return "returned"
+
     async def _clear_after_a_second(self, name: str) -> None:
         await trio.sleep(1)
         self._failures[name] = None
+
+
+def _in_a_line(failure: Exception) -> str:
+    """Say what failed; nurseries put errors into groups, whose own text says nothing."""
+    if isinstance(failure, ExceptionGroup):
+        return "; ".join(map(_in_a_line, failure.exceptions))
+    return f"{type(failure).__name__}: {failure}"
