@@ -28,6 +28,12 @@ _log = structlog.get_logger(__name__)
 _ENDINGS_WAITING = 10_000
 """Ends asked for but not begun; when full, `end` answers that the server is overloaded."""
 
+_INTAKE_SECONDS = 5.0
+"""Longest that an end waits for what was received to be stored, before it is tried again later."""
+
+_REPORTS_AT_ONCE = 4
+"""Most sessions whose frames are in memory at the same time to be judged and dumped."""
+
 _RETRY = partial(
     stamina.retry_context, on=Unavailable, attempts=None, timeout=None, wait_initial=0.5, wait_max=30.0
 )
@@ -40,7 +46,8 @@ class _Ending:
         self.attempted = trio.Event()
         """Set when the first attempt is over, well or not."""
         self.finished = False
-        self.failure: ProctorError | None = None
+        self.failure: ProctorError | None = Unavailable("the server is stopping; ask again")
+        """None once the session is marked `ending`, from when on only time stands between it and its end."""
 
 
 class Sessions:
@@ -66,6 +73,7 @@ class Sessions:
         self._settings = settings
         self._metrics = metrics
         self._now_ms = now_ms
+        self._reports = trio.CapacityLimiter(_REPORTS_AT_ONCE)
         self._endings: dict[str, _Ending] = {}
         self._to_end, self._ending_ids = trio.open_memory_channel[str](_ENDINGS_WAITING)
 
@@ -138,13 +146,17 @@ class Sessions:
                 retry_after_seconds=wait,
             )
         if session.status is SessionStatus.ACTIVE:
-            return await self._live.report(session, final=False)
+            report = await self._live.report(session, final=False)
+            session = await self.get(session_id)
+            # If it has ended meanwhile, its frames may have been cleared before they were read.
+            if session.status is SessionStatus.ACTIVE:
+                return report
         if session.status is SessionStatus.ENDING:
             await self.end(session_id)
-        report = await self._database.get_report(session_id)
-        if report is None:
+        final = await self._database.get_report(session_id)
+        if final is None:
             raise Unavailable("the final report is still being made; ask again in a few seconds")
-        return report
+        return final
 
     async def end(self, session_id: str) -> bool:
         """End a session and wait for its final report. Idempotent.
@@ -167,14 +179,18 @@ class Sessions:
 
     async def finalize(self) -> None:
         """Carry out ends until cancelled, beginning with those that an earlier run left unfinished."""
-        self._endings.clear()
         async with trio.open_nursery() as nursery:
-            for session in await self._database.unfinished_sessions():
-                self._begin(session.session_id)
+            nursery.start_soon(self._resume)
             async for session_id in self._ending_ids:
                 ending = self._endings.get(session_id)
                 if ending is not None:
                     nursery.start_soon(self._carry_out, session_id, ending, name=f"end session={session_id}")
+
+    async def _resume(self) -> None:
+        async for attempt in _RETRY():
+            with attempt:
+                for session in await self._database.unfinished_sessions():
+                    self._begin(session.session_id)
 
     def _begin(self, session_id: str) -> _Ending:
         ending = self._endings.get(session_id)
@@ -190,6 +206,7 @@ class Sessions:
         try:
             if await self._database.begin_ending(session_id, self._now_ms()) is None:
                 raise _unknown(session_id)
+            ending.failure = None
             async for attempt in _RETRY():
                 with attempt:
                     try:
@@ -214,19 +231,28 @@ class Sessions:
         session = await self.get(session_id)
         if session.status is SessionStatus.ENDED:
             return
-        await self._roster.stop_intake(session_id)
-        await self._ingest.flush()
+        with trio.move_on_after(_INTAKE_SECONDS) as intake:
+            await self._roster.stop_intake(session_id)
+            await self._ingest.flush()
+        if intake.cancelled_caught:
+            raise Unavailable("what was received could not be stored yet")
         await self._store.seal(session_id)
         if not session.dumped:
-            if await self._database.get_report(session_id) is None:
-                await self._database.save_report(session_id, await self._live.report(session, final=True))
-            page = await self._store.read(session_id)
-            await write_dump(self._settings.dump_directory, session_id, page.frames)
-            await self._database.mark_dumped(session_id)
+            async with self._reports:
+                await self._keep(session)
         await self._store.clear(session_id)
         await self._database.mark_ended(session_id)
         self._metrics.sessions_ended.inc()
         _log.info("session ended", session=session_id)
+
+    async def _keep(self, session: ExamSession) -> None:
+        """Bring what outlives the frame store into the database and onto the disk."""
+        session_id = session.session_id
+        if await self._database.get_report(session_id) is None:
+            await self._database.save_report(session_id, await self._live.report(session, final=True))
+        page = await self._store.read(session_id)
+        await write_dump(self._settings.dump_directory, session_id, page.frames)
+        await self._database.mark_dumped(session_id)
 
 
 def _unknown(session_id: str) -> UnknownSession:
