@@ -5,10 +5,14 @@ import sys
 from typing import Literal
 
 import structlog
+from structlog.tracebacks import ExceptionDictTransformer
 
 
 def set_up_logging(log_format: Literal["text", "json"], level: str) -> None:
-    """Set up structlog for the process, and route the standard library's warnings and errors through it."""
+    """Set up structlog for the process, and route the standard library's warnings and errors through it.
+
+    Tracebacks come without local variables, which hold candidates' data and secrets.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -16,7 +20,7 @@ def set_up_logging(log_format: Literal["text", "json"], level: str) -> None:
     ]
     if log_format == "json":
         last: list[structlog.typing.Processor] = [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(),
         ]
     else:
