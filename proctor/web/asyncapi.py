@@ -103,7 +103,7 @@ CLIENT_SHAPES = (
     Shape(
         "clock",
         "What the client's clock shows now. Fixes the connection's clock offset; answered by `clock`.",
-        _object({"type": {"const": "clock"}, "timestamp": _TIME}),
+        _object({"type": {"const": "clock"}, "timestamp": {**_TIME, "type": ["number", "string"]}}),
         {"type": "clock", "timestamp": 1767603600000},
     ),
 )

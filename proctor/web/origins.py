@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from proctor.errors import Misconfigured
 
-_ORIGIN = re.compile(r"https?://[^/:*\s]+(:(\d+|\*))?")
+_ORIGIN = re.compile(r"https?://([^/:*\s\[\]]+|\[[0-9a-fA-F:.]+\])(:(\d+|\*))?")
 
 
 def origin_patterns(allowed: Sequence[str]) -> list[str | re.Pattern[str]]:
@@ -35,9 +35,16 @@ def may_stream(origin: str | None, host: str | None, patterns: Sequence[str | re
 
     Programs that are no browser send no Origin. A page may always stream to the server it came from.
     """
-    if origin is None or urlsplit(origin).netloc == host:
+    if origin is None or _is_own(origin, host):
         return True
     return any(
         pattern in ("*", origin) if isinstance(pattern, str) else pattern.match(origin) is not None
         for pattern in patterns
     )
+
+
+def _is_own(origin: str, host: str | None) -> bool:
+    try:
+        return bool(host) and urlsplit(origin).netloc == host
+    except ValueError:  # brackets that hold no IPv6 address
+        return False
