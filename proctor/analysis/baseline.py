@@ -1,5 +1,7 @@
 """A candidate's own normal: running median and spread of a signal, in bounded memory."""
 
+from statistics import median
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -56,9 +58,10 @@ class Baseline(msgspec.Struct):
         self.period = period
         self.trusted = len(self.samples) * self.stride >= samples_min
         if self.samples:
-            values = np.array(list(self.samples.values()))
-            self.centre = float(np.median(values))
-            self.spread = float(np.median(np.abs(values - self.centre))) * _MAD_TO_DEVIATION
+            # For so few values this takes half as long as numpy.median.
+            values = self.samples.values()
+            self.centre = centre = median(values)
+            self.spread = median(abs(value - centre) for value in values) * _MAD_TO_DEVIATION
 
     def _sample(self, times: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         known = np.flatnonzero(~np.isnan(values))

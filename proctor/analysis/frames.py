@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
+from operator import attrgetter
 from types import GenericAlias
 from typing import Any, NamedTuple, Self
 
@@ -115,10 +116,8 @@ class FrameBatch:
 
     def values(self, name: str) -> list[Any]:
         """A feature's JSON values as they were stored, None where a frame lacks it."""
-        if name in _SELDOM:
-            return [getattr(row, name) for row in self._seldom_rows]
         if name in VOCABULARY:
-            return [getattr(row, name) for row in self._rows]
+            return list(map(attrgetter(name), self._seldom_rows if name in _SELDOM else self._rows))
         field = msgspec.defstruct("Field", [("value", Any, None)], rename={"value": name}, gc=False)
         rows: list[Any] = msgspec.json.decode(self._source, type=GenericAlias(list, (field,)))
         return [row.value for row in rows]
