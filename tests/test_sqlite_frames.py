@@ -187,12 +187,12 @@ async def test_forgotten_sessions_leave_the_file(path, monkeypatch):
         await store.append([message("old", T0, seq=1), message("exam", T0, seq=1)])
         await store.save_state("old", b"state")
         await store.seal("old")
-        later = sqlite_frames._now_ms() + (MEMORY_SECONDS + 3600) * 1000
-        monkeypatch.setattr(sqlite_frames, "_now_ms", lambda: later)
+        due = sqlite_frames._now_ms() + (MEMORY_SECONDS + 3600) * 1000
+        monkeypatch.setattr(sqlite_frames, "_now_ms", lambda: due - 60_000)
         await store.save_state("exam", b"state")
         await store.ping()
         assert (rows(path, "sessions"), rows(path, "states"), rows(path, "seqs")) == (2, 2, 2)
-        monkeypatch.setattr(sqlite_frames, "_now_ms", lambda: later + 60_000)
+        monkeypatch.setattr(sqlite_frames, "_now_ms", lambda: due + 60_000)
         await store.ping()
         assert (rows(path, "sessions"), rows(path, "states"), rows(path, "seqs")) == (1, 1, 1)
 
