@@ -29,7 +29,7 @@ _encoder = msgspec.json.Encoder()
 
 
 class ExamClock:
-    """How exam time runs against the wall clock, from now on.
+    """How exam time runs against the wall clock, from now on, and what the client's own clock shows.
 
     Simulated faster than real time, an exam lies in the past: it ends when its simulation does, so that none
     of its frames is ever ahead of the clock. In real time it simply begins now.
@@ -37,16 +37,21 @@ class ExamClock:
     Args:
         seconds: Length of the exam.
         speed: Exam seconds per wall-clock second.
-        start_ms: Event time of the first moment, for an exam whose times are given.
+        start_ms: What the client's clock showed at the exam's first moment, for a recording whose times are
+            given. The server is told of that clock, so it places such an exam where any other would be.
     """
 
     def __init__(self, seconds: float, speed: float, start_ms: int | None = None) -> None:
         self._began = trio.current_time()
         self._speed = speed
-        if start_ms is None:
-            start_ms = round((time.time() - seconds * max(0.0, 1 - 1 / speed)) * 1000)
-        self.start_ms = start_ms
-        """Event time of the exam's first moment, milliseconds since the epoch."""
+        really_ms = round((time.time() - seconds * max(0.0, 1 - 1 / speed)) * 1000)
+        self.start_ms = really_ms if start_ms is None else start_ms
+        """The exam's first moment by the client's clock, milliseconds since the epoch."""
+        self._slow_ms = really_ms - self.start_ms
+
+    def now_ms(self) -> int:
+        """Return what the client's clock shows, milliseconds since the epoch."""
+        return round(time.time() * 1000) - self._slow_ms
 
     def due(self, exam_seconds: float) -> float:
         """Return when, by Trio's clock, a moment of the exam comes."""
@@ -184,7 +189,7 @@ class ExamStream:
             pass
 
     async def _send(self, socket: WebSocketConnection) -> None:
-        clock = {"type": "clock", "timestamp": round(time.time() * 1000)}
+        clock = {"type": "clock", "timestamp": self._clock.now_ms()}
         await socket.send_message(_encoder.encode(clock).decode())
         seq = -1
         while (message := await self._outbox.after(seq)) is not None:

@@ -50,7 +50,7 @@ class Candidate:
     exam: Exam
     policy: str | None = None
     start_ms: int | None = None
-    """Event time of the first frame; None lets the exam end when its streaming does."""
+    """What the candidate's clock showed at the first frame; None for a clock that is right."""
 
 
 @dataclass

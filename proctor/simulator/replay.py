@@ -1,6 +1,5 @@
 """Dumps and exams turned into each other: a recording streamed again, an exam taker's frames as stored."""
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,11 +50,6 @@ class Recording:
         name = str(first.get("session_id", path.stem.removesuffix("_frames")))
         start_ms = _stored_ms(first)
         return cls(name, start_ms, (_stored_ms(last) - start_ms) / 1000, frames)
-
-    @property
-    def ended(self) -> bool:
-        """Whether all of it lies in the past, so that a server takes its times as they are."""
-        return self.start_ms + self.seconds * 1000 <= time.time() * 1000
 
     def __len__(self) -> int:
         return len(self._frames)

@@ -83,7 +83,8 @@ async def replay(
 ) -> int:
     """Stream a dump with its own timestamps, print the summary, and return an exit status as `simulate` does.
 
-    A recording that lies in the future is moved so that it ends now.
+    To the server it is a client whose clock shows the time of the recording: the timestamps become its
+    `client_timestamp`, and the event times lie as far apart, up to now.
 
     Raises:
         InvalidRequest: the file is no dump, or the speed is not above 0.
@@ -93,8 +94,7 @@ async def replay(
     recording = Recording.load(path)
     if session_id is None:
         session_id = f"{recording.kind}.{run_stamp()}"
-    start_ms = recording.start_ms if recording.ended else None
-    candidate = Candidate(session_id, recording.kind, "replay", recording, policy, start_ms)
+    candidate = Candidate(session_id, recording.kind, "replay", recording, policy, recording.start_ms)
     return await _run(url, [candidate], len(recording), speed, 64, console, as_json)
 
 
