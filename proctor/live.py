@@ -15,8 +15,8 @@ import structlog
 import trio
 
 from proctor.analysis.engine import Engine
-from proctor.analysis.fold import Cursor, cursor
-from proctor.errors import InvalidRequest, Unavailable
+from proctor.analysis.fold import progress
+from proctor.errors import Unavailable
 from proctor.ingest import Ingest
 from proctor.metrics import Metrics
 from proctor.model import ExamSession
@@ -32,7 +32,7 @@ _FOLD_FRAMES = 10_000
 """Most frames in one job, so that a long backlog does not run into the time limit for one batch."""
 
 
-class _Progress(NamedTuple):
+class _CaughtUp(NamedTuple):
     state: bytes | None
     unsettled: Sequence[bytes]
 
@@ -73,6 +73,8 @@ class LiveAnalysis:
                 except Unavailable as failure:
                     self._ingest.touched.add(session_id)
                     _log.warning("live analysis waits", session=session_id, reason=failure.detail)
+                except Exception:  # noqa: BLE001 - one session's trouble must not stop the analysis of others
+                    _log.exception("live analysis failed", session=session_id)
 
     async def advance(self, session: ExamSession) -> None:
         """Fold the session's settled frames into its stored state."""
@@ -88,14 +90,10 @@ class LiveAnalysis:
                 state, unsettled, session, final=final, analysed_ms=self._now_ms()
             )
 
-    async def _catch_up(self, session: ExamSession) -> _Progress:
+    async def _catch_up(self, session: ExamSession) -> _CaughtUp:
         state = await self._store.load_state(session.session_id)
-        try:
-            done = cursor(state)
-        except InvalidRequest as reason:  # written by another version of Proctor
-            _log.warning("analysis starts over", session=session.session_id, reason=reason.detail)
-            state, done = None, Cursor(None, 0)
-        page = await self._store.read(session.session_id, after=done.last)
+        done = progress(state)
+        page = await self._store.read(session.session_id, after=done.cursor)
         if done.frames + len(page.frames) < page.stored:
             # Frames came in behind the cursor. Start over, unless some that were folded have expired since:
             # then what they showed lives in the state alone, and the state stays.
@@ -109,7 +107,7 @@ class LiveAnalysis:
                 state = await self._engine.advance(state, chunk, session.policy)
         if settled and state is not None:
             await self._store.save_state(session.session_id, state)
-        return _Progress(state, page.frames[settled:])
+        return _CaughtUp(state, page.frames[settled:])
 
     def _lock(self, session_id: str) -> trio.Lock:
         """One fold of a session at a time; the lock lives while somebody holds or awaits it."""

@@ -7,7 +7,7 @@ import trio
 
 from proctor.logs import set_up_logging
 
-pytest_plugins = ["tests.fixtures.redis", "tests.fixtures.postgres"]
+pytest_plugins = ["tests.fixtures.redis", "tests.fixtures.postgres", "tests.fixtures.server"]
 
 _HARD_LIMIT_SECONDS = 20
 

@@ -1,0 +1,327 @@
+"""The usage document, line by line, against the real server; on every combination of stores."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import jwt
+import pytest
+import trio
+from trio_websocket import ConnectionClosed
+
+from proctor.model import ms_from_iso
+from proctor.settings import Settings
+from proctor.storage.schema import upgrade_schema
+from tests.fixtures.server import Server, open_server, settings_for
+
+pytestmark = pytest.mark.usefixtures("hard_limit")
+
+RAW: dict[str, Any] = {
+    "session_id": "demo_session",
+    "face_present": 1,
+    "no_of_face": 1,
+    "face_x": 260,
+    "face_y": 312,
+    "face_w": 150,
+    "face_h": 150,
+    "face_conf": 88,
+    "head_yaw": 0.01,
+    "head_pitch": 0.018,
+    "head_roll": -0.0005,
+    "head_pose": "forward",
+    "gaze_on_script": 0,
+    "gaze_direction": "bottom_right",
+    "gazePoint_x": 500,
+    "gazePoint_y": 400,
+    "phone_present": 1,
+    "phone_conf": 87,
+    "hand_count": 1,
+}
+FEATURES = {name: value for name, value in RAW.items() if name != "session_id"}
+EVENT = {"event": "TAB_SWITCHED", "lv": 9, "ts": 1767603600000, "source": "browser", "frameNumber": 7}
+
+
+@pytest.fixture(params=["sqlite", "redis", "redis+postgresql"])
+async def deployment(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings of a small, a middle and a large deployment, ready to be served."""
+    chosen = {}
+    if "redis" in request.param:
+        chosen["redis_url"] = request.getfixturevalue("redis_url")
+    if "postgresql" in request.param:
+        chosen["database_url"] = request.getfixturevalue("postgres_url")
+    settings = settings_for(tmp_path, **chosen)
+    if "postgresql" in request.param:
+        await upgrade_schema(settings)
+    return settings
+
+
+@pytest.fixture
+async def anywhere(deployment: Settings) -> AsyncIterator[Server]:
+    """The server on each deployment."""
+    async with open_server(deployment) as running:
+        yield running
+
+
+async def test_an_exam_from_start_to_report(anywhere: Server):
+    """What is streamed is stored, judged live, judged finally, dumped, and the same afterwards."""
+    server = anywhere
+    started = await server.start("exam-1", exam_id="maths")
+    assert started.status_code == 200
+    assert started.json()["status"] == "active"
+    assert started.json()["session_id"] == "exam-1"
+    assert started.json()["websocket_url"] == server.stream_url("exam-1")
+    assert (await server.start("exam-1", exam_id="maths")).status_code == 200
+
+    async with server.stream("exam-1") as client:
+        begins = 1767603600000
+        assert (await client.ask({"type": "clock", "timestamp": begins + 10_000}))["type"] == "clock"
+        for seq in range(20):
+            message = {"seq": seq, "extracted_features": {**FEATURES, "timestamp": begins + 500 * seq}}
+            assert await client.ask(message) == {"type": "ack", "seq": seq}
+        live = (await server.post("exam-1", "analyze")).json()
+        assert live["session_info"]["final"] is False
+        assert live["session_info"]["total_frames"] == 20
+        assert "phone" in {finding["category"] for finding in live["findings"]}
+        frames = await server.frames("exam-1")
+        ended = await client.receive()
+        assert ended["type"] == "session_ended"
+        assert set(ended) == {"type", "session_id", "timestamp"}
+        with pytest.raises(ConnectionClosed) as closed:
+            await client.receive()
+        assert closed.value.reason.code == 1000
+
+    assert [frame["phone_conf"] for frame in frames] == [87] * 20
+    assert all(frame["session_id"] == "exam-1" for frame in frames)
+    assert len({frame["frame_id"] for frame in frames}) == 20
+    final = await server.post("exam-1", "analyze")
+    assert final.json()["session_info"]["final"] is True
+    assert (await server.post("exam-1", "analyze")).content == final.content
+    assert (await server.post("exam-1", "end")).status_code == 204
+    assert (await server.start("exam-1")).status_code == 409
+    looked_up = (await server.http.get("/api/v1/session/exam-1")).json()
+    assert looked_up["status"] == "ended"
+    assert looked_up["ended_at"] is not None
+
+
+SHAPES = {
+    "wrapper": {"extracted_features": FEATURES},
+    "typed wrapper": {"type": "frame", "payload": FEATURES},
+    "typed wrapper, frame": {"type": "frame", "frame": FEATURES},
+    "raw": RAW,
+    "frame_data": {"frame_data": RAW},
+    "engine event": {**EVENT, "extractedFeatures": FEATURES},
+    "typed engine event": {"type": "event", "event": {**EVENT, "extractedFeatures": FEATURES}},
+    "batch": {"type": "batch", "frames": [FEATURES]},
+}
+
+
+@pytest.mark.parametrize("binary", [False, True], ids=["text", "binary"])
+async def test_every_shape_is_one_stored_frame(server: Server, binary):
+    """Whatever the wrapper, the same features are stored, with the server's four keys."""
+    import msgspec
+
+    async with server.stream("demo_session") as client:
+        for seq, shape in enumerate(SHAPES.values()):
+            encoded = msgspec.json.encode({**shape, "seq": seq})
+            assert await client.ask(encoded if binary else encoded.decode()) == {"type": "ack", "seq": seq}
+    frames = await server.frames("demo_session")
+    assert len(frames) == len(SHAPES)
+    for shape, frame in zip(SHAPES, frames, strict=True):
+        assert {name: frame[name] for name in FEATURES} == FEATURES
+        assert {"session_id", "frame_id", "timestamp", "received_at"} <= set(frame)
+        if "event" in shape:
+            assert frame["event"] == EVENT
+
+
+async def test_an_event_without_features_is_a_frame(server: Server):
+    async with server.stream("demo_session") as client:
+        await client.ask({**EVENT, "seq": 1, "extractedFeatures": None})
+    (frame,) = await server.frames("demo_session")
+    assert frame["event"] == EVENT
+    assert "face_present" not in frame
+
+
+async def test_a_batch_counts_its_frames(server: Server):
+    async with server.stream("demo_session") as client:
+        reply = await client.ask(
+            {"type": "batch", "frames": [FEATURES, EVENT, {"extracted_features": {}}], "seq": 5}
+        )
+        assert reply == {"type": "ack", "seq": 5}
+    assert len(await server.frames("demo_session")) == 3
+
+
+@pytest.mark.parametrize(
+    ("message", "code"),
+    [
+        ("", "invalid_json"),
+        (b"", "invalid_json"),
+        ("[]", "invalid_message"),
+        ({"type": "batch", "frames": []}, "invalid_message"),
+        ({"type": "nonsense"}, "unknown_type"),
+        ({"extracted_features": {"phone_present": "yes"}}, "invalid_feature"),
+        ({"extracted_features": {"timestamp": []}}, "invalid_timestamp"),
+        ({"seq": -1, "extracted_features": {}}, "invalid_seq"),
+        (FEATURES, "missing_session"),
+        ({**RAW, "session_id": "somebody_else"}, "wrong_session"),
+        ({"type": "batch", "frames": [{}] * 501}, "too_many_frames"),
+    ],
+)
+async def test_a_message_that_cannot_be_used_gets_an_error_and_the_connection_goes_on(
+    server: Server, message, code
+):
+    async with server.stream("demo_session") as client:
+        reply = await client.ask(message)
+        assert reply["type"] == "error"
+        assert reply["code"] == code
+        assert reply["detail"]
+        assert await client.ask({**RAW, "seq": 1}) == {"type": "ack", "seq": 1}
+    assert len(await server.frames("demo_session")) == 1
+
+
+async def test_an_error_names_the_seq_of_its_message(server: Server):
+    async with server.stream("demo_session") as client:
+        assert (await client.ask({"seq": 8, "type": "nonsense"}))["seq"] == 8
+
+
+async def test_a_seq_is_stored_once_also_after_a_reconnect_to_another_process(deployment: Settings):
+    """Acknowledged again, not stored again; other content under the same seq is refused and the first stands."""
+    first, other = {**RAW, "seq": 3}, {**RAW, "seq": 3, "phone_conf": 55}
+    async with open_server(deployment) as server, server.stream("demo_session") as client:
+        assert await client.ask(first) == {"type": "ack", "seq": 3}
+        assert await client.ask(first) == {"type": "ack", "seq": 3}
+    async with open_server(deployment) as server:
+        async with server.stream("demo_session") as client:
+            assert await client.ask(first) == {"type": "ack", "seq": 3}
+            assert (await client.ask(other))["code"] == "seq_conflict"
+        frames = await server.frames("demo_session")
+        assert [frame["phone_conf"] for frame in frames] == [87]
+
+
+async def test_heartbeats_have_exactly_the_documented_keys(tmp_path: Path):
+    async with (
+        open_server(settings_for(tmp_path, heartbeat_interval_seconds=0.1)) as server,
+        server.stream("demo_session") as client,
+    ):
+        beats = [await client.receive() for _ in range(3)]
+        assert all(set(beat) == {"type", "session_id", "timestamp"} for beat in beats)
+        assert {beat["session_id"] for beat in beats} == {"demo_session"}
+        times = [ms_from_iso(beat["timestamp"]) for beat in beats]
+        assert all(90 <= later - sooner < 1000 for sooner, later in zip(times, times[1:], strict=False))
+
+
+async def test_every_client_hears_the_end_and_later_ones_too(server: Server):
+    async with server.stream("demo_session") as silent, server.stream("demo_session") as talking:
+        await talking.ask({**RAW, "seq": 1})
+        assert (await server.post("demo_session", "end")).status_code == 204
+        for client in (silent, talking):
+            assert (await client.receive())["type"] == "session_ended"
+    async with server.stream("demo_session") as late:
+        assert (await late.receive())["type"] == "session_ended"
+        with pytest.raises(ConnectionClosed) as closed:
+            await late.receive()
+        assert closed.value.reason.code == 1000
+
+
+async def test_analyze_is_throttled_and_says_how_long_to_wait(tmp_path: Path):
+    async with open_server(settings_for(tmp_path, analyze_interval_seconds=1)) as server:
+        await server.start("demo_session")
+        assert (await server.post("demo_session", "analyze")).status_code == 200
+        refused = await server.post("demo_session", "analyze")
+        assert refused.status_code == 429
+        assert refused.headers["content-type"] == "application/problem+json"
+        await trio.sleep(float(refused.headers["retry-after"]))
+        assert (await server.post("demo_session", "analyze")).status_code == 200
+
+
+async def test_analyze_without_frames_is_insufficient(server: Server):
+    await server.start("demo_session")
+    verdict = (await server.post("demo_session", "analyze")).json()["verdict"]
+    assert verdict["review_priority"] == "insufficient"
+    assert verdict["is_cheating"] is False
+
+
+@pytest.mark.parametrize("action", ["analyze", "end"])
+async def test_an_unknown_session_is_404(server: Server, action):
+    answer = await server.post("nobody", action)
+    assert answer.status_code == 404
+    assert answer.json()["detail"]
+
+
+async def test_a_livekit_token_joins_publishes_and_subscribes_for_four_hours(tmp_path: Path):
+    secret = "a-secret-of-at-least-thirty-two-bytes"
+    chosen = {"livekit_url": "wss://live.example", "livekit_api_key": "key", "livekit_api_secret": secret}
+    query = {"exam_id": "exam123", "member_id": "user123", "name": "Candidate One"}
+    async with open_server(settings_for(tmp_path, **chosen)) as server:
+        answer = (await server.http.get("/api/v1/webrtc/livekit/token", params=query)).json()
+        missing = await server.http.get("/api/v1/webrtc/livekit/token", params={"exam_id": "exam123"})
+    assert answer["url"] == "wss://live.example"
+    claims = jwt.decode(answer["token"], secret, algorithms=["HS256"], issuer="key")
+    assert claims["sub"] == "user123"
+    assert claims["name"] == "Candidate One"
+    assert claims["exp"] - claims["nbf"] == 4 * 3600
+    grants = claims["video"]
+    assert grants["room"] == "exam123"
+    assert grants["roomJoin"] is True
+    assert grants["canPublish"] is True
+    assert grants["canSubscribe"] is True
+    assert missing.status_code == 400
+    assert missing.json()["errors"][0]["field"] == "member_id"
+
+
+async def test_livekit_without_credentials_is_503(server: Server):
+    query = {"exam_id": "exam123", "member_id": "user123"}
+    answer = await server.http.get("/api/v1/webrtc/livekit/token", params=query)
+    assert answer.status_code == 503
+    assert "LIVEKIT_API_KEY" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"session_id": "demo_session", "extracted_features": FEATURES},
+        RAW,
+        {"session_id": "demo_session", **EVENT},
+    ],
+    ids=["wrapper", "raw", "event"],
+)
+async def test_the_fallback_stores_what_a_websocket_would(server: Server, body):
+    answer = await server.http.post("/api/v1/session/ws/fallback", json={**body, "seq": 1})
+    assert answer.status_code == 202
+    assert answer.json() == {
+        "status": "accepted",
+        "session_id": "demo_session",
+        "frames": 1,
+        "duplicate": False,
+        "seq": 1,
+    }
+    again = await server.http.post("/api/v1/session/ws/fallback", json={**body, "seq": 1})
+    assert again.json()["duplicate"] is True
+    assert len(await server.frames("demo_session")) == 1
+    late = await server.http.post("/api/v1/session/ws/fallback", json=body)
+    assert late.status_code == 409
+
+
+async def test_sessions_are_listed_newest_first_filtered_and_paged(server: Server):
+    for number in range(5):
+        await server.start(f"s{number}", exam_id=f"exam{number % 2}", candidate_id=f"c{number}")
+    await server.post("s0", "end")
+
+    async def listed(**query: Any) -> httpx.Response:
+        return await server.http.get("/api/v1/session", params=query)
+
+    first = (await listed(limit=2)).json()
+    assert [session["session_id"] for session in first["sessions"]] == ["s4", "s3"]
+    assert first["total"] == 5
+    second = (await listed(limit=2, before=first["next"])).json()
+    assert [session["session_id"] for session in second["sessions"]] == ["s2", "s1"]
+    for query, expected in (
+        ({"status": "ended"}, ["s0"]),
+        ({"exam_id": "exam1"}, ["s3", "s1"]),
+        ({"candidate_id": "c2"}, ["s2"]),
+    ):
+        assert [s["session_id"] for s in (await listed(**query)).json()["sessions"]] == expected
+    for query in ({"status": "lost"}, {"limit": 0}, {"before": "x"}, {"colour": "red"}):
+        refused = await listed(**query)
+        assert refused.status_code == 400
+        assert refused.json()["errors"][0]["field"] == next(iter(query))
