@@ -41,6 +41,7 @@ NEXT = """
             table.add_column(sa.Column("note", sa.Text, server_default="none", nullable=False))
 """
 BROKEN = NEXT + "        raise RuntimeError('half-way')\n"
+SLOW = NEXT + "        __import__('time').sleep(0.5)\n"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -201,21 +202,26 @@ async def test_a_newer_schema_is_left_alone(settings: Settings) -> None:
     assert await schema_status(settings) == newer
 
 
-async def test_upgrades_by_several_processes_at_once_all_succeed(settings: Settings) -> None:
-    """Whoever comes second waits, and then finds nothing left to do."""
+@pytest.mark.slow
+async def test_upgrades_by_several_processes_at_once_all_succeed(
+    settings: Settings, add_step: Callable[[str], None]
+) -> None:
+    """Whoever comes while another is half-way waits, and then finds nothing left to do."""
     code = textwrap.dedent(
         """
         import sys, trio
+        from pathlib import Path
         from proctor.settings import Settings
-        from proctor.storage.schema import upgrade_schema
+        from proctor.storage import schema
 
+        schema.MIGRATIONS = Path(sys.argv[2])
         settings = Settings(_env_file=None, database_url=sys.argv[1])
         sys.stdin.readline()
-        for _ in range(3):
-            assert trio.run(upgrade_schema, settings).state == "current"
+        assert trio.run(schema.upgrade_schema, settings).state == "current"
         """
     )
-    command = [sys.executable, "-W", "error", "-c", code, settings.database_url]
+    add_step(SLOW)
+    command = [sys.executable, "-W", "error", "-c", code, settings.database_url, str(schema.MIGRATIONS)]
     processes = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: ASYNC220
         for _ in range(4)
