@@ -224,6 +224,7 @@ async def test_an_unreachable_server_is_given_up_after_the_patience():
     assert tally.reconnects == tally.frames_acknowledged == 0
 
 
+@pytest.mark.slow
 async def test_outages_cut_the_connection_and_their_frames_come_afterwards(server):
     """During an outage nothing arrives; after it, everything, in order."""
     taker, tally = exam_taker("honest-calm", 1, 0.5, fps=10), Tally()
