@@ -167,7 +167,11 @@ class PostgresDatabase:
         """Return an engine over asyncpg."""
 
         async def connect() -> asyncpg.Connection:
-            return await asyncpg.connect(self.dsn, timeout=seconds)
+            try:
+                return await asyncpg.connect(self.dsn, timeout=seconds)
+            except ValueError as error:
+                detail = "no URL that asyncpg can read; are special characters percent-encoded?"
+                raise Misconfigured(detail, field="database_url") from error
 
         return create_async_engine("postgresql+asyncpg://", poolclass=NullPool, async_creator=connect)
 

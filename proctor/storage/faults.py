@@ -66,8 +66,6 @@ def _meaning(error: BaseException) -> ProctorError | None:
     match error:
         case asyncpg.PostgresError():
             return _postgres_meaning(error.sqlstate or "")
-        case asyncpg.ClientConfigurationError():
-            return Misconfigured(_REFUSED, field="database_url")
         case asyncpg.InterfaceError() | asyncpg.InternalClientError() | OSError():
             # The second is what asyncpg says between a server's farewell and the end of its connection.
             return Unavailable(_DOWN)
