@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import trio
@@ -99,6 +100,75 @@ def serve(host: _Host = None, port: _Port = None) -> None:
 
     with _mistakes_told():
         trio.run(run_until_signal, main)
+
+
+@app.command()
+def demo(host: _Host = None, port: _Port = None) -> None:
+    """Run the server with simulated exam takers on it, some honest and some not, until Ctrl+C."""
+    from proctor.main import run, run_until_signal
+    from proctor.simulator.demo import run_demo_candidates
+
+    settings = _settings(host=host, port=port)
+
+    async def main(shutdown: trio.Event) -> None:
+        async with trio.open_nursery() as nursery:
+            url = await nursery.start(partial(run, settings, shutdown=shutdown))
+            _console.print(
+                f"Six exam takers sit an exam on {url}.\nWho they are: {url}/api/v1/session\n"
+                f"Judge one: curl -X POST {url}/api/v1/session/SESSION_ID/analyze"
+            )
+            async with trio.open_nursery() as candidates:
+                candidates.start_soon(run_demo_candidates, url)
+                await shutdown.wait()
+                candidates.cancel_scope.cancel(reason="demo stopping")
+
+    with _mistakes_told():
+        trio.run(run_until_signal, main)
+
+
+@app.command()
+def simulate(
+    url: Annotated[str, typer.Option(help="The server's address.")] = "http://127.0.0.1:8000",
+    candidates: Annotated[int, typer.Option(min=1, help="How many exam takers.")] = 10,
+    fps: Annotated[float, typer.Option(min=0.1, help="Frames per second of exam time.")] = 4.0,
+    minutes: Annotated[float, typer.Option(min=0.1, help="Length of each exam.")] = 5.0,
+    speed: Annotated[float, typer.Option(min=0.01, help="Exam seconds per second.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed simulates the same people.")] = 0,
+    kind: Annotated[list[str] | None, typer.Option(help="Only people of this kind; may be repeated.")] = None,
+    policy: Annotated[str | None, typer.Option(help="Exam policy to judge by.")] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="Stream this dump instead of simulated people.", exists=True)
+    ] = None,
+    session_id: Annotated[str | None, typer.Option(help="Session of a replayed dump.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> None:
+    """Let simulated exam takers, or a recorded one, sit an exam on a running server.
+
+    Prints what was sent, what was acknowledged and each session's verdict; exits with 1 if anything that was
+    acknowledged is missing.
+    """
+    from proctor.simulator import run
+    from proctor.simulator.people import KINDS
+
+    if replay is not None:
+        task = partial(
+            run.replay, replay, url, speed=speed, session_id=session_id, policy=policy, as_json=as_json
+        )
+    else:
+        options = run.SimulateOptions(
+            url=url,
+            candidates=candidates,
+            fps=fps,
+            minutes=minutes,
+            speed=speed,
+            seed=seed,
+            kinds=tuple(kind or KINDS),
+            policy=policy,
+        )
+        task = partial(run.simulate, options, as_json=as_json)
+    set_up_logging("text", "warning")
+    with _mistakes_told():
+        raise typer.Exit(trio.run(task))
 
 
 @app.command()
