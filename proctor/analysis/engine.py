@@ -142,31 +142,27 @@ class Engine:
         limit = START_SECONDS + self._seconds * batches * (1 + len(job.plugins))
         async with self._places:
             with trio.move_on_after(limit):
-                return await _in_worker(self._workers, partial(function, self._seconds), *args)
-        raise _WorkerLost(Status.TIMED_OUT, f"no answer within {limit:.0f} s")
+                return await self._in_worker(function, *args)
+        raise _WorkerLost(Status.TIMED_OUT, f"gave no answer within {limit:.0f} s")
+
+    async def _in_worker(self, function: Callable[..., bytes], *args: Any) -> bytes:
+        try:
+            # Its own limiter is no limit: the caller holds a place already.
+            answer: bytes = await self._workers.run_sync(
+                function, self._seconds, *args, kill_on_cancel=True, limiter=trio.CapacityLimiter(1)
+            )
+        except trio_parallel.BrokenWorkerError as error:
+            exitcode = error.args[-1].exitcode
+            if exitcode == -signal.SIGALRM:
+                raise _WorkerLost(Status.TIMED_OUT, f"took longer than {self._seconds:g} s") from error
+            raise _WorkerLost(Status.FAILED, f"ended its process ({_exit(exitcode)})") from error
+        except MemoryError as error:
+            raise _WorkerLost(Status.FAILED, "used up the memory of its process") from error
+        return answer
 
 
-async def _in_worker(
-    workers: trio_parallel.WorkerContext, function: Callable[..., bytes], *args: Any
-) -> bytes:
-    try:
-        # A limiter of its own, because the caller already holds one.
-        answer: bytes = await workers.run_sync(
-            function, *args, kill_on_cancel=True, limiter=trio.CapacityLimiter(1)
-        )
-    except trio_parallel.BrokenWorkerError as error:
-        raise _lost(error.args[-1].exitcode) from error
-    except MemoryError as error:
-        raise _WorkerLost(Status.FAILED, "used up the memory of its process") from error
-    return answer
-
-
-def _lost(exitcode: int) -> _WorkerLost:
-    if exitcode >= 0:
-        return _WorkerLost(Status.FAILED, f"ended its process with exit status {exitcode}")
-    if exitcode == -signal.SIGALRM:
-        return _WorkerLost(Status.TIMED_OUT, "took longer than it may")
-    return _WorkerLost(Status.FAILED, f"ended its process by {signal.Signals(-exitcode).name}")
+def _exit(exitcode: int) -> str:
+    return f"exit status {exitcode}" if exitcode >= 0 else signal.Signals(-exitcode).name
 
 
 @asynccontextmanager

@@ -66,7 +66,7 @@ class VerdictPolicy(Strict, frozen=True, kw_only=True):
     info_weight: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.1
     info_weight_max: Annotated[float, msgspec.Meta(ge=0, le=10)] = 0.3
     rate_floor_minutes: Annotated[float, msgspec.Meta(ge=1, le=120)] = 10.0
-    absence_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 30.0
+    absence_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 60.0
     window_confidence: _Share = 0.5
     points: GroupPoints = GroupPoints()
 
@@ -177,9 +177,9 @@ def _convert(table: Mapping[str, Any], kind: type[_T], path: Path, place: str) -
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
         match = _PLACE.search(str(error))
-        parts = [place, match["path"] if match else ""]
+        full_place = ".".join(filter(None, [place, match["path"] if match else ""]))
         what = _PLACE.sub("", str(error))
-        raise Misconfigured(f"{path}: {'.'.join(filter(None, parts))}: {what}") from error
+        raise Misconfigured(": ".join(filter(None, [str(path), full_place, what]))) from error
 
 
 def _refuse_unknown(

@@ -9,6 +9,8 @@ from proctor.analysis.api import Finding, Group, Level, Share
 from proctor.analysis.verdict import Priority
 
 Score = Annotated[int, msgspec.Meta(ge=0, le=100)]
+Percentage = Annotated[float, msgspec.Meta(ge=0, le=100)]
+Rate = Annotated[float, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Seconds = Annotated[float, msgspec.Meta(description="Seconds since the session's first frame.")]
 Duration = Annotated[float, msgspec.Meta(ge=0, description="Length in seconds.")]
@@ -92,7 +94,7 @@ class WindowAnalysis(Part, frozen=True, kw_only=True):
     windows_observed: Count
     windows_flagged: Count
     percentage_flagged: Annotated[
-        float | None, msgspec.Meta(ge=0, le=100, description="Of the windows that could be judged.")
+        Percentage | None, msgspec.Meta(description="Of the windows that could be judged.")
     ]
     max_confidence: Share | None
     mean_confidence: Share | None
@@ -151,7 +153,7 @@ class Contribution(Part, frozen=True, kw_only=True):
     title: str
     group: Group
     points: Score
-    points_max: Annotated[float, msgspec.Meta(ge=0, le=100)]
+    points_max: Percentage
     counted: Annotated[
         bool, msgspec.Meta(description="False where a stronger rule of the same group counts instead.")
     ]
@@ -195,7 +197,7 @@ class DataQuality(Part, frozen=True, kw_only=True):
     coverage: Share
     before_first_frame_seconds: Duration
     after_last_frame_seconds: Duration
-    frames_per_second: Annotated[float | None, msgspec.Meta(ge=0)]
+    frames_per_second: Rate | None
     gaps: Gaps
     clock_offset: ClockOffset | None
     features_never_seen: list[str]

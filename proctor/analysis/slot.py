@@ -101,11 +101,11 @@ def assess_slot(plugin: Plugin, rule: Rule, slot: Slot | None, end_seconds: floa
 def describe(plugin: Plugin, error: BaseException) -> str:
     """Say in one line what went wrong in a plugin, in the same words each time it goes wrong."""
     try:
-        text = f"{type(error).__name__}: {error}"
+        text = str(error)
     except Exception:  # noqa: BLE001  the text of a plugin's error is the plugin's code too
-        text = type(error).__name__
-    line = _ADDRESS.sub("0x…", " ".join(text.split()))
-    return f"{plugin.display_name}: {line[:REASON_MAX_CHARACTERS]}"
+        text = ""
+    line = _ADDRESS.sub("0x…", " ".join(text.split()))[:REASON_MAX_CHARACTERS]
+    return ": ".join(filter(None, [plugin.display_name, type(error).__name__, line]))
 
 
 def _revive(plugin: Plugin, rule: Rule, slot: Slot) -> tuple[Any, Any]:
