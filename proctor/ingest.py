@@ -37,6 +37,7 @@ Settle = Callable[[Outcome], None]
 
 
 class _Waiting(NamedTuple):
+    number: int
     message: FrameMessage
     settle: Settle
     submitted: float
@@ -85,10 +86,10 @@ class Ingest:
         self._most = settings.commit_max_messages
         # When full, `submit` waits, the connection's socket is not read, and TCP slows the client down.
         self._entrance, self._exit = trio.open_memory_channel[_Waiting](settings.ingest_buffer_messages)
-        self._in_hand: list[tuple[int, _Waiting]] = []
-        """Taken out of the buffer and not settled, each with its number, in the order of their arrival."""
-        self._taken = 0
-        """How many messages were ever taken out of the buffer."""
+        self._in_hand: list[_Waiting] = []
+        self._submitted = 0
+        self._unsettled: dict[int, None] = {}
+        """Numbers of the messages that are on their way, the oldest first."""
         self._progress = trio.lowlevel.ParkingLot()
         self.touched: set[str] = set()
         """Sessions that had frames stored since whoever follows them last took them out."""
@@ -98,11 +99,19 @@ class Ingest:
 
         Waits while the buffer is full. A cancelled call has handed over nothing.
         """
-        waiting = _Waiting(message, settle, trio.current_time())
+        number = self._submitted
+        self._submitted += 1
+        self._unsettled[number] = None
+        waiting = _Waiting(number, message, settle, trio.current_time())
         try:
-            self._entrance.send_nowait(waiting)
-        except trio.WouldBlock:
-            await self._entrance.send(waiting)
+            try:
+                self._entrance.send_nowait(waiting)
+            except trio.WouldBlock:
+                await self._entrance.send(waiting)
+        except trio.Cancelled:
+            del self._unsettled[number]
+            self._progress.unpark_all()
+            raise
 
     async def store(self, message: FrameMessage) -> Outcome:
         """Hand over a message and wait until it is settled. If cancelled, it may still be stored."""
@@ -119,13 +128,9 @@ class Ingest:
 
     async def flush(self) -> None:
         """Wait until every message submitted before this call is settled."""
-        target = self._taken + self._buffered
-        while (self._in_hand[0][0] if self._in_hand else self._taken) < target:
+        end = self._submitted
+        while next(iter(self._unsettled), end) < end:
             await self._progress.park()
-
-    @property
-    def _buffered(self) -> int:
-        return self._exit.statistics().current_buffer_used
 
     async def write(self) -> None:
         """Write until cancelled. While the store is down, retry with growing pauses; nothing is dropped.
@@ -134,29 +139,22 @@ class Ingest:
         """
         while True:
             if not self._in_hand:
-                self._take(await self._exit.receive())
+                self._in_hand.append(await self._exit.receive())
             while len(self._in_hand) < self._most:
                 try:
-                    self._take(self._exit.receive_nowait())
+                    self._in_hand.append(self._exit.receive_nowait())
                 except trio.WouldBlock:
                     break
-            self._show_waiting()
+            self._metrics.ingest_waiting.set(len(self._unsettled))
             async for attempt in _RETRY():
                 with attempt:
                     await self._commit()
-
-    def _take(self, waiting: _Waiting) -> None:
-        self._in_hand.append((self._taken, waiting))
-        self._taken += 1
-
-    def _show_waiting(self) -> None:
-        self._metrics.ingest_waiting.set(len(self._in_hand) + self._buffered)
 
     async def _commit(self) -> None:
         """Write what is in hand; what the store refuses stays in hand."""
         began = trio.current_time()
         try:
-            outcomes = await self._store.append([waiting.message for _, waiting in self._in_hand])
+            outcomes = await self._store.append([waiting.message for waiting in self._in_hand])
         except PartlyStored as partly:
             self._settle(partly.outcomes)
             _log.warning("messages wait", messages=len(self._in_hand), reason=partly.detail)
@@ -169,15 +167,16 @@ class Ingest:
     def _settle(self, outcomes: Sequence[Outcome | None]) -> None:
         group, self._in_hand = self._in_hand, []
         now = trio.current_time()
-        for (number, waiting), outcome in zip(group, outcomes, strict=True):
+        for waiting, outcome in zip(group, outcomes, strict=True):
             if outcome is None:
-                self._in_hand.append((number, waiting))
+                self._in_hand.append(waiting)
                 continue
+            del self._unsettled[waiting.number]
             self._metrics.messages.labels(outcome.name.lower()).inc()
             if outcome is Outcome.STORED:
                 self._metrics.frames_stored.inc(len(waiting.message.frames))
                 self._metrics.store_lag_seconds.observe(now - waiting.submitted)
                 self.touched.add(waiting.message.session_id)
             waiting.settle(outcome)
-        self._show_waiting()
+        self._metrics.ingest_waiting.set(len(self._unsettled))
         self._progress.unpark_all()

@@ -114,7 +114,7 @@ def test_other_names_pass_as_they_are():
     )
 )
 def test_whatever_is_taken_in_is_its_own_normal_form(features):
-    """Taken in again, also from JSON, it stays as it is; only a confidence up to 1 % would read as a share."""
+    """Taken in again, also from JSON, it stays as it is; a confidence up to 1 % would read as a share."""
     try:
         taken = take_in(features)
     except InvalidRequest:

@@ -1,0 +1,241 @@
+"""Stand-ins for what cannot be had, or not made to fail at will, in a test."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import trio
+
+from proctor.analysis import fold
+from proctor.analysis.discovery import LoadedPlugin
+from proctor.analysis.fold import Job, ReportRequest
+from proctor.analysis.policy import Policy
+from proctor.connection import PeerGone
+from proctor.errors import Unavailable
+from proctor.model import ExamSession, FrameId
+from proctor.storage.frames import FrameMessage, FramePage, FrameStore, Outcome, PartlyStored
+
+
+class FakeSocket:
+    """A WebSocket whose client is the test."""
+
+    def __init__(self) -> None:
+        self._from_client, self._arriving = trio.open_memory_channel[bytes | str](10_000)
+        self._flowing = trio.Event()
+        self._flowing.set()
+        self._began = trio.current_time()
+        self.received: list[tuple[float, dict[str, Any]]] = []
+        """What the server sent, each with the time since the client connected."""
+        self.closed: tuple[int, str] | None = None
+
+    def say(self, *messages: object) -> None:
+        """Send messages; text and bytes as they are, anything else as JSON."""
+        for message in messages:
+            ready = isinstance(message, (str, bytes))
+            self._from_client.send_nowait(message if ready else json.dumps(message))
+
+    def leave(self) -> None:
+        """Close from the client's side, after what was said."""
+        self._from_client.close()
+
+    def stall(self) -> None:
+        """Stop reading what the server sends."""
+        self._flowing = trio.Event()
+
+    def resume(self) -> None:
+        """Read on."""
+        self._flowing.set()
+
+    @property
+    def unread(self) -> int:
+        """How many of the client's messages the server has not taken."""
+        return self._arriving.statistics().current_buffer_used
+
+    def messages(self, kind: str) -> list[dict[str, Any]]:
+        """What the server sent of one type."""
+        return [message for _, message in self.received if message["type"] == kind]
+
+    @property
+    def acked(self) -> list[int]:
+        """Sequence numbers in the order of their acknowledgement."""
+        return [message["seq"] for message in self.messages("ack")]
+
+    async def receive(self) -> bytes | str:
+        try:
+            return await self._arriving.receive()
+        except trio.EndOfChannel:
+            raise PeerGone from None
+
+    async def send(self, data: str) -> None:
+        assert self.closed is None, "sent after the close"
+        await trio.lowlevel.checkpoint()
+        await self._flowing.wait()
+        self.received.append((trio.current_time() - self._began, json.loads(data)))
+
+    async def close(self, code: int, reason: str = "") -> None:
+        assert self.closed is None, "closed twice"
+        await trio.lowlevel.checkpoint()
+        self.closed = code, reason
+
+
+class MemoryStore:
+    """A frame store without threads, which a clock that jumps would run past."""
+
+    kind = "embedded"
+    durability = "volatile"
+
+    def __init__(self) -> None:
+        self.commits: list[list[FrameMessage]] = []
+        self.sealed: set[str] = set()
+        self._frames: dict[str, list[tuple[FrameId, bytes]]] = {}
+        self._digests: dict[tuple[str, int], bytes] = {}
+
+    async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+        await trio.lowlevel.checkpoint()
+        self.commits.append(list(messages))
+        return [self._take(message) for message in messages]
+
+    async def read(
+        self, session_id: str, after: FrameId | None = None, limit: int | None = None
+    ) -> FramePage:
+        await trio.lowlevel.checkpoint()
+        assert after is None
+        assert limit is None
+        frames = sorted(self._frames.get(session_id, []))
+        return FramePage([body for _, body in frames], len(frames))
+
+    async def seal(self, session_id: str) -> None:
+        await trio.lowlevel.checkpoint()
+        self.sealed.add(session_id)
+
+    def _take(self, message: FrameMessage) -> Outcome:
+        if message.session_id in self.sealed:
+            return Outcome.SEALED
+        if message.seq is not None:
+            known = self._digests.get((message.session_id, message.seq))
+            if known is not None:
+                return Outcome.DUPLICATE if known == message.digest else Outcome.CONFLICT
+            self._digests[message.session_id, message.seq] = message.digest
+        frames = self._frames.setdefault(message.session_id, [])
+        for time_ms, head in message.frames:
+            frame_id = FrameId(time_ms, len(frames))
+            frames.append((frame_id, b'%b%b"}' % (head, str(frame_id).encode())))
+        return Outcome.STORED
+
+
+class Wrapped:
+    """Passes on whatever a subclass does not change."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+class SlowStore(Wrapped):
+    """Takes `seconds` for each commit."""
+
+    def __init__(self, inner: FrameStore | MemoryStore, seconds: float) -> None:
+        super().__init__(inner)
+        self.seconds = seconds
+
+    async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+        await trio.sleep(self.seconds)
+        return await self.inner.append(messages)
+
+
+class FailingStore(Wrapped):
+    """Answers nothing while it is down."""
+
+    def __init__(self, inner: FrameStore | MemoryStore) -> None:
+        super().__init__(inner)
+        self.down = False
+        self.attempts = 0
+
+    async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+        await trio.lowlevel.checkpoint()
+        self.attempts += 1
+        if self.down:
+            raise Unavailable("frame store: down on purpose")
+        return await self.inner.append(messages)
+
+
+class HalfFailingStore(Wrapped):
+    """Stores the messages of all sessions but the `refused` ones."""
+
+    def __init__(self, inner: FrameStore | MemoryStore, *refused: str) -> None:
+        super().__init__(inner)
+        self.refused = set(refused)
+
+    async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+        taken = [message for message in messages if message.session_id not in self.refused]
+        stored = iter(await self.inner.append(taken))
+        if len(taken) == len(messages):
+            return list(stored)
+        outcomes = [None if message.session_id in self.refused else next(stored) for message in messages]
+        raise PartlyStored("frame store: refused on purpose", outcomes)
+
+
+class BrokenStore(Wrapped):
+    """Raises what no store should, once, after `healthy` commits."""
+
+    def __init__(self, inner: FrameStore | MemoryStore, healthy: int = 0) -> None:
+        super().__init__(inner)
+        self.healthy = healthy
+
+    async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+        self.healthy -= 1
+        if self.healthy == -1:
+            raise RuntimeError("broken on purpose")
+        return await self.inner.append(messages)
+
+
+class InlineEngine:
+    """The real analysis, without worker processes, which take a second to start."""
+
+    def __init__(self, analyzers: Sequence[LoadedPlugin], policies: dict[str, Policy]) -> None:
+        self._plugins = tuple(loaded.plugin for loaded in analyzers)
+        self._policies = policies
+        self.folded_frames = 0
+        """How many frames were handed over to be folded into a state."""
+
+    async def advance(self, state: bytes | None, frames: Sequence[bytes], policy_name: str) -> bytes:
+        self.folded_frames += len(frames)
+        job = Job(self._plugins, self._policies[policy_name], state, list(frames), {})
+        return await trio.to_thread.run_sync(fold.advance, job)
+
+    async def report(
+        self,
+        state: bytes | None,
+        tail: Sequence[bytes],
+        session: ExamSession,
+        *,
+        final: bool,
+        analysed_ms: int,
+    ) -> bytes:
+        job = Job(self._plugins, self._policies[session.policy], state, list(tail), {})
+        return await trio.to_thread.run_sync(fold.report, ReportRequest(session, final, analysed_ms), job)
+
+
+class Held(Wrapped):
+    """Stops for ever before or after one method does its work, as if the process had died there."""
+
+    def __init__(self, inner: Any, method: str, *, after: bool) -> None:
+        super().__init__(inner)
+        self.reached = trio.Event()
+        self._method = method
+        self._after = after
+
+    def __getattr__(self, name: str) -> Any:
+        works = getattr(self.inner, name)
+        if name != self._method:
+            return works
+
+        async def held(*args: Any, **kwargs: Any) -> None:
+            if self._after:
+                await works(*args, **kwargs)
+            self.reached.set()
+            await trio.sleep_forever()
+
+        return held
