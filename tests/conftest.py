@@ -7,7 +7,12 @@ import trio
 
 from proctor.logs import set_up_logging
 
-pytest_plugins = ["tests.fixtures.redis", "tests.fixtures.postgres", "tests.fixtures.server"]
+pytest_plugins = [
+    "tests.fixtures.browser",
+    "tests.fixtures.postgres",
+    "tests.fixtures.redis",
+    "tests.fixtures.server",
+]
 
 _HARD_LIMIT_SECONDS = 20
 
