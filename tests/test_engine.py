@@ -271,6 +271,14 @@ async def test_workers_that_die_for_no_analyzers_fault_are_reported(opened, monk
         assert healthy(await reported(engine, None, FRAMES))
 
 
+async def test_memory_that_runs_out_outside_an_analyzer_is_blamed_on_none(opened, monkeypatch):
+    """It is a lost worker like any other."""
+    monkeypatch.setattr("proctor.analysis.worker.advance_within", _starve_in_company)
+    async with opened() as engine:
+        with pytest.raises(Unavailable):
+            await engine.advance(None, FRAMES[:10], "default")
+
+
 async def test_a_call_that_never_ends_is_given_up(installed, monkeypatch):
     """Even where no analyzer's deadline applies."""
     monkeypatch.setattr("proctor.analysis.engine.START_SECONDS", 1.0)
@@ -314,6 +322,12 @@ def _leak(mebibytes):
 def _die_in_company(seconds, job):
     if len(job.plugins) > 1:
         os._exit(1)
+    return b""
+
+
+def _starve_in_company(seconds, job):
+    if len(job.plugins) > 1:
+        raise MemoryError
     return b""
 
 

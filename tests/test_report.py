@@ -8,10 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proctor.analysis.api import Group
-from proctor.analysis.discovery import discover, find_plugins
+from proctor.analysis.api import API_VERSION, Assessment, Finding, Group, Level, Observed
+from proctor.analysis.discovery import Plugin, discover, find_plugins
 from proctor.analysis.fold import Job, ReportRequest, report
-from proctor.analysis.policy import built_in_policy
+from proctor.analysis.policy import Rule, built_in_policy
 from proctor.analysis.report import CATEGORIES
 from proctor.analysis.schema import Status, report_schema
 from proctor.analysis.slot import Fault
@@ -107,8 +107,7 @@ def test_an_empty_session_is_insufficient_and_never_cleared(told):
     assert empty["window_analysis"]["mean_confidence"] is None
     assert {analyzer["status"] for analyzer in empty["analyzers"].values()} == {"skipped"}
     assert empty["timeline"] == []
-    assert "insufficient" not in empty["recommendations"][0]
-    assert "too little was observed" in empty["recommendations"][0]
+    assert "Too little was observed" in empty["recommendations"][0]
 
 
 def test_a_single_frame_is_insufficient(told):
@@ -308,6 +307,55 @@ def test_a_clock_that_runs_wild_does_not_blow_up_the_report(told):
     wild = told(stored([(0, CALM), (1, CALM), (10 * 365 * 86400.0, CALM)]))
     assert len(wild["window_analysis"]["predictions_per_window"]) == 2
     assert wild["window_analysis"]["total_windows"] > 10**6
+
+
+def test_technical_findings_are_shown_and_never_suspicious(told, policy):
+    """Neither among suspicious events, nor in the score, nor in a window's confidence."""
+    camera = Plugin("camera", "ours", "1", "tests.test_report:Camera")
+    rules = policy.rules | {"camera": Rule(settings={})}
+    shown = told(
+        held((600, CALM), fps=1),
+        plugins=(*PLUGINS, camera),
+        policy=msgspec.structs.replace(policy, rules=rules),
+    )
+    assert [finding["category"] for finding in shown["findings"]] == ["camera"]
+    assert "camera" not in shown["suspicious_events"]["summary"]
+    assert shown["verdict"]["review_priority"] == "none"
+    assert shown["window_analysis"]["max_confidence"] == 0.0
+    assert shown["analyzers"]["camera"]["details"] == {"model": "unknown"}
+
+
+class Camera:
+    """Has something to say about the camera, and says it strongly."""
+
+    api_version = API_VERSION
+    title = "Camera"
+
+    class Settings(msgspec.Struct):
+        pass
+
+    class State(msgspec.Struct):
+        pass
+
+    def __init__(self, settings):
+        pass
+
+    def fold(self, state, frames):
+        pass
+
+    def assess(self, state):
+        finding = Finding(
+            category="camera",
+            group=Group.TECHNICAL,
+            level=Level.CONCERN,
+            start_seconds=0.0,
+            end_seconds=300.0,
+            strength=1.0,
+            message="The camera was covered",
+            frame_ids=("0-0", "0-0", "0-0"),
+            observed=Observed(signal="frames", value=0.0, threshold=1.0, unit="1"),
+        )
+        return Assessment(findings=[finding], window_strengths={0: 1.0}, details={"model": "unknown"})
 
 
 def test_every_group_is_named_in_the_schema():

@@ -53,15 +53,15 @@ def _basis(
         yield f"Little was observed ({seen}; {least} are usual), but {verdict.grounds} stands by itself."
     if verdict.grounds:
         yield f"There is {verdict.grounds}."
-    elif verdict.band is Priority.HIGH:
+    elif verdict.concerns and verdict.band is Priority.HIGH:
         yield "One kind of indirect evidence by itself ranks no higher than medium."
-    if not verdict.concerns and verdict.shares:
+    elif verdict.shares and not verdict.concerns:
         yield "No finding is a concern by itself, so the session ranks no higher than low."
 
 
 def _looks(verdict: Judgement, findings: Sequence[Finding]) -> Iterator[str]:
     if verdict.priority is Priority.INSUFFICIENT:
-        yield "Read nothing into this report: too little was observed, which is no sign of misconduct."
+        yield "Too little was observed to rank this session, which is no sign of misconduct."
     elif verdict.priority is Priority.NONE:
         yield "No review is called for by what was observed."
     scoring = {(share.rule, share.group) for share in verdict.shares}
