@@ -6,7 +6,7 @@ from quart_trio import QuartTrio
 
 from proctor import __version__
 from proctor.services import Services
-from proctor.web.docs import docs_routes
+from proctor.web.docs import OpenAPI, docs_routes
 from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
 from proctor.web.origins import origin_patterns
@@ -35,6 +35,7 @@ def create_app(services: Services) -> QuartTrio:
         app,
         info=Info(title="Proctor", version=__version__),
         conversion_preference="pydantic",
+        openapi_provider_class=OpenAPI,
         swagger_ui_path=None,
         redoc_ui_path=None,
         scalar_ui_path=None,

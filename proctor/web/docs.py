@@ -1,10 +1,12 @@
 """Documentation from the code: OpenAPI and AsyncAPI documents, and one page that shows both."""
 
+import re
 from typing import Any, cast
 
 from jinja2 import Environment, PackageLoader, select_autoescape
+from markupsafe import Markup, escape
 from quart import Blueprint, Response, current_app, jsonify, redirect
-from quart_schema import hide
+from quart_schema import OpenAPIProvider, hide
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from proctor import __version__, errors
@@ -14,6 +16,8 @@ from proctor.features import VOCABULARY
 from proctor.model import SESSION_ID_RULE
 from proctor.services import Services
 from proctor.web.asyncapi import CLIENT_SHAPES, asyncapi_document, server_messages
+from proctor.web.problems import Problem
+from proctor.web.sessions import Nothing
 from proctor.wire import CloseCode, ErrorCode
 
 _templates = Environment(
@@ -22,6 +26,29 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
+
+
+def _prose(text: str) -> Markup:
+    """Set what stands between backticks as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just here
+
+
+_templates.filters["prose"] = _prose
+
+
+class OpenAPI(OpenAPIProvider):
+    """quart-schema's document, with what it cannot know."""
+
+    def build_response_object(
+        self, model: type[Any], headers_model: type[Any] | None
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Describe an answer; one without content has none, and problems have a type of their own."""
+        described, definitions = super().build_response_object(model, headers_model)
+        if model is Nothing:
+            return {"description": described["description"]}, {}
+        if model is Problem:
+            described["content"] = {"application/problem+json": described["content"]["application/json"]}
+        return described, definitions
 
 
 def docs_routes(services: Services) -> Blueprint:
@@ -70,10 +97,15 @@ def _operations() -> list[dict[str, Any]]:
     provider = current_app.extensions["QUART_SCHEMA"].openapi_provider
     paths = cast("dict[str, dict[str, Any]]", provider.schema()["paths"])
     return [
-        {"method": method.upper(), "path": path, **operation}
+        {"method": method.upper(), "path": path, "body": _body(operation), **operation}
         for path, methods in sorted(paths.items())
         for method, operation in methods.items()
     ]
+
+
+def _body(operation: dict[str, Any]) -> dict[str, Any]:
+    content = operation.get("requestBody", {}).get("content", {})
+    return cast("dict[str, Any]", content.get("application/json", {}).get("schema", {}))
 
 
 def _problems() -> list[type[ProctorError]]:
