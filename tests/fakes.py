@@ -169,11 +169,12 @@ class HalfFailingStore(Wrapped):
         self.refused = set(refused)
 
     async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
-        taken = [message for message in messages if message.session_id not in self.refused]
+        refused = self.refused.copy()
+        taken = [message for message in messages if message.session_id not in refused]
         stored = iter(await self.inner.append(taken))
         if len(taken) == len(messages):
             return list(stored)
-        outcomes = [None if message.session_id in self.refused else next(stored) for message in messages]
+        outcomes = [None if message.session_id in refused else next(stored) for message in messages]
         raise PartlyStored("frame store: refused on purpose", outcomes)
 
 

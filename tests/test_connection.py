@@ -1,0 +1,396 @@
+"""One client's connection, at exact times: replies, heartbeats, and each way in which it can end."""
+
+import json
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from proctor.connection import DRAIN_SECONDS, QUIET_SECONDS, Connection
+from proctor.ingest import Ingest
+from proctor.metrics import Metrics
+from proctor.model import iso_from_ms
+from proctor.settings import Settings
+from proctor.wire import CloseCode
+from tests.fakes import FailingStore, FakeSocket, HalfFailingStore, MemoryStore, SlowStore
+
+NOW = 1_767_603_600_000
+SESSION = "exam"
+
+
+class Stage:
+    """A connection with its client, and a wall clock that goes with Trio's."""
+
+    def __init__(self, store: Any, **settings: object) -> None:
+        self.store = store
+        self.settings = Settings(_env_file=None, **settings)
+        self.metrics = Metrics()
+        self.ingest = Ingest(store, self.settings, self.metrics)
+        self.socket = FakeSocket()
+        self._began = trio.current_time()
+        self.connection = Connection(
+            self.socket,
+            SESSION,
+            ingest=self.ingest,
+            settings=self.settings,
+            metrics=self.metrics,
+            now_ms=self.now_ms,
+        )
+        self.ended = trio.Event()
+
+    def now_ms(self) -> int:
+        return NOW + round((trio.current_time() - self._began) * 1000)
+
+    async def run(self) -> None:
+        await self.connection.run()
+        self.ended.set()
+
+    async def stored(self) -> list[dict[str, Any]]:
+        return [json.loads(frame) for frame in (await self.store.read(SESSION)).frames]
+
+    def start(self, nursery: trio.Nursery) -> "Stage":
+        nursery.start_soon(self.ingest.write)
+        nursery.start_soon(self.run)
+        return self
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    return MemoryStore()
+
+
+@pytest.fixture
+async def stage(store, nursery, autojump_clock) -> Stage:
+    return Stage(store).start(nursery)
+
+
+def frame(seq: int | None = None, **features: object) -> dict[str, object]:
+    return {"extracted_features": features} | ({} if seq is None else {"seq": seq})
+
+
+async def test_a_silent_client_hears_a_heartbeat_every_ten_seconds(stage, autojump_clock):
+    """At exactly these times, with exactly the three documented keys."""
+    await trio.sleep(35)
+    assert stage.socket.received == [
+        (
+            at,
+            {"type": "heartbeat", "session_id": SESSION, "timestamp": iso_from_ms(NOW + round(at * 1000))},
+        )
+        for at in (10.0, 20.0, 30.0)
+    ]
+
+
+async def test_heartbeats_keep_their_rhythm_while_replies_are_sent(stage, autojump_clock):
+    for number in range(70):
+        stage.socket.say(frame(number))
+        await trio.sleep(0.5)
+    beats = [at for at, message in stage.socket.received if message["type"] == "heartbeat"]
+    assert beats == [10.0, 20.0, 30.0]
+    assert stage.socket.acked == list(range(70))
+
+
+async def test_an_acknowledgement_follows_its_commit(store, nursery, autojump_clock):
+    stage = Stage(SlowStore(store, 2)).start(nursery)
+    stage.socket.say(frame(1))
+    await trio.sleep(1.9)
+    assert stage.socket.received == []
+    await trio.sleep(0.2)
+    assert stage.socket.received == [(2.0, {"type": "ack", "seq": 1})]
+    assert len(await stage.stored()) == 1
+
+
+async def test_nothing_is_acknowledged_while_the_store_is_down(store, nursery, autojump_clock):
+    """Heartbeats go on, and what waited is acknowledged when the store is back."""
+    failing = FailingStore(store)
+    failing.down = True
+    stage = Stage(failing).start(nursery)
+    stage.socket.say(*(frame(number) for number in range(5)))
+    await trio.sleep(31)
+    assert [message["type"] for _, message in stage.socket.received] == ["heartbeat"] * 3
+    failing.down = False
+    await trio.sleep(7)
+    assert stage.socket.acked == list(range(5))
+
+
+async def test_each_seq_is_acknowledged_once_each_time_it_is_sent_and_stored_once(stage, autojump_clock):
+    stage.socket.say(frame(1), frame(2), frame(1), frame(1), frame(3), frame(), frame())
+    await trio.sleep(1)
+    assert stage.socket.acked == [1, 2, 1, 1, 3]
+    assert len(await stage.stored()) == 5
+
+
+async def test_a_batch_is_acknowledged_as_one_message(stage, autojump_clock):
+    stage.socket.say({"type": "batch", "seq": 5, "frames": [{"face_x": number} for number in range(4)]})
+    await trio.sleep(1)
+    assert stage.socket.acked == [5]
+    assert [stored["face_x"] for stored in await stage.stored()] == [0, 1, 2, 3]
+
+
+async def test_a_seq_with_other_content_is_an_error_and_the_first_stands(stage, autojump_clock):
+    stage.socket.say(frame(1, face_x=1), frame(1, face_x=2))
+    await trio.sleep(1)
+    (error,) = stage.socket.messages("error")
+    assert (error["code"], error["seq"]) == ("seq_conflict", 1)
+    assert stage.socket.acked == [1]
+    assert [stored["face_x"] for stored in await stage.stored()] == [1]
+
+
+@pytest.mark.parametrize("message", ["", b"", "[]", b"\xff", "{", "[" * 60_000])
+async def test_what_cannot_be_used_is_answered_and_the_connection_goes_on(stage, message, autojump_clock):
+    """Also the empty message."""
+    stage.socket.say(message, frame(1))
+    await trio.sleep(1)
+    (error,) = stage.socket.messages("error")
+    assert error.keys() == {"type", "code", "detail"}
+    assert error["code"] in ("invalid_json", "invalid_message")
+    assert stage.socket.acked == [1]
+    assert stage.socket.closed is None
+
+
+async def test_an_error_names_the_message_by_its_seq(stage, autojump_clock):
+    stage.socket.say({"seq": 4, "extracted_features": {"face_x": "left"}}, {"seq": 5, "type": "video"})
+    await trio.sleep(1)
+    errors = [(error["code"], error["seq"]) for error in stage.socket.messages("error")]
+    assert errors == [("invalid_feature", 4), ("unknown_type", 5)]
+    assert await stage.stored() == []
+    assert 'proctor_message_errors_total{code="unknown_type"} 1.0' in stage.metrics.render().decode()
+
+
+async def test_a_clock_message_is_answered_and_places_the_frames_after_it(stage, autojump_clock):
+    """A frame the client made 5 s before it said what time it has is stored 5 s earlier."""
+    stage.socket.say({"type": "clock", "timestamp": 1_000_000}, {**frame(), "ts": 995_000})
+    await trio.sleep(1)
+    assert stage.socket.messages("clock") == [
+        {"type": "clock", "timestamp": 1_000_000, "server_timestamp": iso_from_ms(NOW)}
+    ]
+    (stored,) = await stage.stored()
+    assert stored["timestamp"] == iso_from_ms(NOW - 5000)
+    assert stored["received_at"] == iso_from_ms(NOW)
+
+
+async def test_whatever_time_a_client_claims_its_connection_goes_on(stage, autojump_clock):
+    """One frame from the year 5138 must not move the next one out of the calendar."""
+    stage.socket.say({**frame(1), "ts": 99_999_999_999_999}, {**frame(2), "ts": 0})
+    await trio.sleep(1)
+    assert stage.socket.acked == [1, 2]
+    assert [stored["timestamp"] for stored in await stage.stored()] == [iso_from_ms(NOW)] * 2
+
+
+async def test_a_flood_of_unusable_messages_closes_with_1008(store, nursery, autojump_clock):
+    stage = Stage(store, invalid_messages_max=10).start(nursery)
+    stage.socket.say(*["nonsense"] * 9)
+    await trio.sleep(1)
+    assert stage.socket.closed is None
+    stage.socket.say(*["nonsense"] * 500)
+    with trio.fail_after(1):
+        await stage.ended.wait()
+    assert stage.socket.closed == (CloseCode.FLOOD, "flood")
+    assert len(stage.socket.messages("error")) == 10
+    assert not stage.socket.messages("session_ended")
+
+
+async def test_unusable_messages_over_more_than_a_minute_are_no_flood(store, nursery, autojump_clock):
+    stage = Stage(store, invalid_messages_max=10).start(nursery)
+    for _ in range(100):
+        stage.socket.say("nonsense")
+        await trio.sleep(6.7)
+    assert stage.socket.closed is None
+
+
+async def test_a_client_that_does_not_read_is_not_read_from(stage, autojump_clock):
+    """What waits for it is bounded, also the replies to clock messages, and it loses nothing by it."""
+    stage.socket.stall()
+    for number in range(1500):
+        stage.socket.say(frame(number), {"type": "clock", "timestamp": number})
+        await trio.lowlevel.checkpoint()
+    await trio.sleep(5)
+    assert stage.socket.unread > 1500
+    stage.socket.resume()
+    await trio.sleep(5)
+    assert stage.socket.acked == list(range(1500))
+    assert len(stage.socket.messages("clock")) == 1500
+
+
+async def test_while_the_ingest_buffer_is_full_nothing_is_read(store, nursery, autojump_clock):
+    failing = FailingStore(store)
+    failing.down = True
+    stage = Stage(failing, ingest_buffer_messages=3, commit_max_messages=2).start(nursery)
+    stage.socket.say(*(frame(number) for number in range(20)))
+    await trio.sleep(5)
+    assert stage.socket.unread == 20 - 2 - 3 - 1  # committing, waiting, in hand
+    failing.down = False
+    await trio.sleep(10)
+    assert stage.socket.acked == list(range(20))
+
+
+async def test_the_time_of_receipt_is_when_the_message_came_not_when_there_was_room(
+    store, nursery, autojump_clock
+):
+    """Also for the message in hand when intake stops, which is taken in anew then."""
+    failing = FailingStore(store)
+    failing.down = True
+    stage = Stage(failing, ingest_buffer_messages=1, commit_max_messages=1).start(nursery)
+    stage.socket.say(*(frame(number) for number in range(3)))
+    await trio.sleep(5)
+    nursery.start_soon(stage.connection.stop_intake)
+    await trio.sleep(1)
+    failing.down = False
+    await trio.sleep(10)
+    assert {stored["received_at"] for stored in await stage.stored()} == {iso_from_ms(NOW)}
+    assert stage.socket.acked == [0, 1, 2]
+
+
+@pytest.mark.parametrize("message", [None, "left", "hanging"])
+async def test_a_client_that_leaves_ends_its_connection_at_once(store, nursery, autojump_clock, message):
+    """Also while replies to it hang; everything it had sent is stored."""
+    stage = Stage(store).start(nursery)
+    if message == "hanging":
+        stage.socket.stall()
+    stage.socket.say(*(frame(number) for number in range(50)))
+    stage.socket.leave()
+    with trio.fail_after(0.01):
+        await stage.ended.wait()
+    await stage.ingest.flush()
+    assert len(await stage.stored()) == 50
+    assert stage.socket.closed is None
+    assert "proctor_connections 0.0" in stage.metrics.render().decode()
+
+
+async def test_the_end_of_the_session_reaches_a_silent_client(stage, autojump_clock):
+    """At once, with the documented message, then a close that is no error."""
+    await trio.sleep(3)
+    stage.connection.finish(CloseCode.SESSION_ENDED)
+    with trio.fail_after(0.01):
+        await stage.ended.wait()
+    ended = {"type": "session_ended", "session_id": SESSION, "timestamp": iso_from_ms(NOW + 3000)}
+    assert stage.socket.received == [(3.0, ended)]
+    assert stage.socket.closed == (1000, "session_ended")
+
+
+async def test_the_end_comes_after_what_is_owed(store, nursery, autojump_clock):
+    """Acknowledgements of a commit under way, then `session_ended`, then the close."""
+    stage = Stage(SlowStore(store, 2)).start(nursery)
+    stage.socket.say("nonsense", frame(1), frame(2))
+    await trio.sleep(0.1)
+    stage.connection.finish(CloseCode.SESSION_ENDED)
+    await stage.ended.wait()
+    assert [message["type"] for _, message in stage.socket.received] == [
+        "error",
+        "ack",
+        "ack",
+        "session_ended",
+    ]
+    assert stage.socket.closed == (1000, "session_ended")
+
+
+async def test_only_the_end_of_the_session_is_announced_as_such(stage, autojump_clock):
+    stage.connection.finish(CloseCode.RESTARTING)
+    stage.connection.finish(CloseCode.SESSION_ENDED)
+    await stage.ended.wait()
+    assert stage.socket.received == []
+    assert stage.socket.closed == (1012, "restarting")
+
+
+async def test_a_frame_for_a_sealed_session_ends_the_connection(stage, store, autojump_clock):
+    """However the end came about, its clients learn of it; the frame is not acknowledged."""
+    await store.seal(SESSION)
+    stage.socket.say(frame(1))
+    await stage.ended.wait()
+    assert [message["type"] for _, message in stage.socket.received] == ["session_ended"]
+    assert stage.socket.closed == (1000, "session_ended")
+
+
+async def test_stopping_intake_takes_in_what_has_arrived(store, nursery, autojump_clock):
+    """Everything that was sent before, and nothing after."""
+    stage = Stage(SlowStore(store, 0.2), ingest_buffer_messages=5, commit_max_messages=5).start(nursery)
+    stage.socket.say(*(frame(number) for number in range(20)))
+    await trio.sleep(0.1)
+    await stage.connection.stop_intake()
+    stage.socket.say(frame(99))
+    await stage.ingest.flush()
+    stage.connection.finish(CloseCode.SESSION_ENDED)
+    await stage.ended.wait()
+    assert stage.socket.acked == list(range(20))
+    assert len(await stage.stored()) == 20
+
+
+async def test_stopping_intake_of_a_silent_client_is_quick_and_of_a_busy_one_bounded(
+    stage, nursery, autojump_clock
+):
+    await trio.sleep(1)
+    began = trio.current_time()
+    await stage.connection.stop_intake()
+    assert trio.current_time() - began == pytest.approx(QUIET_SECONDS)
+
+    busy = Stage(stage.store).start(nursery)
+
+    async def talk() -> None:
+        while True:
+            busy.socket.say(frame())
+            await trio.sleep(QUIET_SECONDS / 2)
+
+    nursery.start_soon(talk)
+    await trio.sleep(1)
+    began = trio.current_time()
+    await busy.connection.stop_intake()
+    assert trio.current_time() - began == pytest.approx(DRAIN_SECONDS, abs=QUIET_SECONDS)
+    nursery.cancel_scope.cancel()
+
+
+async def test_stopping_intake_does_not_wait_for_a_client_that_does_not_read(stage, autojump_clock):
+    """One such client must not hold up the end for everybody."""
+    stage.socket.stall()
+    for number in range(1200):
+        stage.socket.say(frame(number))
+        await trio.lowlevel.checkpoint()
+    await trio.sleep(1)
+    assert stage.socket.unread > 0
+    with trio.fail_after(DRAIN_SECONDS + 0.01):
+        await stage.connection.stop_intake()
+    assert stage.socket.unread == 0
+    await stage.ingest.flush()
+    assert len(await stage.stored()) == 1200
+
+
+async def test_stopping_intake_may_be_asked_for_again_and_after_the_end(stage, autojump_clock):
+    await stage.connection.stop_intake()
+    await stage.connection.stop_intake()
+    stage.connection.finish(CloseCode.SESSION_ENDED)
+    await stage.ended.wait()
+    await stage.connection.stop_intake()
+
+
+async def test_heartbeats_go_on_between_the_stop_of_intake_and_the_end(stage, autojump_clock):
+    await stage.connection.stop_intake()
+    await trio.sleep(25)
+    assert len(stage.socket.messages("heartbeat")) == 2
+
+
+async def test_a_connection_that_was_finished_before_it_ran_closes_at_once(store, autojump_clock):
+    stage = Stage(store)
+    stage.connection.finish(CloseCode.RESTARTING)
+    with trio.fail_after(0.01):
+        await stage.run()
+    assert stage.socket.closed == (1012, "restarting")
+
+
+async def test_a_refused_part_of_a_commit_is_acknowledged_when_it_is_stored(store, nursery, autojump_clock):
+    half = HalfFailingStore(store, SESSION)
+    stage = Stage(half).start(nursery)
+    stage.socket.say(frame(1), frame(2))
+    await trio.sleep(5)
+    assert stage.socket.acked == []
+    half.refused.clear()
+    await trio.sleep(1)
+    assert stage.socket.acked == [1, 2]
+
+
+async def test_an_error_in_the_server_ends_the_connection_as_an_error(store, autojump_clock, monkeypatch):
+    """It leaves `run`, whose caller knows how to close; and whoever waits for the intake is let go."""
+    stage = Stage(store)
+    monkeypatch.setattr(stage.socket, "receive", lambda: 1 / 0)
+    with pytest.RaisesGroup(ZeroDivisionError):
+        await stage.run()
+    await stage.connection.stop_intake()
+    assert "proctor_connections 0.0" in stage.metrics.render().decode()
