@@ -358,5 +358,29 @@ class Camera:
         return Assessment(findings=[finding], window_strengths={0: 1.0}, details={"model": "unknown"})
 
 
+def test_a_window_without_evidence_names_no_rule(told, policy):
+    """An analyzer may say 0 of a window, or nothing; where it could not observe, it counts for nothing."""
+    listener = Plugin("listener", "ours", "1", "tests.test_report:Listener")
+    rules = {"listener": Rule(settings={})}
+    told_by_one = told(
+        held((40, CALM), fps=1),
+        plugins=(listener,),
+        policy=msgspec.structs.replace(policy, rules=rules),
+    )
+    windows = told_by_one["window_analysis"]["predictions_per_window"]
+    assert [window["confidence"] for window in windows] == [0.0, 0.7, 0.0, None, None]
+    assert [window["rules"] for window in windows] == [{}, {"listener": 0.7}, {}, {}, {}]
+    assert told_by_one["window_analysis"]["percentage_flagged"] == 33.3
+
+
+class Listener(Camera):
+    """Heard something in the second window and could not hear in the fourth."""
+
+    title = "Listener"
+
+    def assess(self, state):
+        return Assessment(findings=[], window_strengths={0: 0.0, 1: 0.7, 3: 0.9}, observed_windows=[0, 1, 2])
+
+
 def test_every_group_is_named_in_the_schema():
     assert set(SCHEMA["$defs"]["Group"]["enum"]) == {group.value for group in Group}

@@ -33,7 +33,7 @@ def prepare(plugins: Sequence[Plugin], memory_mb: int) -> None:
         plugin.load()
     # A core file of a crashing plugin would hold exam data.
     _limit("RLIMIT_CORE", 0)
-    if _STATM.exists():
+    if _STATM.exists():  # pragma: no branch
         address_space, _baseline_bytes = _memory_bytes()
         _limit("RLIMIT_AS", address_space + memory_mb * 2**20)
 
