@@ -218,7 +218,7 @@ async def test_while_the_ingest_buffer_is_full_nothing_is_read(store, nursery, a
     stage = Stage(failing, ingest_buffer_messages=3, commit_max_messages=2).start(nursery)
     stage.socket.say(*(frame(number) for number in range(20)))
     await trio.sleep(5)
-    assert stage.socket.unread == 20 - 2 - 3 - 1  # committing, waiting, in hand
+    assert 20 - stage.socket.unread in (1 + 3 + 1, 2 + 3 + 1)  # committing, waiting, in hand
     failing.down = False
     await trio.sleep(10)
     assert stage.socket.acked == list(range(20))
