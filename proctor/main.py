@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
+from ipaddress import ip_address
 
 import structlog
 import trio
@@ -70,6 +71,17 @@ async def run_until_signal(task: Callable[[trio.Event], Awaitable[None]]) -> Non
 
 async def _listen(host: str, port: int) -> list[trio.SocketListener]:
     try:
-        return await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG)
+        listeners = await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG)
     except OSError as failure:
         raise Misconfigured(f"cannot listen on {host}:{port}: {failure}", field="port") from failure
+    for listener in listeners:
+        # Without authentication, whoever reaches the port may read and end every exam.
+        if not ip_address(listener.socket.getsockname()[0]).is_loopback:
+            for opened in listeners:
+                await opened.aclose()
+            raise Misconfigured(
+                f"HOST {host} is not a loopback address, and there is no authentication yet; listen on "
+                "127.0.0.1 and put a reverse proxy with access control in front",
+                field="host",
+            )
+    return listeners
