@@ -252,6 +252,17 @@ async def test_a_worker_that_was_killed_from_outside_is_replaced(opened):
             worker.wait(5)
 
 
+async def test_a_stop_signal_to_all_processes_leaves_the_workers_to_the_server(opened):
+    """It still has final reports to make, and ends them itself."""
+    async with opened() as engine:
+        [worker] = workers()
+        os.kill(worker.pid, signal.SIGTERM)
+        state = await engine.advance(None, FRAMES, "default")
+        assert healthy(await reported(engine, state))
+        assert [each.pid for each in workers()] == [worker.pid]
+    assert workers() == []
+
+
 async def test_an_error_inside_survives_a_worker_that_does_not_exit(opened):
     """Whatever the closing of the workers says, the caller's own error comes out."""
     with pytest.RaisesGroup(LookupError, allow_unwrapped=True):

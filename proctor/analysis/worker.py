@@ -29,6 +29,8 @@ def prepare(plugins: Sequence[Plugin], memory_mb: int) -> None:
     """
     global _baseline_bytes
     os.dup2(2, 1)
+    # Service managers signal every process of a server, which still needs its workers to finish its sessions.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     for plugin in plugins:
         plugin.load()
     # A core file of a crashing plugin would hold exam data.
