@@ -1,14 +1,15 @@
 """The one list of everything with a lifetime, in the order in which it opens."""
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 
 from proctor.analysis.discovery import LoadedPlugin, discover
-from proctor.analysis.engine import open_engine
+from proctor.analysis.engine import Engine, open_engine
 from proctor.analysis.policy import load_policies
 from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
@@ -57,16 +58,40 @@ async def open_services(
     if analyzers is None:
         analyzers = discover(settings.required_analyzers)
     policies = load_policies(settings.policy_directory, analyzers)
-    metrics, supervisor, roster = Metrics(), Supervisor(), Roster()
     async with (
         open_database(settings) as database,
         open_frame_store(settings) as store,
         open_engine(settings, analyzers, policies) as engine,
         trio.open_nursery() as nursery,
     ):
-        ingest = Ingest(store, settings, metrics)
-        live = LiveAnalysis(store, engine, ingest, settings, metrics, now_ms)
-        sessions = Sessions(
+        services = _assemble(settings, database, store, engine)
+        tasks: dict[str, Callable[[], Awaitable[None]]] = {
+            "ingest": services.ingest.write,
+            "live analysis": partial(services.live.follow, database.get_session),
+            "finalization": services.sessions.finalize,
+        }
+        for name, task in tasks.items():
+            nursery.start_soon(services.supervisor.run, name, task, name=name)
+        yield services
+        with trio.move_on_after(settings.shutdown_timeout_seconds):
+            await services.ingest.flush()
+        nursery.cancel_scope.cancel(reason="server stopping")
+
+
+def _assemble(settings: Settings, database: Database, store: FrameStore, engine: Engine) -> Services:
+    metrics, roster = Metrics(), Roster()
+    ingest = Ingest(store, settings, metrics)
+    live = LiveAnalysis(store, engine, ingest, settings, metrics, now_ms)
+    return Services(
+        settings=settings,
+        metrics=metrics,
+        supervisor=Supervisor(),
+        database=database,
+        store=store,
+        ingest=ingest,
+        live=live,
+        roster=roster,
+        sessions=Sessions(
             database=database,
             store=store,
             ingest=ingest,
@@ -75,26 +100,6 @@ async def open_services(
             settings=settings,
             metrics=metrics,
             now_ms=now_ms,
-        )
-        tasks = {
-            "ingest": ingest.write,
-            "live analysis": lambda: live.follow(database.get_session),
-            "finalization": sessions.finalize,
-        }
-        for name, task in tasks.items():
-            nursery.start_soon(supervisor.run, name, task, name=name)
-        yield Services(
-            settings=settings,
-            metrics=metrics,
-            supervisor=supervisor,
-            database=database,
-            store=store,
-            ingest=ingest,
-            live=live,
-            roster=roster,
-            sessions=sessions,
-            policies=sorted(policies),
-        )
-        with trio.move_on_after(settings.shutdown_timeout_seconds):
-            await ingest.flush()
-        nursery.cancel_scope.cancel(reason="server stopping")
+        ),
+        policies=sorted(engine.policies),
+    )
