@@ -325,3 +325,19 @@ async def test_sessions_are_listed_newest_first_filtered_and_paged(server: Serve
         refused = await listed(**query)
         assert refused.status_code == 400
         assert refused.json()["errors"][0]["field"] == next(iter(query))
+
+
+async def test_a_session_that_began_by_streaming_can_be_started_afterwards(anywhere: Server):
+    """A page may be quicker than the backend; the candidate is known from then on, and stays who it is."""
+    server = anywhere
+    async with server.stream("early-bird") as client:
+        await client.ask({"seq": 1, "extracted_features": FEATURES})
+        begun = (await server.http.get("/api/v1/session/early-bird")).json()
+        assert begun["candidate_id"] is None
+        started = (await server.start("early-bird", exam_id="maths", metadata={"room": 4})).json()
+        assert started["candidate_id"] == "someone"
+        assert started["exam_id"] == "maths"
+        assert started["metadata"] == {"room": 4}
+        assert started["started_at"] == begun["started_at"]
+        assert (await server.start("early-bird", candidate_id="somebody else")).status_code == 409
+    assert len(await server.frames("early-bird")) == 1

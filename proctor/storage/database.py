@@ -91,6 +91,8 @@ class Database:
     async def start_session(self, session: ExamSession) -> ExamSession:
         """Insert the session, or return the one that has its id, however that one differs.
 
+        A running session that nobody had started takes what it lacks from `session`, but keeps its start.
+
         Raises:
             InvalidRequest: a text that one of the databases cannot hold.
         """
@@ -102,11 +104,19 @@ class Database:
         except (UnicodeEncodeError, TypeError) as error:
             raise InvalidRequest("metadata cannot be written as JSON", field="metadata") from error
         row["status"] = session.status.value
-        insert = self._insert(exam_sessions).values(row).on_conflict_do_nothing().returning(exam_sessions)
-        there = await self._write_or_read(insert, session.session_id)
+        insert = self._insert(exam_sessions).values(row)
+        there, given = exam_sessions.c, insert.excluded
+        claim = insert.on_conflict_do_update(
+            index_elements=[there.session_id],
+            set_={name: given[name] for name in ("candidate_id", "exam_id", "policy", "metadata")},
+            where=there.candidate_id.is_(None)
+            & given.candidate_id.is_not(None)
+            & (there.status == SessionStatus.ACTIVE.value),
+        )
+        found = await self._write_or_read(claim.returning(exam_sessions), session.session_id)
         # Sessions are never deleted, so one of the two statements has found it.
-        assert there is not None  # noqa: S101
-        return there
+        assert found is not None  # noqa: S101
+        return found
 
     async def get_session(self, session_id: str) -> ExamSession | None:
         """Return the session of this id."""
