@@ -1,5 +1,6 @@
 """Event time: the client's clock, corrected to the server's."""
 
+import math
 from typing import Any
 
 from proctor.errors import InvalidRequest
@@ -8,8 +9,11 @@ from proctor.model import ms_from_iso
 _LATEST_MS = 10**14
 """Year 5138; anything later is no time in milliseconds."""
 
-_OLDEST_MS = 24 * 3600 * 1000
-"""A frame that seems to have waited longer to be sent tells of a broken clock, not of when it was made."""
+_FARTHEST_MS = 24 * 3600 * 1000
+"""A frame that seems to lie farther from its receipt tells of a broken clock, not of when it was made."""
+
+_DELAY_MS = 1000
+"""Most that the first frame of a connection is taken to have been delayed more than later ones."""
 
 
 def client_time_ms(value: Any, field: str) -> float:
@@ -31,34 +35,33 @@ def client_time_ms(value: Any, field: str) -> float:
 class ClientClock:
     """Estimates how far one connection's client clock is from the server's.
 
-    A message is received later than it was sent, so the smallest difference seen between the time of receipt
-    and the client's time is the best estimate of the offset (the minimum filter of one-way delay measurement,
-    RFC 5905 section 10). A client that says its time in a `clock` message fixes the offset by it: frames
-    that it had buffered, or that are replayed faster than they were recorded, then keep their distances.
+    A frame is received later than it was made, so the least difference between its receipt and the client's
+    time is the best estimate of the offset (the minimum filter of one-way delay measurement, RFC 5905 section
+    10). But only within what a network delays: frames whose times run ahead of that were buffered, or are
+    replayed faster than they were recorded, and to follow them would squeeze minutes into seconds. They keep
+    the distances that the client gave them. A client that says its time in a `clock` message fixes it.
     """
 
     def __init__(self) -> None:
         self.offset_ms: float | None = None
         """Server time minus client time; None until something was measured."""
-        self._fixed = False
+        self._least_ms = -math.inf
 
     def fix(self, client_ms: float, received_ms: int) -> None:
         """Take the client's word for what time it has right now."""
-        self.offset_ms = received_ms - client_ms
-        self._fixed = True
+        self.offset_ms = self._least_ms = received_ms - client_ms
 
     def observe(self, client_ms: float, received_ms: int) -> None:
         """Learn from a frame's client time."""
-        if not self._fixed:
-            difference = received_ms - client_ms
-            self.offset_ms = difference if self.offset_ms is None else min(self.offset_ms, difference)
+        difference = received_ms - client_ms
+        if self.offset_ms is None:
+            self.offset_ms, self._least_ms = difference, difference - _DELAY_MS
+        else:
+            self.offset_ms = max(min(self.offset_ms, difference), self._least_ms)
 
     def event_ms(self, client_ms: float | None, received_ms: int) -> int:
-        """Return the event time on the server's clock; never later than the time of receipt.
-
-        Where the client's time says nothing plausible, it is the time of receipt.
-        """
+        """Return the event time on the server's clock, or that of receipt where the client's says nothing."""
         if client_ms is None or self.offset_ms is None:
             return received_ms
-        event_ms = min(round(client_ms + self.offset_ms), received_ms)
-        return event_ms if received_ms - event_ms <= _OLDEST_MS else received_ms
+        event_ms = round(client_ms + self.offset_ms)
+        return event_ms if abs(received_ms - event_ms) <= _FARTHEST_MS else received_ms

@@ -1,5 +1,7 @@
 """Event time: a client's clock, corrected to the server's."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -84,10 +86,15 @@ def test_a_second_clock_message_replaces_the_first():
     assert clock.event_ms(500.0, NOW) == NOW
 
 
-def test_a_frame_from_the_future_has_the_time_of_its_receipt():
+def test_frames_that_come_faster_than_they_were_made_keep_their_distances():
+    """Ten minutes of a backlog, sent within a second, stay ten minutes, but for 1 s at their start."""
     clock = ClientClock()
-    clock.fix(0.0, NOW)
-    assert clock.event_ms(5000.0, NOW + 1000) == NOW + 1000
+    placed = []
+    for number in range(600):
+        clock.observe(1000.0 * number, NOW + number)
+        placed.append(clock.event_ms(1000.0 * number, NOW + number))
+    assert 598_000 <= placed[-1] - placed[0] <= 599_000
+    assert all(later - sooner == 1000 for sooner, later in itertools.pairwise(placed[2:]))
 
 
 def test_a_frame_that_waited_a_day_keeps_its_time_and_an_older_one_tells_nothing():
@@ -95,6 +102,7 @@ def test_a_frame_that_waited_a_day_keeps_its_time_and_an_older_one_tells_nothing
     clock.fix(float(NOW), NOW)
     assert clock.event_ms(float(NOW - DAY), NOW) == NOW - DAY
     assert clock.event_ms(float(NOW - DAY - 1), NOW) == NOW
+    assert clock.event_ms(float(NOW + DAY + 1), NOW) == NOW
 
 
 @given(
@@ -109,21 +117,21 @@ def test_a_frame_that_waited_a_day_keeps_its_time_and_an_older_one_tells_nothing
     st.floats(0, 1e14, exclude_max=True),
 )
 def test_whatever_the_client_claims_its_frames_stay_near_their_receipt(claims, client_ms):
-    """Never later than it, at most a day before, and always a time that can be written."""
+    """Within a day of it, and always a time that can be written."""
     clock, received_ms = ClientClock(), NOW
     for call, claimed_ms, later in claims:
         received_ms += later
         getattr(clock, call)(claimed_ms, received_ms)
-        assert received_ms - DAY <= clock.event_ms(claimed_ms, received_ms) <= received_ms
+        assert abs(clock.event_ms(claimed_ms, received_ms) - received_ms) <= DAY
     event_ms = clock.event_ms(client_ms, received_ms)
-    assert received_ms - DAY <= event_ms <= received_ms
+    assert abs(event_ms - received_ms) <= DAY
     iso_from_ms(event_ms)
 
 
-@given(st.integers(-3_600_000, 3_600_000), st.lists(st.integers(0, 2000), min_size=1, max_size=30))
+@given(st.integers(-3_600_000, 3_600_000), st.lists(st.integers(0, 1000), min_size=1, max_size=30))
 def test_the_error_is_the_least_delay_seen(offset_ms, delays):
     """Whatever the offset of the client's clock, and never more than the frame's own delay."""
-    clock, least = ClientClock(), 2000
+    clock, least = ClientClock(), 1000
     for number, delay in enumerate(delays):
         made = NOW + 1000 * number
         client_ms = float(made + offset_ms)
