@@ -13,7 +13,7 @@ from proctor.analysis.policy import Policy
 from proctor.connection import PeerGone
 from proctor.errors import Unavailable
 from proctor.model import ExamSession, FrameId
-from proctor.storage.frames import FrameMessage, FramePage, FrameStore, Outcome, PartlyStored
+from proctor.storage.frames import FrameMessage, FramePage, FrameStore, Outcome, PartlyStored, frame_id_of
 
 
 class FakeSocket:
@@ -192,6 +192,21 @@ class BrokenStore(Wrapped):
         return await self.inner.append(messages)
 
 
+class ForgetfulStore(Wrapped):
+    """A store in which frames from before a time have expired."""
+
+    def __init__(self, inner: FrameStore, before_ms: int) -> None:
+        super().__init__(inner)
+        self.before_ms = before_ms
+
+    async def read(
+        self, session_id: str, after: FrameId | None = None, limit: int | None = None
+    ) -> FramePage:
+        page: FramePage = await self.inner.read(session_id, after, limit)
+        kept = [frame for frame in page.frames if frame_id_of(frame).time_ms >= self.before_ms]
+        return page._replace(frames=kept)
+
+
 class InlineEngine:
     """The real analysis, without worker processes, which take a second to start."""
 
@@ -217,6 +232,26 @@ class InlineEngine:
     ) -> bytes:
         job = Job(self._plugins, self._policies[session.policy], state, list(tail), {})
         return await trio.to_thread.run_sync(fold.report, ReportRequest(session, final, analysed_ms), job)
+
+
+class Troubled(Wrapped):
+    """Raises `error` from one method, the first `times` that it is called."""
+
+    def __init__(self, inner: Any, method: str, times: int, error: Exception) -> None:
+        super().__init__(inner)
+        self.times = times
+        self._method = method
+        self._error = error
+
+    def __getattr__(self, name: str) -> Any:
+        if name == self._method and self.times > 0:
+            self.times -= 1
+            return self._fail
+        return getattr(self.inner, name)
+
+    async def _fail(self, *_args: Any, **_kwargs: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        raise self._error
 
 
 class Held(Wrapped):

@@ -1,0 +1,118 @@
+"""The services behind the web pages, on files of the test's own and without worker processes."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import trio
+import trio.testing
+
+from proctor.analysis.discovery import discover
+from proctor.analysis.policy import built_in_policy
+from proctor.clock import ClientClock
+from proctor.connection import Connection
+from proctor.ingest import Ingest, frame_message
+from proctor.live import LiveAnalysis
+from proctor.metrics import Metrics
+from proctor.roster import Roster
+from proctor.services import now_ms
+from proctor.sessions import Sessions
+from proctor.settings import Settings
+from proctor.storage.database import Database, open_database
+from proctor.storage.frames import FrameStore, Outcome, open_frame_store
+from proctor.wire import Frames, read_message
+from tests.fakes import FakeSocket, InlineEngine
+
+PARTS = ("database", "store", "ingest", "live", "roster")
+
+
+def house_settings(directory: Path, **changes: object) -> Settings:
+    """Return settings whose files are all in `directory`."""
+    paths = {
+        "database_url": f"sqlite:///{directory}/proctor.sqlite3",
+        "frame_store_path": directory / "frames.sqlite3",
+        "dump_directory": directory / "dumps",
+    }
+    return Settings(_env_file=None, **paths | changes)
+
+
+@dataclass
+class House:
+    """What a test works with; `parts` are what the sessions see, perhaps wrapped in a fault."""
+
+    settings: Settings
+    metrics: Metrics
+    database: Database
+    store: FrameStore
+    engine: InlineEngine
+    ingest: Ingest
+    live: LiveAnalysis
+    roster: Roster
+    parts: dict[str, Any]
+    sessions: Sessions
+    nursery: trio.Nursery
+
+    async def stream(self, session_id: str, *frames: dict[str, Any], seq: int | None = None) -> Outcome:
+        """Admit the session and store frames as one message; each brings its event time as `ts`."""
+        await self.sessions.admit(session_id)
+        message = read_message(
+            {"type": "batch", "frames": list(map(dict, frames)), "seq": seq}, session_id, 10_000
+        )
+        assert isinstance(message, Frames)
+        clock = ClientClock()
+        clock.fix(0, 0)
+        received_ms = max(frame["ts"] for frame in frames)
+        return await self.ingest.store(frame_message(session_id, message, clock, received_ms))
+
+    async def connect(self, session_id: str) -> FakeSocket:
+        """Open a client's connection."""
+        socket = FakeSocket()
+        connection = Connection(
+            socket,
+            session_id,
+            ingest=self.ingest,
+            settings=self.settings,
+            metrics=self.metrics,
+            now_ms=now_ms,
+        )
+
+        async def serve() -> None:
+            with self.roster.joined(connection):
+                await connection.run()
+
+        await self.sessions.admit(session_id)
+        self.nursery.start_soon(serve)
+        await trio.testing.wait_all_tasks_blocked()
+        return socket
+
+
+@asynccontextmanager
+async def open_house(
+    settings: Settings, *, finalize: bool = True, **wrap: Callable[[Any], Any]
+) -> AsyncIterator[House]:
+    """Open everything and run its tasks; on leaving, stop as suddenly as a process that is killed.
+
+    `wrap` names parts that the sessions are to see through something, e.g. a fault.
+    """
+    analyzers = discover()
+    engine = InlineEngine(analyzers, {"default": built_in_policy(analyzers)})
+    metrics, roster = Metrics(), Roster()
+    async with (
+        open_database(settings) as database,
+        open_frame_store(settings) as store,
+        trio.open_nursery() as nursery,
+    ):
+        ingest = Ingest(store, settings, metrics)
+        live = LiveAnalysis(store, engine, ingest, settings, metrics, now_ms)  # type: ignore[arg-type]
+        own = dict(zip(PARTS, (database, store, ingest, live, roster), strict=True))
+        parts = own | {name: wrapper(own[name]) for name, wrapper in wrap.items()}
+        sessions = Sessions(**parts, settings=settings, metrics=metrics, now_ms=now_ms)
+        nursery.start_soon(ingest.write)
+        if finalize:
+            nursery.start_soon(sessions.finalize)
+        yield House(
+            settings, metrics, database, store, engine, ingest, live, roster, parts, sessions, nursery
+        )
+        nursery.cancel_scope.cancel(reason="the house is torn down")

@@ -1,0 +1,219 @@
+"""Running sessions' analysis: from what it comes, what it costs, and that nothing of it is lost."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+
+from proctor.analysis.fold import progress
+from proctor.errors import Unavailable
+from proctor.live import SETTLING_MS
+from proctor.model import ExamSession
+from tests.fakes import ForgetfulStore
+from tests.house import House, house_settings, open_house
+
+T0 = 1_767_603_600_000
+SESSION = ExamSession(session_id="exam", started_ms=T0)
+
+pytestmark = pytest.mark.usefixtures("hard_limit")
+
+
+@pytest.fixture
+async def house(tmp_path) -> AsyncIterator[House]:
+    async with open_house(house_settings(tmp_path), finalize=False) as house:
+        yield house
+
+
+def exam(start_seconds: float, end_seconds: float) -> list[dict[str, Any]]:
+    """Two frames a second of a candidate who looks at a phone from 20 s to 40 s."""
+    times = [half / 2 for half in range(int(start_seconds * 2), int(end_seconds * 2))]
+    return [
+        {
+            "ts": T0 + round(seconds * 1000),
+            "face_present": 1,
+            "no_of_face": 1,
+            "head_yaw": 0.01,
+            "phone_present": int(20 <= seconds < 40),
+            "phone_conf": 90,
+        }
+        for seconds in times
+    ]
+
+
+def without_time(report: bytes) -> dict[str, Any]:
+    """A report, less the one thing that depends on when it was made."""
+    value = json.loads(report)
+    del value["session_info"]["analysed_at"]
+    return value
+
+
+async def cold(house: House) -> dict[str, Any]:
+    """The report made at once from all stored frames, without any state."""
+    frames = (await house.store.read("exam")).frames
+    return without_time(await house.engine.report(None, frames, SESSION, final=False, analysed_ms=T0))
+
+
+async def live(house: House) -> dict[str, Any]:
+    return without_time(await house.live.report(SESSION, final=False))
+
+
+async def test_a_session_without_frames_is_insufficient_not_honest(house):
+    report = await live(house)
+    assert report["verdict"]["review_priority"] == "insufficient"
+    assert report["session_info"]["total_frames"] == 0
+    assert report["session_info"]["final"] is False
+
+
+async def test_a_report_has_every_stored_frame_settled_or_not(house):
+    await house.stream("exam", *exam(0, 60))
+    report = await live(house)
+    assert report["session_info"]["total_frames"] == 120
+    assert [finding["category"] for finding in report["findings"]] == ["phone"]
+    assert report == await cold(house)
+
+
+async def test_only_what_came_since_is_folded(house):
+    """And only what has settled; the rest is folded again with each report, on a copy."""
+    for start in range(0, 60, 10):
+        await house.stream("exam", *exam(start, start + 10))
+        await house.live.advance(SESSION)
+        assert await live(house) == await cold(house)
+    assert house.engine.folded_frames == 2 * 60 - 2 * SETTLING_MS / 1000
+
+
+async def test_reporting_twice_gives_the_same_but_for_the_time(house):
+    await house.stream("exam", *exam(0, 30))
+    assert await live(house) == await live(house)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [0, 2, 1], [2, 1, 0], [1, 0, 2]])
+async def test_frames_that_come_late_count_as_if_in_order(house, order):
+    """Each third of the exam is folded before the next comes, so three orders reach behind the cursor."""
+    for third in order:
+        await house.stream("exam", *exam(20 * third, 20 * third + 20))
+        await house.live.advance(SESSION)
+    report = await live(house)
+    assert report["session_info"]["total_frames"] == 120
+    assert [(f["start_seconds"], f["end_seconds"]) for f in report["findings"]] == [(20.0, 40.0)]
+    assert report == await cold(house)
+
+
+async def test_after_late_frames_folding_is_incremental_again(house):
+    await house.stream("exam", *exam(10, 60))
+    await house.live.advance(SESSION)
+    await house.stream("exam", *exam(0, 10))
+    await house.live.advance(SESSION)
+    folded = house.engine.folded_frames
+    await house.live.advance(SESSION)
+    assert house.engine.folded_frames == folded
+
+
+async def test_frames_that_come_a_little_late_cost_nothing(house):
+    """As long as they are not later than the settling time."""
+    frames = exam(0, 30)
+    frames[40:43] = reversed(frames[40:43])
+    for frame in frames:
+        await house.stream("exam", frame)
+        await house.live.advance(SESSION)
+    assert house.engine.folded_frames == 60 - 2 * SETTLING_MS / 1000
+    assert await live(house) == await cold(house)
+
+
+async def test_evidence_outlives_its_frames(tmp_path):
+    """What was folded stays in the state when the frames expire; a late frame then starts nothing over."""
+    async with open_house(house_settings(tmp_path), finalize=False) as house:
+        await house.stream("exam", *exam(0, 60))
+        await house.live.advance(SESSION)
+        store = ForgetfulStore(house.store, before_ms=T0 + 50_000)
+        house.live._store = store  # type: ignore[assignment]
+        await house.stream("exam", *exam(60, 70), {"ts": T0 + 5_100, "face_present": 1})
+        report = await live(house)
+    assert [finding["category"] for finding in report["findings"]] == ["phone"]
+    assert report["session_info"]["total_frames"] == 140
+
+
+async def test_a_state_of_another_version_is_started_over(house):
+    await house.stream("exam", *exam(0, 30))
+    for foreign in (b"", b"\xc1", b"\x80", b"\x81\xa6format\xcd\x03\xe7"):
+        await house.store.save_state("exam", foreign)
+        assert await live(house) == await cold(house)
+
+
+async def test_concurrent_reports_fold_a_frame_once(house):
+    await house.stream("exam", *exam(0, 60))
+    reports: list[dict[str, Any]] = []
+
+    async def ask() -> None:
+        reports.append(await live(house))
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(ask)
+    assert reports == [reports[0]] * 5
+    assert house.engine.folded_frames == 120 - 2 * SETTLING_MS / 1000
+
+
+async def test_a_cancelled_report_leaves_the_state_whole(house):
+    await house.stream("exam", *exam(0, 60))
+    for seconds in (0, 0.001, 0.01, 0.02, 0.05):
+        with trio.move_on_after(seconds):
+            await live(house)
+    assert await live(house) == await cold(house)
+
+
+class TestFollowing:
+    """The task that folds what was stored, while exams run."""
+
+    @pytest.fixture
+    async def house(self, tmp_path) -> AsyncIterator[House]:
+        settings = house_settings(tmp_path, analysis_refresh_seconds=0.02)
+        async with open_house(settings, finalize=False) as house:
+            yield house
+
+    async def test_stored_frames_are_folded_without_being_asked(self, house, nursery):
+        nursery.start_soon(house.live.follow, house.database.get_session)
+        await house.stream("exam", *exam(0, 30))
+        await until_folded(house, "exam")
+        assert house.engine.folded_frames == 60 - 2 * SETTLING_MS / 1000
+
+    async def test_a_session_that_fails_does_not_stop_the_others(self, house, nursery):
+        """The first in order fails each time, for ever."""
+
+        async def find(session_id: str) -> ExamSession | None:
+            if session_id == "a":
+                raise RuntimeError("broken on purpose")
+            return await house.database.get_session(session_id)
+
+        nursery.start_soon(house.live.follow, find)
+        for session_id in "ab":
+            await house.stream(session_id, *exam(0, 30))
+        await until_folded(house, "b")
+        await house.stream("b", *exam(30, 60))
+        await until_folded(house, "b", 56)
+
+    async def test_while_the_database_is_down_sessions_wait_their_turn(self, house, nursery):
+        """None is forgotten."""
+        down = [True]
+
+        async def find(session_id: str) -> ExamSession | None:
+            if down[0]:
+                raise Unavailable("database: down on purpose")
+            return await house.database.get_session(session_id)
+
+        for session_id in "abc":
+            await house.stream(session_id, *exam(0, 30))
+        nursery.start_soon(house.live.follow, find)
+        await trio.sleep(0.1)
+        assert house.engine.folded_frames == 0
+        down[0] = False
+        for session_id in "abc":
+            await until_folded(house, session_id)
+
+
+async def until_folded(house: House, session_id: str, frames: int = 1) -> None:
+    """Wait until a state with so many frames is stored, in a test's patience."""
+    # Nothing tells when: the state is all there is to see.
+    while progress(await house.store.load_state(session_id)).frames < frames:  # noqa: ASYNC110
+        await trio.sleep(0.01)
