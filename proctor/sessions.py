@@ -182,9 +182,8 @@ class Sessions:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._resume)
             async for session_id in self._ending_ids:
-                ending = self._endings.get(session_id)
-                if ending is not None:
-                    nursery.start_soon(self._carry_out, session_id, ending, name=f"end session={session_id}")
+                ending = self._endings[session_id]
+                nursery.start_soon(self._carry_out, session_id, ending, name=f"end session={session_id}")
 
     async def _resume(self) -> None:
         async for attempt in _RETRY():

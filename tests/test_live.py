@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 import trio
 
+from proctor.analysis.discovery import discover
+from proctor.analysis.engine import open_engine
 from proctor.analysis.fold import progress
+from proctor.analysis.policy import built_in_policy
 from proctor.errors import Unavailable
 from proctor.live import SETTLING_MS
 from proctor.model import ExamSession
@@ -163,6 +166,21 @@ async def test_a_cancelled_report_leaves_the_state_whole(house):
     assert await live(house) == await cold(house)
 
 
+@pytest.mark.slow
+async def test_worker_processes_say_the_same(house):
+    """Fold and report of the real engine, byte for byte."""
+    analyzers = discover()
+    policies = {"default": built_in_policy(analyzers)}
+    await house.stream("exam", *exam(0, 60))
+    frames = (await house.store.read("exam")).frames
+    async with open_engine(house.settings, analyzers, policies) as engine:
+        state = await engine.advance(None, frames[:90], "default")
+        assert state == await house.engine.advance(None, frames[:90], "default")
+        for final in (False, True):
+            said = await engine.report(state, frames[90:], SESSION, final=final, analysed_ms=T0)
+            assert said == await house.engine.report(state, frames[90:], SESSION, final=final, analysed_ms=T0)
+
+
 class TestFollowing:
     """The task that folds what was stored, while exams run."""
 
@@ -177,6 +195,16 @@ class TestFollowing:
         await house.stream("exam", *exam(0, 30))
         await until_folded(house, "exam")
         assert house.engine.folded_frames == 60 - 2 * SETTLING_MS / 1000
+
+    async def test_frames_of_a_session_that_nobody_knows_are_left_alone(self, house, nursery):
+        async def find(session_id: str) -> ExamSession | None:
+            return None if session_id == "a" else await house.database.get_session(session_id)
+
+        for session_id in "ab":
+            await house.stream(session_id, *exam(0, 30))
+        nursery.start_soon(house.live.follow, find)
+        await until_folded(house, "b")
+        assert await house.store.load_state("a") is None
 
     async def test_a_session_that_fails_does_not_stop_the_others(self, house, nursery):
         """The first in order fails each time, for ever."""

@@ -246,14 +246,19 @@ class TestEnding:
         assert "proctor_sessions_ended_total 1.0" in house.metrics.render().decode()
 
     async def test_many_sessions_end_at_once_with_few_in_memory(self, house, monkeypatch):
+        """As many are dumped at the same time as may be, and never more."""
+        most = proctor.sessions._REPORTS_AT_ONCE
         at_once: list[int] = []
         under_way = 0
+        full = trio.Event()
 
         async def counted(directory: Path, session_id: str, frames: list[bytes]) -> Path:
             nonlocal under_way
             under_way += 1
             at_once.append(under_way)
-            await trio.sleep(0.01)
+            if under_way == most:
+                full.set()
+            await full.wait()
             path = await write_dump(directory, session_id, frames)
             under_way -= 1
             return path
@@ -265,7 +270,7 @@ class TestEnding:
         async with trio.open_nursery() as nursery:
             for name in names:
                 nursery.start_soon(house.sessions.end, name)
-        assert max(at_once) == proctor.sessions._REPORTS_AT_ONCE
+        assert max(at_once) == most
         assert len(list(house.settings.dump_directory.iterdir())) == 20
 
     async def test_who_hangs_up_does_not_keep_the_session_from_ending(self, house):
@@ -431,6 +436,22 @@ class TestTrouble:
             await until_ended(house)
             await trio.sleep(0.05)
             assert done == [True]
+
+    async def test_when_too_many_ends_wait_the_next_is_turned_away(self, settings, monkeypatch):
+        """It has not happened and may be asked for again; those that wait are carried out."""
+        monkeypatch.setattr(proctor.sessions, "_ENDINGS_WAITING", 2)
+        async with open_house(settings, finalize=False) as house:
+            for session_id in "abc":
+                await house.sessions.admit(session_id)
+            for session_id in "ab":
+                house.nursery.start_soon(house.sessions.end, session_id)
+            await trio.sleep(0.05)
+            with pytest.raises(Unavailable, match="too many"):
+                await house.sessions.end("c")
+            house.nursery.start_soon(house.sessions.finalize)
+            for session_id in "ab":
+                await until_ended(house, session_id)
+            assert await house.sessions.end("c") is True
 
     async def test_ends_go_on_while_the_unfinished_ones_cannot_be_looked_up(self, settings):
         database = partial(Troubled, method="unfinished_sessions", times=50, error=Unavailable("on purpose"))
