@@ -1,24 +1,44 @@
 """The Quart application: all routes and error handlers around the services it is given."""
 
+from typing import Any
+
 from quart_cors import cors
 from quart_schema import Info, QuartSchema
 from quart_trio import QuartTrio
+from quart_trio.wrappers import TrioRequest
+from werkzeug.exceptions import UnsupportedMediaType
 
 from proctor import __version__
+from proctor.errors import InvalidRequest
 from proctor.services import Services
+from proctor.strict_json import parse
 from proctor.web.docs import OpenAPI, docs_routes
 from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
-from proctor.web.origins import origin_patterns
+from proctor.web.origins import origin_patterns, refuse_foreign_pages
 from proctor.web.problems import add_error_handlers
 from proctor.web.sessions import session_routes
 from proctor.web.stream import DirectWebSocket, stream_routes
 
 
+class StrictRequest(TrioRequest):
+    """A request whose JSON is held to the same rules as the messages of a WebSocket."""
+
+    async def get_json(self, force: bool = False, silent: bool = False, cache: bool = True) -> Any:
+        """Return the body. Raises UnsupportedMediaType, or InvalidRequest with the reason."""
+        if not self.is_json:
+            raise UnsupportedMediaType("send JSON, and say so: Content-Type: application/json")
+        try:
+            return parse(await self.get_data())
+        except ValueError as failure:
+            raise InvalidRequest(str(failure), field="body") from failure
+
+
 class ProctorApp(QuartTrio):
-    """Quart with the direct WebSocket."""
+    """Quart with the direct WebSocket and strict requests."""
 
     asgi_websocket_class = DirectWebSocket
+    request_class = StrictRequest
 
 
 def create_app(services: Services) -> QuartTrio:
@@ -28,6 +48,7 @@ def create_app(services: Services) -> QuartTrio:
         Misconfigured: `allowed_origins` has an entry that is no origin.
     """
     app = ProctorApp("proctor", static_folder=None)
+    app.url_map.merge_slashes = False  # an empty session id is a mistake, and no other address
     settings = services.settings
     app.config["MAX_CONTENT_LENGTH"] = settings.request_max_bytes
     patterns = origin_patterns(settings.allowed_origins)
@@ -40,10 +61,17 @@ def create_app(services: Services) -> QuartTrio:
         redoc_ui_path=None,
         scalar_ui_path=None,
     )
-    cors(app, allow_origin=patterns, allow_headers=["Content-Type"], expose_headers=["Retry-After"])
+    cors(
+        app,
+        allow_origin=patterns,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Content-Type"],
+        expose_headers=["Retry-After"],
+    )
+    refuse_foreign_pages(app, patterns)
     add_error_handlers(app)
     for routes in (
-        stream_routes(services, patterns),
+        stream_routes(services),
         session_routes(services),
         livekit_routes(settings),
         health_routes(services),

@@ -4,8 +4,12 @@ import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from quart import Quart, request, websocket
+from werkzeug.exceptions import Forbidden
+
 from proctor.errors import Misconfigured
 
+_SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _ORIGIN = re.compile(r"https?://([^/:*\s\[\]]+|\[[0-9a-fA-F:.]+\])(:(\d+|\*))?")
 
 
@@ -30,10 +34,30 @@ def origin_patterns(allowed: Sequence[str]) -> list[str | re.Pattern[str]]:
     return patterns
 
 
-def may_stream(origin: str | None, host: str | None, patterns: Sequence[str | re.Pattern[str]]) -> bool:
-    """Tell whether a WebSocket from `origin` to `host` may be opened.
+def refuse_foreign_pages(app: Quart, patterns: Sequence[str | re.Pattern[str]]) -> None:
+    """Answer 403 to pages from elsewhere that would stream or change something.
 
-    Programs that are no browser send no Origin. A page may always stream to the server it came from.
+    Browsers ask nobody before they send a plain POST or open a WebSocket. What pages may read, CORS decides.
+    """
+
+    def check(origin: str | None, host: str | None) -> None:
+        if not may_act(origin, host, patterns):
+            raise Forbidden(f"pages of {origin} may not do this; the operator can add it to ALLOWED_ORIGINS")
+
+    @app.before_request
+    async def check_request() -> None:
+        if request.method not in _SAFE_METHODS:
+            check(request.headers.get("Origin"), request.headers.get("Host"))
+
+    @app.before_websocket
+    async def check_websocket() -> None:
+        check(websocket.headers.get("Origin"), websocket.headers.get("Host"))
+
+
+def may_act(origin: str | None, host: str | None, patterns: Sequence[str | re.Pattern[str]]) -> bool:
+    """Tell whether a page of `origin` may stream to `host` or change something there.
+
+    Programs that are no browser send no Origin. A page may always use the server it came from.
     """
     if origin is None or _is_own(origin, host):
         return True

@@ -5,9 +5,10 @@ from http import HTTPStatus
 
 import structlog
 from pydantic import BaseModel, Field, ValidationError
-from quart import Quart, Response, request
+from quart import Quart, Response, current_app, has_request_context, request, websocket
 from quart_schema import RequestSchemaValidationError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
+from werkzeug.routing.exceptions import WebsocketMismatch
 
 from proctor.errors import ProctorError, Throttled, Unavailable
 from proctor.model import SESSION_ID_RULE
@@ -15,6 +16,7 @@ from proctor.model import SESSION_ID_RULE
 _log = structlog.get_logger(__name__)
 
 _TYPE_PREFIX = "/docs#problem-"
+_OWN_TITLES = {ProctorError.title} | {kind.title for kind in ProctorError.__subclasses__()}
 _RETRY_SECONDS = 5
 """What a client is told to wait when something that Proctor needs is down."""
 
@@ -29,7 +31,9 @@ class InvalidField(BaseModel):
 class Problem(BaseModel):
     """Problem document (RFC 9457)."""
 
-    type: str = Field(description="What kind of problem, as a link to its documentation.")
+    type: str = Field(
+        description="Link to what kind of problem it is; `about:blank` if the status says it all."
+    )
     title: str
     status: int
     detail: str = Field(description="What happened and what to do about it.")
@@ -46,13 +50,14 @@ def problem_response(
     errors: list[InvalidField] | None = None,
     code: str | None = None,
 ) -> Response:
-    """Return a problem document about the current request."""
+    """Return a problem document about the current request, or about the WebSocket that is asked for."""
+    slug = title.lower().replace(" ", "-")
     problem = Problem(
-        type=_TYPE_PREFIX + title.lower().replace(" ", "-"),
+        type=_TYPE_PREFIX + slug if title in _OWN_TITLES else "about:blank",
         title=title,
         status=status,
         detail=detail,
-        instance=request.path,
+        instance=_path(),
         errors=errors,
         code=code,
     )
@@ -93,10 +98,7 @@ def add_error_handlers(app: Quart) -> None:
     @app.errorhandler(HTTPException)
     async def http(error: HTTPException) -> Response:
         status = error.code or 500
-        detail = error.description or ""
-        if status == HTTPStatus.NOT_FOUND:
-            detail = f"nothing is here; /docs lists what is. A session id is made of {SESSION_ID_RULE}"
-        response = problem_response(status, HTTPStatus(status).phrase, detail)
+        response = problem_response(status, HTTPStatus(status).phrase, _explained(error))
         for name, value in error.get_headers():
             if name.lower() == "allow":
                 response.headers[name] = value
@@ -104,5 +106,22 @@ def add_error_handlers(app: Quart) -> None:
 
     @app.errorhandler(Exception)
     async def unexpected(error: Exception) -> Response:
-        _log.error("request failed", path=request.path, exc_info=error)
+        _log.error("request failed", path=_path(), exc_info=error)
         return problem_response(500, "Internal error", "the server is at fault; its log has the reason")
+
+
+def _path() -> str:
+    return request.path if has_request_context() else websocket.path
+
+
+def _explained(error: HTTPException) -> str:
+    match error:
+        case WebsocketMismatch() if has_request_context():
+            return "this address is for WebSockets; open it with ws:// or wss://"
+        case NotFound() | WebsocketMismatch():
+            return f"nothing is here; /docs lists what is. A session id is made of {SESSION_ID_RULE}"
+        case MethodNotAllowed():
+            return f"this address takes {', '.join(sorted(error.valid_methods or ()))}"
+        case RequestEntityTooLarge():
+            return f"a body may have {current_app.config['MAX_CONTENT_LENGTH']} bytes (REQUEST_MAX_BYTES)"
+    return error.description or ""

@@ -84,6 +84,7 @@ def session_routes(services: Services) -> Blueprint:
     @document_response(Session)
     @document_response(Problem, 400)
     @document_response(Problem, 409)
+    @document_response(Problem, 415)
     async def start(data: StartRequest) -> Response:
         """Start an exam session.
 

@@ -1,7 +1,5 @@
 """The exam takers' way in: a WebSocket, or single requests where WebSockets are blocked."""
 
-import re
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, cast
 
@@ -21,7 +19,6 @@ from proctor.ingest import frame_message
 from proctor.model import check_session_id, iso_from_ms
 from proctor.services import Services, now_ms
 from proctor.storage.frames import Outcome
-from proctor.web.origins import may_stream
 from proctor.web.problems import Problem, problem_response
 from proctor.web.websocket import ClientGone
 from proctor.wire import ClockReading, CloseCode, Rejected, encode, parse_json, read_message
@@ -91,17 +88,13 @@ class Accepted(BaseModel):
     seq: int | None = Field(default=None, description="The message's `seq`, acknowledged.")
 
 
-def stream_routes(services: Services, patterns: Sequence[str | re.Pattern[str]]) -> Blueprint:
+def stream_routes(services: Services) -> Blueprint:
     """Return the routes of exam takers."""
     routes = Blueprint("stream", __name__)
 
     @routes.websocket("/api/v1/session/ws/<session_id>")
     @cors_exempt  # quart-cors refuses programs, which send no Origin
-    async def stream(session_id: str) -> Response | None:
-        origin, host = websocket.headers.get("Origin"), websocket.headers.get("Host")
-        if not may_stream(origin, host, patterns):
-            detail = f"pages of {origin} may not stream here; the operator can allow them in ALLOWED_ORIGINS"
-            return problem_response(403, "Forbidden", detail)
+    async def stream(session_id: str) -> None:
         check_session_id(session_id)
         try:
             await services.sessions.admit(session_id)
@@ -109,10 +102,9 @@ def stream_routes(services: Services, patterns: Sequence[str | re.Pattern[str]])
             await websocket.accept()
             await websocket.send(encode(SessionEndedMessage(session_id, iso_from_ms(now_ms()))))
             await websocket.close(CloseCode.SESSION_ENDED, CloseCode.SESSION_ENDED.name.lower())
-            return None
+            return
         await websocket.accept()
         await _serve(services, session_id)
-        return None
 
     @routes.post("/api/v1/session/ws/fallback")
     @document_request(FallbackMessage)

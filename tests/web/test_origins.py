@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from proctor.errors import Misconfigured
 from proctor.settings import Settings
-from proctor.web.origins import may_stream, origin_patterns
+from proctor.web.origins import may_act, origin_patterns
 
 HOST = "proctor.example:8000"
 
@@ -27,7 +27,7 @@ HOST = "proctor.example:8000"
 )
 def test_these_may(allowed, origin):
     """Also a page of the server's own, behind a proxy that does TLS, and a program, which sends no Origin."""
-    assert may_stream(origin, HOST, origin_patterns(allowed))
+    assert may_act(origin, HOST, origin_patterns(allowed))
 
 
 @pytest.mark.parametrize(
@@ -51,13 +51,13 @@ def test_these_may(allowed, origin):
     ],
 )
 def test_these_may_not(allowed, origin):
-    assert not may_stream(origin, HOST, origin_patterns(allowed))
+    assert not may_act(origin, HOST, origin_patterns(allowed))
 
 
 @pytest.mark.parametrize("host", [None, ""])
 @pytest.mark.parametrize("origin", ["null", "", "file://"])
 def test_nowhere_is_not_the_server_itself(origin, host):
-    assert not may_stream(origin, host, [])
+    assert not may_act(origin, host, [])
 
 
 @pytest.mark.parametrize(
@@ -85,13 +85,13 @@ def test_an_entry_that_is_no_origin_stops_the_server(entry):
 
 def test_by_default_only_pages_of_this_machine_may():
     patterns = origin_patterns(Settings(_env_file=None).allowed_origins)
-    assert may_stream("http://localhost:5173", HOST, patterns)
-    assert may_stream("http://127.0.0.1:5173", HOST, patterns)
-    assert not may_stream("https://evil.example", HOST, patterns)
+    assert may_act("http://localhost:5173", HOST, patterns)
+    assert may_act("http://127.0.0.1:5173", HOST, patterns)
+    assert not may_act("https://evil.example", HOST, patterns)
 
 
 @given(
     st.text() | st.from_regex(r"https?://[\[\]a-z:0-9@/.]*", fullmatch=True), st.none() | st.text(max_size=3)
 )
 def test_no_origin_is_too_odd_to_be_judged(origin, host):
-    may_stream(origin, host, origin_patterns(["http://localhost:*", "https://exam.example"]))
+    may_act(origin, host, origin_patterns(["http://localhost:*", "https://exam.example"]))
