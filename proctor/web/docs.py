@@ -3,6 +3,7 @@
 import re
 from typing import Any, cast
 
+import msgspec
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup, escape
 from quart import Blueprint, Response, current_app, jsonify, redirect
@@ -46,6 +47,11 @@ class OpenAPI(OpenAPIProvider):
         described, definitions = super().build_response_object(model, headers_model)
         if model is Nothing:
             return {"description": described["description"]}, {}
+        if issubclass(model, msgspec.Struct):  # quart-schema forgets the types that it refers to
+            (schema,), definitions = msgspec.json.schema_components(
+                [model], ref_template="#/components/schemas/{name}"
+            )
+            described["content"]["application/json"]["schema"] = schema
         if model is Problem:
             described["content"] = {"application/problem+json": described["content"]["application/json"]}
         return described, definitions

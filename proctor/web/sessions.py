@@ -85,6 +85,7 @@ def session_routes(services: Services) -> Blueprint:
     @document_response(Problem, 400)
     @document_response(Problem, 409)
     @document_response(Problem, 415)
+    @document_response(Problem, 503)
     async def start(data: StartRequest) -> Response:
         """Start an exam session.
 
@@ -107,6 +108,7 @@ def session_routes(services: Services) -> Blueprint:
     @validate_querystring(ListQuery)
     @document_response(SessionList)
     @document_response(Problem, 400)
+    @document_response(Problem, 503)
     async def list_sessions(query_args: ListQuery) -> Response:
         """List sessions, newest first."""
         page = await sessions.list(
@@ -121,15 +123,19 @@ def session_routes(services: Services) -> Blueprint:
 
     @routes.get("/<session_id>")
     @document_response(Session)
+    @document_response(Problem, 400)
     @document_response(Problem, 404)
+    @document_response(Problem, 503)
     async def get(session_id: str) -> Response:
         """Look up a session."""
         return _json(_shown(await sessions.get(check_session_id(session_id))))
 
     @routes.post("/<session_id>/analyze")
     @document_response(Report)
+    @document_response(Problem, 400)
     @document_response(Problem, 404)
     @document_response(Problem, 429)
+    @document_response(Problem, 503)
     async def analyze(session_id: str) -> Response:
         """Judge a session now.
 
@@ -141,7 +147,9 @@ def session_routes(services: Services) -> Blueprint:
     @routes.post("/<session_id>/end")
     @document_response(Nothing, 204)
     @document_response(Ending, 202)
+    @document_response(Problem, 400)
     @document_response(Problem, 404)
+    @document_response(Problem, 503)
     async def end(session_id: str) -> Response:
         """End a session: final report, dump of its frames, and `session_ended` to its clients.
 

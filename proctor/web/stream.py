@@ -111,6 +111,7 @@ def stream_routes(services: Services) -> Blueprint:
     @document_response(Accepted, 202)
     @document_response(Problem, 400)
     @document_response(Problem, 409)
+    @document_response(Problem, 503)
     async def fallback() -> Response:
         """Take one message from a client that cannot hold a WebSocket.
 
