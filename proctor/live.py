@@ -26,7 +26,7 @@ from proctor.storage.frames import FrameStore, frame_id_of
 _log = structlog.get_logger(__name__)
 
 SETTLING_MS = 2_000
-"""A frame is settled when one this much newer, by event time, has been stored."""
+"""A frame is settled when one this much newer, by event time, has been stored, and its own time has come."""
 
 _FOLD_FRAMES = 10_000
 """Most frames in one job, so that a long backlog does not run into the time limit for one batch."""
@@ -100,7 +100,7 @@ class LiveAnalysis:
             everything = await self._store.read(session.session_id)
             if len(everything.frames) == everything.stored:
                 state, page = None, everything
-        settled = _settled(page.frames)
+        settled = _settled(page.frames, self._now_ms())
         for start in range(0, settled, _FOLD_FRAMES):
             with self._timed("fold"):
                 chunk = page.frames[start : min(start + _FOLD_FRAMES, settled)]
@@ -120,11 +120,12 @@ class LiveAnalysis:
         self._metrics.analysis_seconds.labels(job).observe(trio.current_time() - began)
 
 
-def _settled(frames: Sequence[bytes]) -> int:
+def _settled(frames: Sequence[bytes], now_ms: int) -> int:
     """Return how many of the frames, in time order, have settled."""
     if not frames:
         return 0
-    horizon = frame_id_of(frames[-1]).time_ms - SETTLING_MS
+    # Frames that claim to be from the future must not take the cursor past those that are still to come.
+    horizon = min(frame_id_of(frames[-1]).time_ms - SETTLING_MS, now_ms)
     count = len(frames)
     while count and frame_id_of(frames[count - 1]).time_ms > horizon:
         count -= 1

@@ -137,6 +137,21 @@ async def test_evidence_outlives_its_frames(tmp_path):
     assert report["session_info"]["total_frames"] == 140
 
 
+async def test_frames_from_the_future_hide_nothing_that_comes_after_them(tmp_path):
+    """Otherwise two of them, once they have expired, would keep all later frames from being judged."""
+    day = 24 * 3_600_000
+    async with open_house(house_settings(tmp_path), finalize=False) as house:
+        house.live._now_ms = lambda: T0 + 90_000
+        await house.stream("exam", *exam(0, 10), {"ts": T0 + day}, {"ts": T0 + day + 5_000})
+        await house.live.advance(SESSION)
+        house.live._store = ForgetfulStore(house.store, before_ms=T0 + 5_000)  # type: ignore[assignment]
+        await house.stream("exam", *exam(10, 60))
+        await house.live.advance(SESSION)
+        report = await live(house)
+    assert "phone" in [finding["category"] for finding in report["findings"]]
+    assert report["session_info"]["total_frames"] == 122
+
+
 async def test_a_state_of_another_version_is_started_over(house):
     await house.stream("exam", *exam(0, 30))
     for foreign in (b"", b"\xc1", b"\x80", b"\x81\xa6format\xcd\x03\xe7"):
