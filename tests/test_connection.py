@@ -92,10 +92,16 @@ async def test_heartbeats_keep_their_rhythm_while_replies_are_sent(stage, autoju
 
 async def test_a_heartbeat_that_was_held_up_does_not_shift_the_next_ones(stage, autojump_clock):
     stage.socket.stall()
+    stage.socket.say(frame(1))
     await trio.sleep(13)
     stage.socket.resume()
     await trio.sleep(20)
-    assert [at for at, _ in stage.socket.received] == [13.0, 20.0, 30.0]
+    assert [(at, message["type"]) for at, message in stage.socket.received] == [
+        (13.0, "ack"),
+        (13.0, "heartbeat"),
+        (20.0, "heartbeat"),
+        (30.0, "heartbeat"),
+    ]
 
 
 async def test_an_acknowledgement_follows_its_commit(store, nursery, autojump_clock):
