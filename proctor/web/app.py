@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from quart_cors import cors
 from quart_schema import Info, QuartSchema
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
@@ -15,7 +14,7 @@ from proctor.strict_json import parse
 from proctor.web.docs import OpenAPI, docs_routes
 from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
-from proctor.web.origins import origin_patterns, refuse_foreign_pages
+from proctor.web.origins import guard_origins, origin_patterns
 from proctor.web.problems import add_error_handlers
 from proctor.web.sessions import session_routes
 from proctor.web.stream import DirectWebSocket, stream_routes
@@ -51,7 +50,6 @@ def create_app(services: Services) -> QuartTrio:
     app.url_map.merge_slashes = False  # an empty session id is a mistake, and no other address
     settings = services.settings
     app.config["MAX_CONTENT_LENGTH"] = settings.request_max_bytes
-    patterns = origin_patterns(settings.allowed_origins)
     QuartSchema(
         app,
         info=Info(title="Proctor", version=__version__),
@@ -61,14 +59,7 @@ def create_app(services: Services) -> QuartTrio:
         redoc_ui_path=None,
         scalar_ui_path=None,
     )
-    cors(
-        app,
-        allow_origin=patterns,
-        allow_methods=["GET", "POST"],
-        allow_headers=["Content-Type"],
-        expose_headers=["Retry-After"],
-    )
-    refuse_foreign_pages(app, patterns)
+    guard_origins(app, origin_patterns(settings.allowed_origins))
     add_error_handlers(app)
     for routes in (
         stream_routes(services),

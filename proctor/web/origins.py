@@ -4,17 +4,22 @@ import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from quart import Quart, request, websocket
+from quart import Quart, Response, request, websocket
 from werkzeug.exceptions import Forbidden
 
 from proctor.errors import Misconfigured
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+_SHARED = {
+    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Headers": "Content-Type",
+    "Access-Control-Expose-Headers": "Retry-After",
+}
 _ORIGIN = re.compile(r"https?://([^/:*\s\[\]]+|\[[0-9a-fA-F:.]+\])(:(\d+|\*))?")
 
 
 def origin_patterns(allowed: Sequence[str]) -> list[str | re.Pattern[str]]:
-    """Return what quart-cors matches origins with.
+    """Return what origins are matched with.
 
     Raises:
         Misconfigured: an entry that is no origin.
@@ -34,10 +39,10 @@ def origin_patterns(allowed: Sequence[str]) -> list[str | re.Pattern[str]]:
     return patterns
 
 
-def refuse_foreign_pages(app: Quart, patterns: Sequence[str | re.Pattern[str]]) -> None:
-    """Answer 403 to pages from elsewhere that would stream or change something.
+def guard_origins(app: Quart, patterns: Sequence[str | re.Pattern[str]]) -> None:
+    """Share answers with pages of allowed origins (CORS), and refuse what others would stream or change.
 
-    Browsers ask nobody before they send a plain POST or open a WebSocket. What pages may read, CORS decides.
+    Browsers ask nobody before they send a plain POST or open a WebSocket, so those are answered with 403.
     """
 
     def check(origin: str | None, host: str | None) -> None:
@@ -53,14 +58,24 @@ def refuse_foreign_pages(app: Quart, patterns: Sequence[str | re.Pattern[str]]) 
     async def check_websocket() -> None:
         check(websocket.headers.get("Origin"), websocket.headers.get("Host"))
 
+    @app.after_request
+    async def share(response: Response) -> Response:
+        origin = request.headers.get("Origin")
+        response.vary.add("Origin")
+        if origin is not None and _is_allowed(origin, patterns):
+            response.headers.update({"Access-Control-Allow-Origin": origin, **_SHARED})
+        return response
+
 
 def may_act(origin: str | None, host: str | None, patterns: Sequence[str | re.Pattern[str]]) -> bool:
     """Tell whether a page of `origin` may stream to `host` or change something there.
 
     Programs that are no browser send no Origin. A page may always use the server it came from.
     """
-    if origin is None or _is_own(origin, host):
-        return True
+    return origin is None or _is_own(origin, host) or _is_allowed(origin, patterns)
+
+
+def _is_allowed(origin: str, patterns: Sequence[str | re.Pattern[str]]) -> bool:
     return any(
         pattern in ("*", origin) if isinstance(pattern, str) else pattern.match(origin) is not None
         for pattern in patterns

@@ -7,7 +7,6 @@ import structlog
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, WebsocketScope
 from pydantic import BaseModel, ConfigDict, Field
 from quart import Blueprint, Response, request, websocket
-from quart_cors import cors_exempt
 from quart_schema import document_request, document_response
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIWebsocketConnection
@@ -93,7 +92,6 @@ def stream_routes(services: Services) -> Blueprint:
     routes = Blueprint("stream", __name__)
 
     @routes.websocket("/api/v1/session/ws/<session_id>")
-    @cors_exempt  # quart-cors refuses programs, which send no Origin
     async def stream(session_id: str) -> None:
         check_session_id(session_id)
         try:
