@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
+import msgspec
 import structlog
 import trio
 
 from proctor.analysis.engine import Engine
 from proctor.analysis.fold import progress
+from proctor.analysis.policy import DEFAULT
 from proctor.errors import Unavailable
 from proctor.ingest import Ingest
 from proctor.metrics import Metrics
@@ -78,11 +80,13 @@ class LiveAnalysis:
 
     async def advance(self, session: ExamSession) -> None:
         """Fold the session's settled frames into its stored state."""
+        session = self._judgeable(session)
         async with self._lock(session.session_id):
             await self._catch_up(session)
 
     async def report(self, session: ExamSession, *, final: bool) -> bytes:
         """Return the session's report, as JSON, from every frame that is stored."""
+        session = self._judgeable(session)
         async with self._lock(session.session_id):
             state, unsettled = await self._catch_up(session)
         with self._timed("report"):
@@ -108,6 +112,16 @@ class LiveAnalysis:
         if settled and state is not None:
             await self._store.save_state(session.session_id, state)
         return _CaughtUp(state, page.frames[settled:])
+
+    def _judgeable(self, session: ExamSession) -> ExamSession:
+        """Return the session under the default policy if its own has been removed since it started.
+
+        The report then names the policy that it was judged by; a session that could not end would be worse.
+        """
+        if session.policy in self._engine.policies:
+            return session
+        _log.warning("policy is gone", session=session.session_id, policy=session.policy, instead=DEFAULT)
+        return msgspec.structs.replace(session, policy=DEFAULT)
 
     def _lock(self, session_id: str) -> trio.Lock:
         """One fold of a session at a time; the lock lives while somebody holds or awaits it."""

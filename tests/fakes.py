@@ -212,13 +212,13 @@ class InlineEngine:
 
     def __init__(self, analyzers: Sequence[LoadedPlugin], policies: dict[str, Policy]) -> None:
         self._plugins = tuple(loaded.plugin for loaded in analyzers)
-        self._policies = policies
+        self.policies = policies
         self.folded_frames = 0
         """How many frames were handed over to be folded into a state."""
 
     async def advance(self, state: bytes | None, frames: Sequence[bytes], policy_name: str) -> bytes:
         self.folded_frames += len(frames)
-        job = Job(self._plugins, self._policies[policy_name], state, list(frames), {})
+        job = Job(self._plugins, self.policies[policy_name], state, list(frames), {})
         return await trio.to_thread.run_sync(fold.advance, job)
 
     async def report(
@@ -230,7 +230,7 @@ class InlineEngine:
         final: bool,
         analysed_ms: int,
     ) -> bytes:
-        job = Job(self._plugins, self._policies[session.policy], state, list(tail), {})
+        job = Job(self._plugins, self.policies[session.policy], state, list(tail), {})
         return await trio.to_thread.run_sync(fold.report, ReportRequest(session, final, analysed_ms), job)
 
 

@@ -152,6 +152,14 @@ async def test_frames_from_the_future_hide_nothing_that_comes_after_them(tmp_pat
     assert report["session_info"]["total_frames"] == 122
 
 
+async def test_a_session_whose_policy_is_gone_is_judged_by_the_default_one(house):
+    """It could not end otherwise; the report says which policy it was."""
+    session = ExamSession(session_id="exam", started_ms=T0, policy="gone")
+    await house.stream("exam", *exam(0, 30))
+    await house.live.advance(session)
+    assert without_time(await house.live.report(session, final=False)) == await cold(house)
+
+
 async def test_a_state_of_another_version_is_started_over(house):
     await house.stream("exam", *exam(0, 30))
     for foreign in (b"", b"\xc1", b"\x80", b"\x81\xa6format\xcd\x03\xe7"):
