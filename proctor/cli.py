@@ -9,7 +9,9 @@ from typing import Annotated, Any
 import trio
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from proctor import __version__
@@ -58,8 +60,14 @@ def _mistakes_told() -> Iterator[None]:
         yield
     except* ProctorError as group:
         for failure in _leaves(group):
-            _errors.print(f"[red]{failure.title}:[/] {failure.detail}")
+            setting = f"{failure.field.upper()}: " if failure.field in Settings.model_fields else ""
+            _tell(failure.title, setting + failure.detail)
         raise typer.Exit(_EXIT_MISCONFIGURED) from None
+
+
+def _tell(title: str, detail: str) -> None:
+    # Escaped, for a detail may hold brackets that are no markup, such as the name of a plugin.
+    _errors.print(f"[red]{title}:[/] {escape(detail)}")
 
 
 def _leaves(group: BaseExceptionGroup[ProctorError]) -> Iterator[ProctorError]:
@@ -77,7 +85,10 @@ def _settings(**overrides: Any) -> Settings:
     except ValidationError as failure:
         for fault in failure.errors():
             name = ".".join(map(str, fault["loc"])).upper()
-            _errors.print(f"[red]Misconfigured:[/] {name}: {fault['msg']}")
+            _tell("Misconfigured", f"{name}: {fault['msg']}")
+        raise typer.Exit(_EXIT_MISCONFIGURED) from None
+    except SettingsError as failure:
+        _tell("Misconfigured", f'{failure}; a list is written as JSON, like ["one", "two"]')
         raise typer.Exit(_EXIT_MISCONFIGURED) from None
     set_up_logging(settings.log_format, settings.log_level)
     return settings

@@ -11,6 +11,7 @@ import trio
 from proctor.analysis.discovery import LoadedPlugin, discover
 from proctor.analysis.engine import Engine, open_engine
 from proctor.analysis.policy import load_policies
+from proctor.errors import Misconfigured
 from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
@@ -57,6 +58,9 @@ async def open_services(
     """
     if analyzers is None:
         analyzers = discover(settings.required_analyzers)
+    if "policy_directory" in settings.model_fields_set and not settings.policy_directory.is_dir():
+        detail = f"{settings.policy_directory} is no folder, so none of its policies would be judged by"
+        raise Misconfigured(detail, field="policy_directory")
     policies = load_policies(settings.policy_directory, analyzers)
     async with (
         open_database(settings) as database,

@@ -28,8 +28,7 @@ def origin_patterns(allowed: Sequence[str]) -> list[str | re.Pattern[str]]:
     for entry in allowed:
         if entry != "*" and not _ORIGIN.fullmatch(entry):
             raise Misconfigured(
-                f"allowed_origins: {entry!r} is no origin; write scheme://host, scheme://host:port, "
-                "scheme://host:* or *",
+                f"{entry!r} is no origin; write scheme://host, scheme://host:port, scheme://host:* or *",
                 field="allowed_origins",
             )
         if entry.endswith(":*"):
