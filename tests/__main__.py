@@ -7,7 +7,7 @@ CHECKS = (
     ("ruff", "check", "."),
     ("ruff", "format", "--check", "."),
     ("mypy", "--strict"),
-    ("pytest", "--cov", "--cov-report=term:skip-covered"),
+    ("pytest", "-n", "2", "--dist", "loadfile", "--cov", "--cov-report=term:skip-covered"),
 )
 
 

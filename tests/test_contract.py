@@ -15,6 +15,7 @@ from trio_websocket import ConnectionClosed
 from proctor.model import ms_from_iso
 from proctor.settings import Settings
 from proctor.storage.schema import upgrade_schema
+from tests.fixtures.redis import RedisServer
 from tests.fixtures.server import Server, open_server, settings_for
 
 pytestmark = pytest.mark.usefixtures("hard_limit")
@@ -300,6 +301,24 @@ async def test_the_fallback_stores_what_a_websocket_would(server: Server, body):
     assert len(await server.frames("demo_session")) == 1
     late = await server.http.post("/api/v1/session/ws/fallback", json=body)
     assert late.status_code == 409
+
+
+async def test_the_fallback_says_when_the_store_is_down_and_the_message_may_come_again(
+    tmp_path: Path, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+):
+    """Whether the first try was stored in the end or not, the frame is stored once."""
+    monkeypatch.setattr("proctor.web.stream._STORE_SECONDS", 0.3)
+    async with open_server(settings_for(tmp_path, redis_url=redis_server.url)) as server:
+        await server.start("demo_session")
+        redis_server.pause()
+        refused = await server.http.post("/api/v1/session/ws/fallback", json={**RAW, "seq": 1})
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"]
+        redis_server.resume()
+        monkeypatch.undo()
+        accepted = await server.http.post("/api/v1/session/ws/fallback", json={**RAW, "seq": 1})
+        assert accepted.status_code == 202
+        assert len(await server.frames("demo_session")) == 1
 
 
 async def test_sessions_are_listed_newest_first_filtered_and_paged(server: Server):

@@ -4,6 +4,7 @@ from contextlib import suppress
 from typing import Any, cast
 
 import structlog
+import trio
 from hypercorn.typing import ASGIReceiveCallable, ASGISendCallable, WebsocketScope
 from pydantic import BaseModel, ConfigDict, Field
 from quart import Blueprint, Response, request, websocket
@@ -13,7 +14,7 @@ from quart_trio.asgi import TrioASGIWebsocketConnection
 
 from proctor.clock import ClientClock
 from proctor.connection import Connection, PeerGone
-from proctor.errors import InvalidRequest, SessionEnded
+from proctor.errors import InvalidRequest, SessionEnded, Unavailable
 from proctor.ingest import frame_message
 from proctor.model import check_session_id, iso_from_ms
 from proctor.services import Services, now_ms
@@ -24,6 +25,10 @@ from proctor.wire import ClockReading, CloseCode, Rejected, encode, parse_json, 
 from proctor.wire import SessionEnded as SessionEndedMessage
 
 _log = structlog.get_logger(__name__)
+
+
+_STORE_SECONDS = 5.0
+"""How long a request waits for its message to be stored."""
 
 
 class DirectWebSocket(TrioASGIWebsocketConnection):
@@ -131,7 +136,10 @@ def stream_routes(services: Services) -> Blueprint:
             )
         await services.sessions.admit(session_id)
         stored_form = frame_message(session_id, message, ClientClock(), received_ms)
-        outcome = await services.ingest.store(stored_form)
+        with trio.move_on_after(_STORE_SECONDS) as storing:
+            outcome = await services.ingest.store(stored_form)
+        if storing.cancelled_caught:
+            raise Unavailable("the frame store is not answering; send the message again, with its seq")
         if outcome is Outcome.SEALED:
             raise SessionEnded(f"session {session_id!r} has ended; the message was not stored")
         if outcome is Outcome.CONFLICT:
@@ -158,9 +166,11 @@ async def _serve(services: Services, session_id: str) -> None:
         metrics=services.metrics,
         now_ms=now_ms,
     )
+    _log.info("client connected", session=session_id)
     try:
         with services.roster.joined(connection):
             await connection.run()
+        _log.info("client left", session=session_id)
     except* Exception:  # noqa: BLE001 - the border: a connection's failure is that connection's
         _log.exception("connection failed", session=session_id)
         await websocket.close(CloseCode.INTERNAL_ERROR, "internal_error")
