@@ -222,23 +222,32 @@ SCENARIOS: dict[str, Callable[[Server, float], Figures]] = {
 }
 
 
-def measure(scenarios: list[str], rounds: int, scale: float, *, redis: bool) -> dict[str, list[Figures]]:
-    """Run every scenario once per round, each on a fresh server and, if wanted, a fresh Redis."""
-    results = defaultdict(list)
-    for number in range(rounds):
+def measure(
+    scenarios: list[str], rounds: int, scale: float, *, redis: bool
+) -> tuple[dict[str, list[Figures]], list[str]]:
+    """Run every scenario once per round; returns the figures of the runs that held, and what failed."""
+    results, failures = defaultdict(list), []
+    for number in range(1, rounds + 1):
         for name in scenarios:
-            with ExitStack() as stack:
-                redis_server = None
-                if redis:
-                    home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-                    redis_server = stack.enter_context(running_redis(home, "--appendonly", "yes"))
-                try:
-                    server = stack.enter_context(running_server(redis_server))
-                    results[name].append(SCENARIOS[name](server, scale))
-                except Failed as failure:
-                    raise Failed(f"{name}, round {number + 1}: {failure}") from None
-            print(f"{name}, round {number + 1} of {rounds}: done", file=sys.stderr)
-    return results
+            try:
+                figures = run(name, scale, redis=redis)
+            except Failed as failure:
+                failures.append(f"{name}, round {number}: {failure}")
+            else:
+                results[name].append(figures)
+            print(f"{name}, round {number} of {rounds}", file=sys.stderr, flush=True)
+    return results, failures
+
+
+def run(scenario: str, scale: float, *, redis: bool) -> Figures:
+    """Run one scenario on a fresh server and, if wanted, a fresh Redis."""
+    with ExitStack() as stack:
+        redis_server = None
+        if redis:
+            home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            redis_server = stack.enter_context(running_redis(home, "--appendonly", "yes"))
+        server = stack.enter_context(running_server(redis_server))
+        return SCENARIOS[scenario](server, scale)
 
 
 def table(results: dict[str, list[Figures]], title: str) -> Table:
@@ -250,7 +259,7 @@ def table(results: dict[str, list[Figures]], title: str) -> Table:
     for heading in ("median", "lowest", "highest"):
         shown.add_column(heading, justify="right")
     for scenario, runs in results.items():
-        for name in runs[0]:
+        for name in dict.fromkeys(name for figures in runs for name in figures):
             values = [run.get(name, 0.0) for run in runs]
             cells = (statistics.median(values), min(values), max(values))
             shown.add_row(scenario, name, *(f"{cell:,.{1 if cell < 1000 else 0}f}" for cell in cells))
@@ -270,19 +279,18 @@ def main() -> int:
     if unknown := set(chosen.scenarios) - set(SCENARIOS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     names = chosen.scenarios or list(SCENARIOS)
-    try:
-        results = measure(names, chosen.rounds, chosen.scale, redis=chosen.redis)
-    except Failed as failure:
-        print(f"FAILED {failure}", file=sys.stderr)
-        return 1
+    results, failures = measure(names, chosen.rounds, chosen.scale, redis=chosen.redis)
     command = " ".join(["python -m tests.bench.bench_ingest", *sys.argv[1:]])
     machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     if chosen.json:
-        print(json.dumps({"command": command, "machine": machine, "runs": results}, indent=1))
+        content = {"command": command, "machine": machine, "runs": results, "failures": failures}
+        print(json.dumps(content, indent=1))
     else:
         store = "Redis" if chosen.redis else "the embedded store"
         Console().print(table(results, f"Into {store} ({machine})\nRepeat with: {command}"))
-    return 0
+    for failure in failures:
+        print(f"FAILED {failure}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

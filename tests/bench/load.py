@@ -152,10 +152,10 @@ class Load:
     """Clients that send side by side. Use in a `with`, which closes them."""
 
     def __init__(self, port: int, sessions: Iterable[str]) -> None:
+        self._poll = select.epoll()  # before the sockets, for `select` takes descriptors below 1024 only
         self._clients = [Client(port, session_id) for session_id in sessions]
         # Edge-triggered, so that a socket with room to send does not wake the loop again and again.
         events = select.EPOLLIN | select.EPOLLOUT | select.EPOLLET
-        self._poll = select.epoll(len(self._clients))
         self._places = {client.socket.fileno(): place for place, client in enumerate(self._clients)}
         for client in self._clients:
             client.open()
@@ -179,7 +179,7 @@ class Load:
         while missing:
             active = self._wait(_STALL_SECONDS)
             if not active:
-                raise Failed(f"{missing} messages were not acknowledged")
+                raise Failed(f"{missing} messages were not acknowledged: {_STALL_SECONDS:.0f} s of silence")
             for place in active:
                 self._clients[place].flush()
                 missing -= self._clients[place].receive()
@@ -211,7 +211,8 @@ class Load:
                 now = time.perf_counter()
                 delays += [now - began - (turn * count + place) * gap for turn in range(first, first + acks)]
             if now > began + total * gap + _STALL_SECONDS:
-                raise Failed(f"{total - len(delays)} messages were not acknowledged")
+                late = f"{total - len(delays)} of {total} messages were not acknowledged"
+                raise Failed(f"{late} {_STALL_SECONDS:.0f} s after the last was due; see --scale")
         return delays
 
     def _wait(self, seconds: float) -> list[int]:
