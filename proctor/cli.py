@@ -19,7 +19,7 @@ from proctor.errors import ProctorError
 from proctor.logs import set_up_logging
 from proctor.settings import Settings
 
-# Each command imports what it runs when it is called, so that `--help` and mistakes are answered at once.
+# Each command imports what it runs once its settings are read, so that mistakes are answered at once.
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -100,9 +100,8 @@ def serve(host: _Host = None, port: _Port = None) -> None:
 
     Every setting comes from the environment or `.env`; the README lists them.
     """
-    from proctor.main import run, run_until_signal
-
     settings = _settings(host=host, port=port)
+    from proctor.main import run, run_until_signal
 
     async def main(shutdown: trio.Event) -> None:
         async with trio.open_nursery() as nursery:
@@ -116,10 +115,9 @@ def serve(host: _Host = None, port: _Port = None) -> None:
 @app.command()
 def demo(host: _Host = None, port: _Port = None) -> None:
     """Run the server with simulated exam takers on it, some honest and some not, until Ctrl+C."""
+    settings = _settings(host=host, port=port)
     from proctor.main import run, run_until_signal
     from proctor.simulator.demo import run_demo_candidates
-
-    settings = _settings(host=host, port=port)
 
     async def main(shutdown: trio.Event) -> None:
         async with trio.open_nursery() as nursery:

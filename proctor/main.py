@@ -80,7 +80,7 @@ async def _listen(host: str, port: int) -> list[trio.SocketListener]:
             for opened in listeners:
                 await opened.aclose()
             raise Misconfigured(
-                f"HOST {host} is not a loopback address, and there is no authentication yet; listen on "
+                f"{host} is not a loopback address, and there is no authentication yet; listen on "
                 "127.0.0.1 and put a reverse proxy with access control in front",
                 field="host",
             )
