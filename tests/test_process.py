@@ -103,7 +103,7 @@ async def say_goodbye(server: ServerProcess, number: signal.Signals) -> set[int]
                 await hear_out(client, acknowledged)
             assert closed.value.reason is not None
             assert closed.value.reason.code == 1012
-        assert await server.exited() == 0
+    assert await server.exited() == 0
     return acknowledged
 
 
