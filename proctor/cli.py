@@ -1,10 +1,10 @@
-"""The command line: serve | demo | simulate | plugins | db."""
+"""The command line: serve | demo | simulate | analyze | plugins | db."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import trio
 import typer
@@ -178,6 +178,28 @@ def simulate(
     set_up_logging("text", "warning")
     with _mistakes_told():
         raise typer.Exit(trio.run(task))
+
+
+@app.command()
+def analyze(
+    dump: Annotated[Path, typer.Argument(help="A JSON array of frames, such as a session's dump.")],
+    policy: Annotated[str, typer.Option(help="Exam policy to judge by: its name, or a file NAME.toml.")] = (
+        "default"
+    ),
+    form: Annotated[
+        Literal["text", "json"] | None,
+        typer.Option("--format", help="By default what the ending of the output's name says, else text."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; standard output if none is given.")
+    ] = None,
+) -> None:
+    """Judge a dump offline, by the same analysis as a server's, and write its report."""
+    settings = _settings()
+    from proctor.offline import command
+
+    with _mistakes_told():
+        command.analyze(settings, dump, policy, form, output)
 
 
 @app.command()

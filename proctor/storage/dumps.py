@@ -4,7 +4,7 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing
 from itertools import islice
 from pathlib import Path
@@ -51,14 +51,21 @@ async def write_dump(
     return target
 
 
-def read_dump(path: Path) -> list[bytes]:
+def _as_it_is(element: bytes, _: FrameId) -> bytes:
+    return element
+
+
+def read_dump(path: Path, take: Callable[[bytes, FrameId], bytes] = _as_it_is) -> list[bytes]:
     """Return a dump's frames in time order, as compact JSON objects. Blocks.
+
+    `take` is given each frame as it stands in the file, with the id that its place in time gives it, and
+    returns the frame to go on with.
 
     The dump need not be Proctor's own: any JSON array of objects with a `timestamp` (ISO 8601, or
     milliseconds since the epoch) will do. NaN and infinities, which are not JSON but common, become null.
 
     Raises:
-        InvalidRequest: naming the file, and the element, counted from 0, if one is at fault.
+        InvalidRequest: naming the file, and the element, counted from 0, if one is at fault; `take` may too.
     """
     try:
         elements = _elements(path.read_bytes())
@@ -69,7 +76,11 @@ def read_dump(path: Path) -> list[bytes]:
     keyed = []
     for position, element in enumerate(elements):
         try:
-            keyed.append((*_place(element, position), element))
+            place = _place(element, position)
+            keyed.append((*place, take(element, place)))
+        except InvalidRequest as error:
+            detail = f"{path}, element {position}: {error.detail}"
+            raise InvalidRequest(detail, field=error.field) from error
         except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
             raise InvalidRequest(f"{path}, element {position}: {error}") from error
     keyed.sort()
@@ -98,15 +109,15 @@ def _elements(data: bytes) -> list[bytes]:
     return [json.dumps(element, separators=(",", ":")).encode() for element in array]
 
 
-def _place(element: bytes, position: int) -> tuple[int, int]:
+def _place(element: bytes, position: int) -> FrameId:
     """Where a frame belongs: by event time, then by arrival number if it has one, else as it stood."""
     placed = _decode_placed(element)
     stamp = placed.timestamp
     time_ms = ms_from_iso(stamp) if isinstance(stamp, str) else round(stamp)
     try:
-        return time_ms, FrameId.parse(str(placed.frame_id)).number
+        return FrameId(time_ms, FrameId.parse(str(placed.frame_id)).number)
     except ValueError:
-        return time_ms, position
+        return FrameId(time_ms, position)
 
 
 def _finite(text: str) -> float | None:
