@@ -2,7 +2,8 @@
 
 Run by hand: `python -m tests.bench.bench_ingest` (`--help` for options). The server is a process of its own
 on its defaults: acknowledgements, checks and live analysis are on. Load, server, analysis worker and Redis
-share the machine, so compare only runs on the same one.
+share the machine, so compare only runs on the same one. Analysis runs behind the load: its CPU counts what it
+did meanwhile, in bursts a part of the whole.
 """
 
 import argparse
@@ -273,7 +274,9 @@ def main() -> int:
     parser.add_argument("scenarios", nargs="*", help=f"of {', '.join(SCENARIOS)}; default: all")
     parser.add_argument("--redis", action="store_true", help="store in a Redis of its own (AOF, everysec)")
     parser.add_argument("--rounds", type=int, default=3, help="runs of each scenario (3)")
-    parser.add_argument("--scale", type=float, default=1.0, help="share of the load, for small machines (1)")
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="share of the load described, for small machines (1)"
+    )
     parser.add_argument("--json", action="store_true", help="print all runs as JSON instead of a table")
     chosen = parser.parse_args()
     if unknown := set(chosen.scenarios) - set(SCENARIOS):

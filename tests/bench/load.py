@@ -100,7 +100,7 @@ class Client:
             self._incoming += more
         head, _, self._incoming = self._incoming.partition(b"\r\n\r\n")
         if not head.startswith(b"HTTP/1.1 101"):
-            raise Failed(head.decode(errors="replace"))
+            raise Failed(f"the server refused a connection: {head.splitlines()[0].decode()}")
         self.socket.setblocking(False)
 
     def send(self, data: bytes) -> None:
