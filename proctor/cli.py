@@ -101,11 +101,11 @@ def serve(host: _Host = None, port: _Port = None) -> None:
     Every setting comes from the environment or `.env`; the README lists them.
     """
     settings = _settings(host=host, port=port)
-    from proctor.main import run, run_until_signal
+    from proctor.main import run_until_signal, start
 
     async def main(shutdown: trio.Event) -> None:
         async with trio.open_nursery() as nursery:
-            url = await nursery.start(partial(run, settings, shutdown=shutdown))
+            url = await start(nursery, settings, shutdown)
             _console.print(f"Proctor serves on {url} (documentation: {url}/docs)")
 
     with _mistakes_told():
@@ -116,12 +116,12 @@ def serve(host: _Host = None, port: _Port = None) -> None:
 def demo(host: _Host = None, port: _Port = None) -> None:
     """Run the server with simulated exam takers on it, some honest and some not, until Ctrl+C."""
     settings = _settings(host=host, port=port)
-    from proctor.main import run, run_until_signal
+    from proctor.main import run_until_signal, start
     from proctor.simulator.demo import run_demo_candidates
 
     async def main(shutdown: trio.Event) -> None:
         async with trio.open_nursery() as nursery:
-            url = await nursery.start(partial(run, settings, shutdown=shutdown))
+            url = await start(nursery, settings, shutdown)
             _console.print(
                 f"Six exam takers sit an exam on {url}.\nWho they are: {url}/api/v1/session\n"
                 f"Judge one: curl -X POST {url}/api/v1/session/SESSION_ID/analyze"

@@ -1,5 +1,6 @@
 """Runs the server: services, listening socket, signals, and the order in which all of it stops."""
 
+import gc
 import signal
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -47,6 +48,16 @@ async def run(
             before_drain=partial(services.roster.close_all, CloseCode.RESTARTING),
         )
     _log.info("stopped")
+
+
+async def start(nursery: trio.Nursery, settings: Settings, shutdown: trio.Event) -> str:
+    """Start :func:`run` as what this process is for, and return the server's URL."""
+    url: str = await nursery.start(partial(run, settings, shutdown=shutdown))
+    # What is there by now stays until the end. Unfrozen, each full collection would look through all of it
+    # and hold up every acknowledgement for nearly a tenth of a second.
+    gc.collect()
+    gc.freeze()
+    return url
 
 
 async def run_until_signal(task: Callable[[trio.Event], Awaitable[None]]) -> None:

@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -69,8 +70,13 @@ class FrameId(NamedTuple):
 
 def iso_from_ms(time_ms: int) -> str:
     """ISO 8601 in UTC with milliseconds and a `Z`, e.g. `2026-01-05T09:00:00.000Z`."""
-    moment = datetime.fromtimestamp(time_ms // 1000, UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{time_ms % 1000:03d}Z"
+    seconds, ms = divmod(time_ms, 1000)
+    return f"{_iso_seconds(seconds)}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=1024)  # frames of all sessions share their seconds
+def _iso_seconds(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
 
 
 def ms_from_iso(text: str) -> int:
