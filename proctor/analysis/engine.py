@@ -113,7 +113,7 @@ class Engine:
             try:
                 return await run(job)
             except _WorkerLost as lost:
-                _log.warning("analysis worker lost", reason=lost.reason, session_id=session_id)
+                _log.warning("analysis worker lost", reason=lost.reason, session=session_id)
                 job = await self._without_culprits(run, job, active_plugins(job), session_id)
         raise Unavailable("analysis workers die although every analyzer alone does well")
 
@@ -129,7 +129,7 @@ class Engine:
                 fault = Fault(lost.status, f"{plugin.display_name}: {lost.reason}")
                 faults[plugin.name] = fault
                 self._blame.convict(plugin, fault, session_id)
-                _log.warning("analyzer switched off", reason=fault.reason, session_id=session_id)
+                _log.warning("analyzer switched off", reason=fault.reason, session=session_id)
             else:
                 self._blame.acquit(plugin)
         return job._replace(faults=faults)
