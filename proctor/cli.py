@@ -187,7 +187,7 @@ def analyze(
         "default"
     ),
     form: Annotated[
-        Literal["text", "json"] | None,
+        Literal["text", "json", "html"] | None,
         typer.Option("--format", help="By default what the ending of the output's name says, else text."),
     ] = None,
     output: Annotated[

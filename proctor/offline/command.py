@@ -8,15 +8,16 @@ from typing import Literal
 import msgspec
 
 from proctor.analysis.discovery import discover
+from proctor.analysis.policy import Policy
 from proctor.analysis.schema import Report
 from proctor.errors import InvalidRequest
 from proctor.offline.judge import choose_policy, judge
-from proctor.offline.recording import read_recording
+from proctor.offline.recording import Recording, read_recording
 from proctor.settings import Settings
 
-Format = Literal["text", "json"]
+Format = Literal["text", "json", "html"]
 
-_FORMATS: dict[str, Format] = {".json": "json"}
+_FORMATS: dict[str, Format] = {".json": "json", ".html": "html"}
 """By the ending of the file that is written; any other is text."""
 
 
@@ -35,6 +36,8 @@ def analyze(settings: Settings, dump: Path, policy: str, form: Format | None, ou
     form = form or _FORMATS.get(output.suffix if output else "", "text")
     if form == "json":
         _write(report + b"\n", output)
+    elif form == "html":
+        _write(_page(msgspec.json.decode(report, type=Report), recording, chosen), output)
     else:
         _write_text(msgspec.json.decode(report, type=Report), output)
 
@@ -50,8 +53,16 @@ def _write(data: bytes, output: Path | None) -> None:
         raise InvalidRequest(f"cannot write {output}: {error.strerror or error}") from error
 
 
+# Programs that read JSON start many of these, and need not wait for what draws tables and plots.
+
+
+def _page(report: Report, recording: Recording, policy: Policy) -> bytes:
+    from proctor.offline.page import page
+
+    return page(report, recording, policy).encode()
+
+
 def _write_text(report: Report, output: Path | None) -> None:
-    # Programs that read JSON start many of these, and need not wait for rich's tables.
     from proctor.offline.text import print_report, written
 
     if output is None:
