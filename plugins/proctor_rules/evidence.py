@@ -8,6 +8,10 @@ from numpy.typing import NDArray
 from proctor.analysis.frames import FrameBatch
 
 Column = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+HINT = 0.3
+"""Evidence that nothing else bears out: it sets windows apart and never makes a finding."""
 
 
 def either(yes: NDArray[np.bool_], no: NDArray[np.bool_]) -> Column:

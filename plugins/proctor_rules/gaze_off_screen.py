@@ -1,6 +1,7 @@
 """The candidate looks somewhere else than at the exam."""
 
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -10,30 +11,39 @@ from proctor.analysis.baseline import Baseline
 from proctor.analysis.durations import Durations
 from proctor.analysis.episodes import Episodes, Hysteresis
 from proctor.analysis.frames import FrameBatch
-from proctor_rules.evidence import Column, either, or_events
+from proctor_rules.evidence import HINT, Column, Flags, either, or_events
 from proctor_rules.limits import Pixels, Rate, Seconds, Spreads
 
 _EVENTS = {"GAZE_AWAY", "PROLONGED_GAZE_AWAY", "EYES_OFF_SCREEN"}
+_PIXEL = 1.0  # points are whole pixels to many browsers
 
 
 class GazeOffScreen:
-    """Looking off the screen, again and again or for long: people think with their eyes off it, too."""
+    """Looking off the screen, again and again or for long: people think with their eyes off it, too.
+
+    The gaze point is compared with the candidate's own, for the browser's flag is uncalibrated: it takes a
+    camera beside the screen for looking aside, and the rim of a screen for the screen. Flag and point
+    together are evidence; a point far off is so by itself; a flag that the point denies is a hint.
+    """
 
     api_version = API_VERSION
     title = "Gaze off screen"
 
     class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-        """`decay` below 1 sees glances to and fro as one episode; so slowly are they forgotten."""
+        """With a `decay` of a half, whoever looks away in a third of the time is at it all the while."""
 
         info_seconds: Seconds = 5.0
         concern_seconds: Seconds = 15.0
         within_seconds: Seconds = 60.0
         merge_seconds: Seconds = 2.5
-        decay: Rate = 0.25
-        point_spreads: Spreads = 8.0
-        """A gaze point so far from the usual one is off the screen, if the browser does not say."""
+        decay: Rate = 0.5
+        point_spreads: Spreads = 3.03
+        """A gaze point so far from the usual one is away: one in a hundred of normally spread points is."""
         point_pixels: Pixels = 40.0
-        """Least spread of gaze points that is believed."""
+        """Least spread of gaze points by which points alone are judged."""
+        flag_spreads: Spreads = 1.5
+        """The flag counts only with points, where known, so far off: from the middle of a screen that is read
+        evenly, the nearest edge is 1.35 away."""
         baseline_seconds: Seconds = 60.0
 
     class State(msgspec.Struct):
@@ -41,8 +51,12 @@ class GazeOffScreen:
 
         away: Episodes = msgspec.field(default_factory=Episodes)
         on_screen: Baseline = msgspec.field(default_factory=Baseline)
+        seldom: Baseline = msgspec.field(default_factory=partial(Baseline, rank=0.9))
+        """Falls to 0 for whom the flag sees on the screen less than a tenth of the time."""
         x: Baseline = msgspec.field(default_factory=Baseline)
         y: Baseline = msgspec.field(default_factory=Baseline)
+        boxed: bool = False
+        """Where the face is was known: then gaze points are taken from there, since people move."""
 
     def __init__(self, settings: Any) -> None:
         self._settings = settings
@@ -53,7 +67,10 @@ class GazeOffScreen:
             hysteresis=Hysteresis(
                 persist_seconds=settings.info_seconds,
                 merge_seconds=settings.merge_seconds,
+                enter=1.0,
+                leave=0.7,
                 decay=settings.decay,
+                hint=HINT,
             ),
             concern_seconds=settings.concern_seconds,
             within_seconds=settings.within_seconds,
@@ -61,25 +78,48 @@ class GazeOffScreen:
 
     def fold(self, state: State, frames: FrameBatch) -> None:
         """Take in the next frames."""
-        on_screen = frames["gaze_on_script"]
-        usual, _ = state.on_screen.follow(frames, on_screen, samples_min=self._settings.baseline_seconds)
-        # Of somebody whose gaze is off the screen most of the time the camera knows nothing.
-        flag = np.where(usual < 1, np.nan, either(on_screen == 0, on_screen > 0))
-        far = np.fmax(
-            self._distance(state.x, frames, "gazePoint_x"), self._distance(state.y, frames, "gazePoint_y")
-        )
-        evidence = np.where(np.isnan(flag), far >= 1, flag)
-        evidence = np.where(np.isnan(flag) & np.isnan(far), np.nan, evidence)
+        distance = self._distance(state, frames)
+        flag = self._flag(state, frames, distance.own < self._settings.flag_spreads)
+        far = np.minimum(distance.believed / self._settings.point_spreads, 1.0)
+        centred = np.array([direction == "center" for direction in frames.text("gaze_direction")])
+        nothing = centred | (far < self._durations.hysteresis.leave)
+        evidence = np.fmax(flag, np.where(nothing & ~np.isnan(far), 0.0, far))
         state.away.fold(frames, or_events(frames, evidence, _EVENTS), self._durations.hysteresis)
 
     def assess(self, state: State) -> Assessment:
         """Report the times of looking away."""
         return self._durations.assess(state.away, lambda extent: f"The gaze was off the screen for {extent}")
 
-    def _distance(self, usual: Baseline, frames: FrameBatch, name: str) -> Column:
-        """How far the gaze point is from the usual one, as a share of what counts as away."""
-        points = frames[name]
-        centre, spread = usual.follow(frames, points, samples_min=self._settings.baseline_seconds)
-        limit = self._settings.point_spreads * np.maximum(spread, self._settings.point_pixels)
-        distance: Column = np.abs(points - centre) / limit
-        return distance
+    def _flag(self, state: State, frames: FrameBatch, near: Flags) -> Column:
+        """What the browser's word is worth, where `near` says that the gaze point denies it."""
+        on_screen, seconds = frames["gaze_on_script"], self._settings.baseline_seconds
+        usual, _ = state.on_screen.follow(frames, on_screen, samples_min=seconds)
+        seldom, _ = state.seldom.follow(frames, on_screen, samples_min=seconds)
+        # Of somebody whose gaze is off the screen most of the time the camera knows little.
+        off = np.where((usual == 1) & ~near, 1.0, HINT)
+        return np.where(seldom == 0, np.nan, off * either(on_screen == 0, on_screen > 0))
+
+    def _distance(self, state: State, frames: FrameBatch) -> "_Distance":
+        """How far gaze points are from the usual one."""
+        middles = [frames[f"face_{axis}"] + frames[f"face_{size}"] / 2 for axis, size in ("xw", "yh")]
+        boxed = np.logical_or.accumulate(~np.isnan(middles[0])) | state.boxed
+        state.boxed = bool(boxed[-1])
+        several = frames["no_of_face"] > 1
+        sides = []
+        for axis, middle, usual in zip("xy", middles, (state.x, state.y), strict=True):
+            points = frames[f"gazePoint_{axis}"] - np.where(boxed, middle, 0.0)
+            points = np.where(several, np.nan, points)
+            centre, spread = usual.follow(frames, points, samples_min=self._settings.baseline_seconds)
+            off, floor = np.abs(points - centre), self._settings.point_pixels
+            sides.append((off / np.maximum(spread, floor), off / np.maximum(spread, _PIXEL)))
+        (x_believed, x_own), (y_believed, y_own) = sides
+        return _Distance(np.hypot(x_believed, y_believed), np.hypot(x_own, y_own))
+
+
+class _Distance(NamedTuple):
+    """In the plane, in standard deviations; NaN where the point or its usual place is unknown."""
+
+    believed: Column
+    """In no smaller ones than points alone are judged by."""
+    own: Column
+    """In the candidate's own, however small."""

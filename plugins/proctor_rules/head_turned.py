@@ -1,5 +1,6 @@
 """The head is turned away from where it usually is."""
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -9,8 +10,8 @@ from proctor.analysis.api import API_VERSION, Assessment, Group
 from proctor.analysis.baseline import Baseline
 from proctor.analysis.durations import Durations
 from proctor.analysis.episodes import Episodes, Hysteresis
-from proctor.analysis.frames import FrameBatch
-from proctor_rules.evidence import Column, either, or_events
+from proctor.analysis.frames import UNKNOWN_TEXT, FrameBatch
+from proctor_rules.evidence import HINT, Column, Flags, either, or_events
 from proctor_rules.limits import Ratio, Seconds, Spreads
 
 
@@ -32,6 +33,8 @@ class HeadTurned:
         pose_spreads: Spreads = 1.0
         """The browser's own word for the pose counts only if the numbers, where known, are so far off too."""
         baseline_seconds: Seconds = 20.0
+        words_seconds: Seconds = 300.0
+        """So long words are at least a hint; then only if the browser does call the candidate forward."""
 
     class State(msgspec.Struct):
         """What the frames so far amount to."""
@@ -40,6 +43,10 @@ class HeadTurned:
         yaw: Baseline = msgspec.field(default_factory=Baseline)
         pitch: Baseline = msgspec.field(default_factory=Baseline)
         forward: Baseline = msgspec.field(default_factory=Baseline)
+        seldom: Baseline = msgspec.field(default_factory=partial(Baseline, rank=0.9))
+        """Falls to 0 for whom the browser calls forward less than a tenth of the time."""
+        failing: Baseline = msgspec.field(default_factory=partial(Baseline, rank=0.9))
+        """Falls to 0 for whom the browser can tell a pose less than a tenth of the time."""
 
     def __init__(self, settings: Any) -> None:
         self._settings = settings
@@ -52,6 +59,7 @@ class HeadTurned:
                 merge_seconds=settings.merge_seconds,
                 enter=1.0,
                 leave=0.7,
+                hint=HINT,
             ),
             concern_seconds=settings.concern_seconds,
             within_seconds=settings.within_seconds,
@@ -65,9 +73,9 @@ class HeadTurned:
             strict=True,
         )
         turn = np.fmax(*turns)
-        pose = self._pose(state.forward, frames)
-        pose = np.where(np.fmax(*spreads) < self._settings.pose_spreads, 0.0, pose)
-        evidence = or_events(frames, np.fmax(turn, pose), {"HEAD_TURNED"})
+        turn = np.where(turn < self._durations.hysteresis.leave, 0.0, turn)
+        words = self._words(state, frames, np.fmax(*spreads) < self._settings.pose_spreads)
+        evidence = or_events(frames, np.fmax(turn, words), {"HEAD_TURNED"})
         state.turned.fold(frames, evidence, self._durations.hysteresis)
 
     def assess(self, state: State) -> Assessment:
@@ -86,10 +94,23 @@ class HeadTurned:
         limit = np.maximum(self._settings.turned_ratio, self._settings.turned_spreads * spread)
         return off / limit, off / np.maximum(spread, 1e-6)
 
-    def _pose(self, usual: Baseline, frames: FrameBatch) -> Column:
-        """What the browser calls the pose; it says nothing about somebody whom it seldom calls forward."""
+    def _words(self, state: State, frames: FrameBatch, near: Flags) -> Column:
+        """What the browser's word for the pose is worth, where `near` says that the numbers deny it."""
         poses = frames.text("head_pose")
         forward = np.array([pose == "forward" for pose in poses], dtype=np.bool_)
-        known = np.array([pose is not None for pose in poses], dtype=np.bool_)
-        centre, _ = usual.follow(frames, either(forward, known), samples_min=self._settings.baseline_seconds)
-        return np.where(centre < 1, np.nan, either(known & ~forward, forward))
+        told = np.array([pose is not None for pose in poses], dtype=np.bool_)
+        said = either(forward, told)
+        usual, _ = state.forward.follow(frames, said, samples_min=self._settings.baseline_seconds)
+        seldom, _ = state.seldom.follow(frames, said, samples_min=self._settings.words_seconds)
+        turned = np.where((usual == 1) & ~near, 1.0, HINT)
+        worth = np.where(forward, 0.0, np.where(seldom == 0, np.nan, turned))
+        return np.where(told, worth, self._lost(state, frames, told))
+
+    def _lost(self, state: State, frames: FrameBatch, told: Flags) -> Column:
+        """A hint where the browser sees a face and, unlike at other times, cannot tell its pose."""
+        stated = np.array([pose == UNKNOWN_TEXT for pose in frames.values("head_pose")], dtype=np.bool_)
+        lost = stated & (frames["face_present"] > 0)
+        failing, _ = state.failing.follow(
+            frames, either(told, lost), samples_min=self._settings.baseline_seconds
+        )
+        return np.where(lost & (failing != 0), HINT, np.nan)

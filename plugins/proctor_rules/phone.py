@@ -3,6 +3,7 @@
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from proctor.analysis.api import API_VERSION, Assessment, Group
 from proctor.analysis.durations import Durations
@@ -10,6 +11,8 @@ from proctor.analysis.episodes import Episodes, Hysteresis
 from proctor.analysis.frames import FrameBatch
 from proctor_rules.evidence import confident
 from proctor_rules.limits import Seconds, Share, Times
+
+_HELD = 0.1  # what a hand on something is worth: it may be a pen or a cup
 
 
 class Phone:
@@ -31,8 +34,11 @@ class Phone:
         """What the frames so far amount to."""
 
         seen: Episodes = msgspec.field(default_factory=Episodes)
+        held: Episodes = msgspec.field(default_factory=Episodes)
+        """A hand on something: it sets windows apart and makes no finding."""
 
     def __init__(self, settings: Any) -> None:
+        self._held = Hysteresis(persist_seconds=settings.concern_seconds, enter=1.0, leave=_HELD)
         self._durations = Durations(
             category="phone",
             group=Group.DEVICE,
@@ -51,7 +57,13 @@ class Phone:
         """Take in the next frames."""
         evidence = confident(frames["phone_present"], frames["phone_conf"])
         state.seen.fold(frames, evidence, self._durations.hysteresis)
+        held = frames["hand_obj_interaction"]
+        state.held.fold(frames, np.where(held > 0, _HELD, held), self._held)
 
     def assess(self, state: State) -> Assessment:
         """Report when a phone was seen."""
-        return self._durations.assess(state.seen, lambda extent: f"A phone was in view for {extent}")
+        assessment = self._durations.assess(state.seen, lambda extent: f"A phone was in view for {extent}")
+        strengths = self._durations.window_strengths(state.held, [])
+        for window, strength in assessment.window_strengths.items():
+            strengths[window] = max(strength, strengths.get(window, 0.0))
+        return msgspec.structs.replace(assessment, window_strengths=strengths)

@@ -21,13 +21,15 @@ class Baseline(msgspec.Struct):
     were cut into batches.
     """
 
+    rank: float = 0.5
+    """Share of the values below the centre, which is the median unless a rule asks for another quantile."""
     stride: int = 1
     """Seconds from one sample to the next."""
     samples: dict[int, float] = msgspec.field(default_factory=dict)
     """Number of the stride to the first known value in its first second."""
     period: int | None = None
     centre: float | None = None
-    """Median at the start of the period; None before the first samples."""
+    """Median, or other quantile, at the start of the period; None before the first samples."""
     spread: float | None = None
     """Median distance from it, scaled to equal the standard deviation where the values are normal."""
     trusted: bool = False
@@ -60,8 +62,12 @@ class Baseline(msgspec.Struct):
         if self.samples:
             # For so few values this takes half as long as numpy.median.
             values = self.samples.values()
-            self.centre = centre = median(values)
+            self.centre = centre = median(values) if self.rank == 0.5 else self._quantile()
             self.spread = median(abs(value - centre) for value in values) * _MAD_TO_DEVIATION
+
+    def _quantile(self) -> float:
+        ordered = sorted(self.samples.values())
+        return ordered[int(self.rank * (len(ordered) - 1))]
 
     def _sample(self, times: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         known = np.flatnonzero(~np.isnan(values))

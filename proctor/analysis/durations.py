@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proctor.analysis.api import WINDOW_SECONDS, Assessment, Finding, Group, Level, Observed
-from proctor.analysis.episodes import Episode, Episodes, Hysteresis
+from proctor.analysis.episodes import Episode, Episodes, Hysteresis, joined
 
 _WINDOW_MS = round(WINDOW_SECONDS * 1000)
 
@@ -39,10 +39,23 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
         """
         episodes = state.so_far(self.hysteresis)
         return Assessment(
-            findings=self.findings(episodes, describe, baseline),
+            findings=self.findings(self.whole(episodes), describe, baseline),
             window_strengths=self.window_strengths(state, episodes),
             observed_windows=sorted(window for window, (_, known) in state.windows.items() if known),
         )
+
+    def whole(self, episodes: Sequence[Episode]) -> list[Episode]:
+        """Make one episode of those that only together are a concern, from the first of them to the last.
+
+        Two belong together if some stretch of `within_seconds` reaches into both and has enough evidence.
+        """
+        behaviours: list[Episode] = []
+        for earlier, episode in zip([None, *episodes], episodes, strict=False):
+            if earlier is not None and self._one_behaviour(earlier, episode, episodes):
+                behaviours[-1] = joined(behaviours[-1], episode)
+            else:
+                behaviours.append(episode)
+        return behaviours
 
     def findings(
         self, episodes: Sequence[Episode], describe: Callable[[str], str], baseline: float | None = None
@@ -92,6 +105,19 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
                 baseline=baseline,
                 unit="s",
             ),
+        )
+
+    def _one_behaviour(self, earlier: Episode, later: Episode, episodes: Sequence[Episode]) -> bool:
+        """Return whether a stretch that reaches into both holds `concern_seconds` of evidence."""
+        width = round(self.within_seconds * 1000)
+        if later.start_ms - earlier.end_ms >= width:
+            return False
+        begins = [earlier.start_ms, later.start_ms - width, earlier.end_ms - width, later.end_ms - width]
+        return any(
+            sum(_share_ms(episode, begin, begin + width) for episode in episodes)
+            >= self.concern_seconds * 1000
+            for begin in begins
+            if begin < earlier.end_ms and begin + width > later.start_ms
         )
 
     def _counted_seconds(self, episodes: Sequence[Episode]) -> list[float]:

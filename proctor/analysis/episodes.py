@@ -45,6 +45,8 @@ class Hysteresis(msgspec.Struct, frozen=True, kw_only=True):
     """… until it falls below this."""
     decay: float = 1.0
     """How fast time without evidence drains the bucket, as a multiple of how fast time with it fills it."""
+    hint: float | None = None
+    """Evidence from here on still tells one window from another, however weak; None means `leave`."""
 
 
 class Episode(msgspec.Struct, array_like=True):
@@ -136,8 +138,8 @@ class Episodes(msgspec.Struct):
         broken = lasted > bridge_ms
         lasted = np.where(broken, 0, lasted)
         codes = self._codes(evidence, rule)
-        # Evidence too weak to begin an episode still tells one window from another.
-        weights = np.where(evidence >= rule.leave, np.clip(evidence, 0, 1), 0)
+        hint = rule.leave if rule.hint is None else rule.hint
+        weights = np.where(evidence >= hint, np.clip(evidence, 0, 1), 0)
         known = np.where(codes == _UNKNOWN, 0, lasted)
         self._fold_windows(
             times[:-1] // _WINDOW_MS, np.rint(weights * _FULL).astype(np.int64) * lasted, known
@@ -183,7 +185,7 @@ class Episodes(msgspec.Struct):
 
     def _fill(self, run: Episode, rule: Hysteresis) -> None:
         self.unknown_ms = 0
-        self.current = run if self.current is None else _joined(self.current, run)
+        self.current = run if self.current is None else joined(self.current, run)
         self.level += run.on_ms * _FULL
         merge = round(rule.merge_seconds * 1000) * _FULL
         if self.confirmed:
@@ -220,7 +222,8 @@ def _run(
     )
 
 
-def _joined(earlier: Episode, later: Episode) -> Episode:
+def joined(earlier: Episode, later: Episode) -> Episode:
+    """Make one episode of two, with whatever lies between them."""
     stronger = later if later.peak > earlier.peak else earlier
     return Episode(
         start_ms=earlier.start_ms,

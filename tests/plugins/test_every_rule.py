@@ -51,7 +51,7 @@ def wild(frames, seed):
                     Kind.COUNT: rng.choice([0, 1, 1, 2]),
                     Kind.NUMBER: rng.gauss(0.1, 0.2),
                     Kind.CONFIDENCE: rng.uniform(0, 100),
-                    Kind.TEXT: rng.choice(["forward", "left", "center", "None", ""]),
+                    Kind.TEXT: rng.choice(["forward", "forward", "forward", "left", "center", "None", ""]),
                 }[kind]
             elif rng.random() < 0.01:
                 features[name] = None
