@@ -100,9 +100,9 @@ class TestFigure:
     def drawn(self, recorded: Path) -> tuple[Report, dict[str, Any]]:
         report, _ = written(recorded)
         frames = FrameBatch.from_json(read_recording(recorded, T0).frames, T0)
-        return report, figure(report, diagrams(frames, 5.0), happenings(frames))
+        return report, figure(report, diagrams(frames, 5.0), happenings(frames), 0.4)
 
-    def test_marks_gaps_findings_and_baselines(self, drawn):
+    def test_marks_gaps_findings_baselines_and_the_threshold(self, drawn):
         report, made = drawn
         shapes = made["layout"]["shapes"]
         kinds = [shape["name"] for shape in shapes]
@@ -112,6 +112,7 @@ class TestFigure:
         assert kinds.count("finding") == len(seen_in_a_signal) > 0
         normal = [each.observed.baseline for each in seen_in_a_signal if each.observed.baseline is not None]
         assert [shape["y0"] for shape in shapes if shape["name"] == "baseline"] == normal != []
+        assert [shape["y0"] for shape in shapes if shape["name"] == "threshold"] == [0.4]
 
     def test_every_finding_and_window_is_a_bar(self, drawn):
         report, made = drawn

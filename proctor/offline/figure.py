@@ -32,8 +32,13 @@ _NAME_CHARACTERS = 40
 Values = dict[str, Any]
 
 
-def figure(report: Report, diagrams: Sequence[Diagram], happenings: Sequence[Happening]) -> Values:
-    """Draw findings, confidence, signals and events, with the gaps and findings marked in all of it."""
+def figure(
+    report: Report, diagrams: Sequence[Diagram], happenings: Sequence[Happening], window_threshold: float
+) -> Values:
+    """Draw findings, confidence, signals and events, with the gaps and findings marked in all of it.
+
+    `window_threshold` is the confidence from which a window is flagged.
+    """
     rows: list[tuple[str, list[Values]]] = [
         ("Findings", _finding_bars(report.findings)),
         ("Confidence by window", [_windows(report)]),
@@ -58,7 +63,11 @@ def figure(report: Report, diagrams: Sequence[Diagram], happenings: Sequence[Hap
         traces += [trace | {"xaxis": "x", "yaxis": f"y{suffix}"} for trace in row]
     layout["yaxis"]["autorange"] = "reversed"
     layout["yaxis2"] |= {"range": [0, 1]}
-    layout["shapes"] = [*_gap_shapes(report), *_finding_shapes(report, diagrams)]
+    layout["shapes"] = [
+        *_gap_shapes(report),
+        *_finding_shapes(report, diagrams),
+        _threshold_shape(window_threshold),
+    ]
     return {"data": traces, "layout": layout, "config": {"displaylogo": False, "responsive": True}}
 
 
@@ -206,6 +215,20 @@ def _finding_shapes(report: Report, diagrams: Sequence[Diagram]) -> Iterator[Val
                     **_span(finding.start_seconds, finding.end_seconds),
                     "line": {"color": "#333", "width": 1.5, "dash": "dash"},
                 }
+
+
+def _threshold_shape(window_threshold: float) -> Values:
+    return {
+        "type": "line",
+        "name": "threshold",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "yref": "y2",
+        "y0": window_threshold,
+        "y1": window_threshold,
+        "line": {"color": "#333", "width": 1, "dash": "dot"},
+    }
 
 
 def _span(start_seconds: float, end_seconds: float) -> Values:

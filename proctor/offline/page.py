@@ -36,8 +36,8 @@ def _timeline(report: Report, recording: Recording, policy: Policy) -> Values | 
     if not recording.frames:
         return None
     batch = FrameBatch.from_json(recording.frames, recording.session.started_ms)
-    gap_seconds = policy.observation.gap_seconds
-    return figure(report, diagrams(batch, gap_seconds), happenings(batch))
+    signals = diagrams(batch, policy.observation.gap_seconds)
+    return figure(report, signals, happenings(batch), policy.verdict.window_confidence)
 
 
 def _script(json: str) -> Markup:
