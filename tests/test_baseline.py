@@ -66,6 +66,16 @@ def test_frame_is_judged_by_the_past_alone():
     assert centres[40] == 0.0
 
 
+@pytest.mark.parametrize(("share", "centre"), [(0.05, 0.0), (0.15, 1.0)])
+def test_rank_asks_for_another_quantile(share, centre):
+    """At a rank of 0.9 the centre tells whether a tenth of the values are as high."""
+    state = Baseline(rank=0.9)
+    frames = FrameBatch.from_json(stored([(time, {}) for time in range(221)]), ORIGIN_MS)
+    values = np.where(np.arange(221) % 20 < share * 20, 1.0, 0.0)
+    centres, _ = state.follow(frames, values, samples_min=20)
+    assert centres[-1] == centre
+
+
 def test_memory_is_bounded_and_covers_the_whole_session():
     state, centres, _ = follow(range(10_800), [0.0] * 5400 + [1.0] * 5400)
     assert SAMPLES_MAX / 2 <= len(state.samples) <= SAMPLES_MAX

@@ -72,6 +72,19 @@ def test_time_adds_up_over_episodes_within_a_minute():
     assert levels(judge) == []
 
 
+def test_episodes_that_only_together_are_a_concern_are_one_behaviour():
+    """From the first to the last; one that no minute with enough evidence reaches stays by itself."""
+    judge = durations(concern_seconds=15.0, within_seconds=60.0)
+    looks = [episode(0, 5), episode(25, 30), episode(55, 60), episode(116, 121)]
+    assert [(whole.start_ms, whole.end_ms, whole.on_ms) for whole in judge.whole(looks)] == [
+        (0, 60_000, 15_000),
+        (116_000, 121_000, 5_000),
+    ]
+    assert judge.whole(looks[1:]) == looks[1:]
+    assert durations(concern_seconds=15.0).whole(looks) == looks
+    assert judge.whole([]) == []
+
+
 def test_long_thin_episode_is_judged_by_its_densest_minute():
     judge = durations(concern_seconds=15.0, within_seconds=60.0)
     assert levels(judge, episode(0, 600, 60)) == ["info"]

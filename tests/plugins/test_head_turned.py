@@ -73,6 +73,23 @@ def test_pose_in_words_is_not_believed_against_the_numbers():
     assert seconds < 4
 
 
+def test_camera_to_one_side_gives_no_finding_from_the_first_frame_on():
+    """Words that were never forward hint for five minutes at the most, and then say nothing."""
+    assessment = judge(HeadTurned, head([(900, 0)], offset=0.2, pose=lambda yaw: "left"))
+    assert assessment.findings == []
+    assert max(assessment.window_strengths) < 34
+    assert max(assessment.window_strengths.values()) < 0.5
+
+
+def test_pose_that_cannot_be_told_is_a_hint_where_it_usually_can():
+    forward = {"face_present": 1, "head_yaw": 0.1, "head_pitch": 0.1, "head_pose": "forward"}
+    lost = {"face_present": 1, "head_yaw": 0, "head_pitch": 0, "head_pose": "None"}
+    assessment = judge(HeadTurned, held((60, forward), (20, lost), (60, forward)))
+    assert assessment.findings == []
+    assert set(assessment.window_strengths) == {6, 7}
+    assert max(judge(HeadTurned, held((600, lost))).window_strengths) < 6
+
+
 def test_no_face_is_no_turn():
     """Without a face the browser fills in zeros, far from the usual pose of this candidate."""
     blank = {"face_present": 0, "head_yaw": 0, "head_pitch": 0, "head_roll": 0, "head_pose": "None"}

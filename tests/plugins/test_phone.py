@@ -50,3 +50,14 @@ def test_worst_frame_is_the_surest():
 
 def test_second_look_within_five_minutes_is_a_concern():
     assert levels(judge(Phone, held((2, SURE), (60, NONE), (2, SURE), (9, NONE)))) == ["info", "concern"]
+
+
+def test_hand_on_something_sets_windows_apart_and_is_no_finding():
+    """It may be a pen or a cup; next to a phone it adds nothing."""
+    empty, pen = ({"phone_present": 0, "hand_obj_interaction": held_now} for held_now in (0, 1))
+    assessment = judge(Phone, held((30, empty), (20, pen), (30, empty)))
+    assert assessment.findings == []
+    assert assessment.window_strengths.keys() == {3, 4}
+    phone = {"phone_present": 1, "phone_conf": 90}
+    both = judge(Phone, held((30, empty), (20, {**pen, **phone}), (30, empty)))
+    assert max(assessment.window_strengths.values()) < 0.5 < min(both.window_strengths.values())
