@@ -156,7 +156,10 @@ class TestForeignDumps:
     def test_ids_follow_the_time(self, dump):
         """Whatever they said: windows and order are those of the timestamps."""
         frames = [foreign(second, frame_id=f"{5 * second}-{second}") for second in range(40)]
-        report = report_on(dump(frames))
+        frames = [{"frame_id": frame.pop("frame_id"), **frame} for frame in frames]
+        path = dump(frames)
+        assert read_recording(path, T0).frames[7].endswith(f'"frame_id":"{T0 + 7000}-7"}}'.encode())
+        report = report_on(path)
         assert report["provenance"]["frames"]["first"] == f"{T0}-0"
         assert report["window_analysis"]["total_windows"] == 4
 
