@@ -15,33 +15,14 @@ from trio_websocket import ConnectionClosed
 from proctor.model import ms_from_iso
 from proctor.settings import Settings
 from proctor.storage.schema import upgrade_schema
+from tests.document import DOCUMENTED
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.server import Server, open_server, settings_for
 
 pytestmark = pytest.mark.usefixtures("hard_limit")
 
-RAW: dict[str, Any] = {
-    "session_id": "demo_session",
-    "face_present": 1,
-    "no_of_face": 1,
-    "face_x": 260,
-    "face_y": 312,
-    "face_w": 150,
-    "face_h": 150,
-    "face_conf": 88,
-    "head_yaw": 0.01,
-    "head_pitch": 0.018,
-    "head_roll": -0.0005,
-    "head_pose": "forward",
-    "gaze_on_script": 0,
-    "gaze_direction": "bottom_right",
-    "gazePoint_x": 500,
-    "gazePoint_y": 400,
-    "phone_present": 1,
-    "phone_conf": 87,
-    "hand_count": 1,
-}
-FEATURES = {name: value for name, value in RAW.items() if name != "session_id"}
+FEATURES = DOCUMENTED
+RAW = {"session_id": "demo_session", **FEATURES}
 EVENT = {"event": "TAB_SWITCHED", "lv": 9, "ts": 1767603600000, "source": "browser", "frameNumber": 7}
 
 
