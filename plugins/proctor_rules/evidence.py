@@ -1,10 +1,12 @@
 """From features and engine events to evidence: 1 for, 0 against, NaN for unknown."""
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proctor.analysis.episodes import Hysteresis
 from proctor.analysis.frames import FrameBatch
 
 Column = NDArray[np.float64]
@@ -24,6 +26,20 @@ def or_events(frames: FrameBatch, evidence: Column, names: Collection[str]) -> C
     stated = np.full(len(frames), np.nan)
     stated[[event.place for event in frames.events if event.name in names]] = 1.0
     return np.where(np.isnan(evidence), stated, evidence)
+
+
+_LEAVE_SHARE = 0.7
+"""What began with enough confidence goes on with so much of it, or a detector's wavering would cut it up."""
+
+
+def by_confidence(settings: Any) -> Hysteresis:
+    """Return when what a detector reports, as :func:`confident` weighs it, begins and ends."""
+    return Hysteresis(
+        persist_seconds=settings.info_seconds,
+        merge_seconds=settings.merge_seconds,
+        enter=settings.confidence_min,
+        leave=settings.confidence_min * _LEAVE_SHARE,
+    )
 
 
 def confident(present: Column, confidence: Column) -> Column:

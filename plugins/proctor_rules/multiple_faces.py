@@ -6,9 +6,9 @@ import msgspec
 
 from proctor.analysis.api import API_VERSION, Assessment, Group
 from proctor.analysis.durations import Durations
-from proctor.analysis.episodes import Episodes, Hysteresis
+from proctor.analysis.episodes import Episodes
 from proctor.analysis.frames import FrameBatch
-from proctor_rules.evidence import confident, either, or_events
+from proctor_rules.evidence import by_confidence, confident, either, or_events
 from proctor_rules.limits import Seconds, Share, Times
 
 
@@ -37,12 +37,7 @@ class MultipleFaces:
             category="multiple_faces",
             group=Group.PEOPLE,
             signal="no_of_face",
-            hysteresis=Hysteresis(
-                persist_seconds=settings.info_seconds,
-                merge_seconds=settings.merge_seconds,
-                enter=settings.confidence_min,
-                leave=settings.confidence_min * 0.7,
-            ),
+            hysteresis=by_confidence(settings),
             concern_seconds=settings.concern_seconds,
             repeats=settings.repeats,
         )

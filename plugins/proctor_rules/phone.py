@@ -9,7 +9,7 @@ from proctor.analysis.api import API_VERSION, Assessment, Group
 from proctor.analysis.durations import Durations
 from proctor.analysis.episodes import Episodes, Hysteresis
 from proctor.analysis.frames import FrameBatch
-from proctor_rules.evidence import confident
+from proctor_rules.evidence import by_confidence, confident
 from proctor_rules.limits import Seconds, Share, Times
 
 _HELD = 0.1  # what a hand on something is worth: it may be a pen or a cup
@@ -43,12 +43,7 @@ class Phone:
             category="phone",
             group=Group.DEVICE,
             signal="phone_present",
-            hysteresis=Hysteresis(
-                persist_seconds=settings.info_seconds,
-                merge_seconds=settings.merge_seconds,
-                enter=settings.confidence_min,
-                leave=settings.confidence_min * 0.7,
-            ),
+            hysteresis=by_confidence(settings),
             concern_seconds=settings.concern_seconds,
             repeats=settings.repeats,
         )
