@@ -1,0 +1,40 @@
+"""The command line: serve | demo | simulate | analyze | plugins | db.
+
+Each command imports what it runs once its settings are read, so that mistakes are answered at once.
+"""
+
+from typing import Annotated
+
+import typer
+
+from proctor import __version__
+from proctor.cli import analyze, db, plugins, serve, simulate
+from proctor.cli.console import console
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Self-hosted exam proctoring server.",
+)
+app.command()(serve.serve)
+app.command()(serve.demo)
+app.command()(simulate.simulate)
+app.command()(analyze.analyze)
+app.command()(plugins.plugins)
+app.add_typer(db.app, name="db")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,29 @@
+"""`proctor analyze`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from proctor.cli.console import mistakes_told, read_settings
+
+
+def analyze(
+    dump: Annotated[Path, typer.Argument(help="A JSON array of frames, such as a session's dump.")],
+    policy: Annotated[str, typer.Option(help="Exam policy to judge by: its name, or a file NAME.toml.")] = (
+        "default"
+    ),
+    form: Annotated[
+        Literal["text", "json", "html"] | None,
+        typer.Option("--format", help="By default what the ending of the output's name says, else text."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; standard output if none is given.")
+    ] = None,
+) -> None:
+    """Judge a dump offline, by the same analysis as a server's, and write its report."""
+    settings = read_settings()
+    from proctor.offline import command
+
+    with mistakes_told():
+        command.analyze(settings, dump, policy, form, output)
