@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from proctor.analysis.api import WINDOW_SECONDS
 from proctor.analysis.frames import FrameBatch
+from proctor.analysis.sealed import Sealed
 
 EPISODES_MAX = 100
 """Most episodes that a session keeps per signal; beyond that the shortest go, and are counted."""
@@ -105,8 +106,16 @@ class Episodes(msgspec.Struct):
     """What evidence between `leave` and `enter` counts as."""
     unknown_ms: int = 0
     newest: Sample | None = None
-    windows: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict)
-    """Report window to milliseconds of evidence (times `_FULL`) and of known time."""
+    past_windows: Sealed = msgspec.field(default_factory=Sealed)
+    window: tuple[int, int, int] | None = None
+    """The report window of which anything was known last: index, evidence and known time as in `windows`."""
+
+    @property
+    def windows(self) -> dict[int, tuple[int, int]]:
+        """Report window to milliseconds of evidence (times `_FULL`) and of known time."""
+        rows = self.past_windows.rows(tuple[int, int, int])
+        rows += [] if self.window is None else [self.window]
+        return {window: (evidence, known) for window, evidence, known in rows}
 
     def fold(self, frames: FrameBatch, evidence: NDArray[np.float64], rule: Hysteresis) -> None:
         """Take in the next frames with the evidence in each, NaN where unknown. `rule` must never change."""
@@ -123,7 +132,8 @@ class Episodes(msgspec.Struct):
         """All episodes in order of time; one that is still going on ends at the newest frame."""
         if self.newest is None:
             return []
-        present = msgspec.msgpack.decode(msgspec.msgpack.encode(self), type=Episodes)
+        log = EpisodeLog(list(self.log.kept), self.log.dropped)
+        present = msgspec.structs.replace(self, log=log, past_windows=Sealed(), window=None)
         last = np.array([self.newest.time_ms] * 2)
         present._fold_known(last, [self.newest.frame_id] * 2, np.array([self.newest.evidence]), rule)
         going_on = [present.current] if present.current is not None and present.confirmed else []
@@ -178,10 +188,16 @@ class Episodes(msgspec.Struct):
             np.add.reduceat(known, starts).tolist(),
             strict=True,
         )
-        for window, more_evidence, more_known in sums:
-            if more_known and (window in self.windows or len(self.windows) < WINDOWS_MAX):
-                before = self.windows.get(window, (0, 0))
-                self.windows[window] = (before[0] + more_evidence, before[1] + more_known)
+        past: list[tuple[int, int, int]] = []
+        for window, evidence, known_ms in sums:
+            if not known_ms:
+                continue
+            if self.window is not None and self.window[0] == window:
+                self.window = (window, self.window[1] + evidence, self.window[2] + known_ms)
+            elif self.past_windows.count + len(past) < WINDOWS_MAX - 1:
+                past += [] if self.window is None else [self.window]
+                self.window = (window, evidence, known_ms)
+        self.past_windows.add(past)
 
     def _fill(self, run: Episode, rule: Hysteresis) -> None:
         self.unknown_ms = 0

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from proctor.analysis.api import WINDOW_SECONDS
 from proctor.analysis.frames import FrameBatch
+from proctor.analysis.sealed import Sealed
 from proctor.clock import client_time_ms
 from proctor.errors import InvalidRequest
 from proctor.features import VOCABULARY
@@ -39,7 +40,7 @@ class Span(msgspec.Struct, frozen=True, array_like=True):
         return self.end_ms - self.start_ms
 
 
-class Window(msgspec.Struct, array_like=True):
+class Window(msgspec.Struct, frozen=True, array_like=True):
     """The frames of one of the report's windows."""
 
     frames: int
@@ -66,7 +67,15 @@ class Observation(msgspec.Struct):
     """Features that at least one frame knew, sorted."""
     clock_offsets_ms: tuple[int, int] | None = None
     """Least and greatest event time minus client's time, sampled at the first frame of each window."""
-    windows: dict[int, Window] = msgspec.field(default_factory=dict)
+    past_windows: Sealed = msgspec.field(default_factory=Sealed)
+    window: tuple[int, Window] | None = None
+    """The last of those that are kept, with its index."""
+
+    @property
+    def windows(self) -> dict[int, Window]:
+        """The windows that had frames, by index."""
+        rows = self.past_windows.rows(tuple[int, Window])
+        return dict(rows if self.window is None else [*rows, self.window])
 
     @property
     def length_ms(self) -> int:
@@ -106,16 +115,18 @@ class Observation(msgspec.Struct):
         indices, starts, counts = np.unique(
             batch.milliseconds // WINDOW_MS, return_index=True, return_counts=True
         )
+        past: list[tuple[int, Window]] = []
         for index, start, count in zip(indices.tolist(), starts.tolist(), counts.tolist(), strict=True):
             first, last = FrameId.parse(batch.ids[start]), FrameId.parse(batch.ids[start + count - 1])
             self.first = first if self.first is None else self.first
-            if index in self.windows:
-                window = self.windows[index]
-                window.frames += count
-                window.last = last
-            elif len(self.windows) < WINDOWS_MAX:
-                self.windows[index] = Window(count, first, last)
+            if self.window is not None and self.window[0] == index:
+                kept = self.window[1]
+                self.window = (index, Window(kept.frames + count, kept.first, last))
+            elif self.past_windows.count + len(past) < WINDOWS_MAX - 1:
+                past += [] if self.window is None else [self.window]
+                self.window = (index, Window(count, first, last))
                 self._sample_clock(frames[start], first.time_ms)
+        self.past_windows.add(past)
 
     def _sample_clock(self, frame: bytes, event_ms: int) -> None:
         claimed = msgspec.json.decode(frame, type=_Claim).client_timestamp

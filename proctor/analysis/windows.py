@@ -1,6 +1,7 @@
 """The session in windows of ten seconds: how strong the evidence is in each, and where there can be none."""
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 
 from proctor.analysis import schema
 from proctor.analysis.api import WINDOW_SECONDS, Group
@@ -15,7 +16,7 @@ def window_analysis(facts: Facts) -> schema.WindowAnalysis:
     kept = facts.observation.windows
     total = facts.observation.length_ms // WINDOW_MS + 1 if kept else 0
     listed = range(total) if total <= WINDOWS_MAX else sorted(kept)
-    strengths, observable = _window_evidence(facts)
+    strengths, observable = _window_evidence(facts, kept.keys())
     windows = [
         _window(index, kept.get(index), strengths.get(index, {}), index in observable, facts.policy)
         for index in listed
@@ -34,21 +35,19 @@ def window_analysis(facts: Facts) -> schema.WindowAnalysis:
     )
 
 
-def _window_evidence(facts: Facts) -> tuple[dict[int, dict[str, float]], set[int]]:
-    """Return the strengths per window and rule, and the windows in which any rule could judge."""
+def _window_evidence(facts: Facts, kept: AbstractSet[int]) -> tuple[dict[int, dict[str, float]], set[int]]:
+    """Return the strengths per window and rule, and which windows with frames any rule could judge."""
     strengths: dict[int, dict[str, float]] = {}
     observable: set[int] = set()
     for section in facts.sections:
         if section.status is not Status.OK or not _scores(section, facts.policy):
             continue
         said = section.assessment
-        observable.update(
-            facts.observation.windows if said.observed_windows is None else said.observed_windows
-        )
+        observable.update(kept if said.observed_windows is None else said.observed_windows)
         for index, strength in said.window_strengths.items():
             if strength > 0:
                 strengths.setdefault(index, {})[section.plugin.name] = round(strength, 3)
-    return strengths, observable & facts.observation.windows.keys()
+    return strengths, observable & kept
 
 
 def _scores(section: Section, policy: Policy) -> bool:
