@@ -23,7 +23,7 @@ from proctor.model import ExamSession, FrameId
 FORMAT = 2
 """Of the encoded state; rises when older states can no longer be continued."""
 
-FRAMES_AT_ONCE = 10_000
+FRAMES_AT_ONCE = 4_000
 """Most frames that are columns at the same time, which bounds memory."""
 
 

@@ -94,8 +94,10 @@ class Observation(msgspec.Struct):
         self.frames += len(batch)
         self.last = FrameId.parse(batch.ids[-1])
         self.seen = sorted([*self.seen, *(name for name in self.never_seen if _is_seen(batch, name))])
+        digest = self.digest
         for frame in frames:
-            self.digest = hashlib.sha256(self.digest + frame).digest()
+            digest = hashlib.sha256(digest + frame).digest()
+        self.digest = digest
 
     def _fold_time(self, times: NDArray[np.int64], gap_seconds: float) -> None:
         if self.last is not None and self.first is not None:
