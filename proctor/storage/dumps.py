@@ -5,7 +5,7 @@ import math
 import os
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -68,7 +68,7 @@ def read_dump(path: Path, take: Callable[[bytes, FrameId], bytes] = _as_it_is) -
         InvalidRequest: naming the file, and the element, counted from 0, if one is at fault; `take` may too.
     """
     try:
-        elements = _elements(path.read_bytes())
+        elements = _elements(path)
     except OSError as error:
         raise InvalidRequest(f"cannot read {path}: {error.strerror or error}") from error
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -96,7 +96,33 @@ _decode_placed = msgspec.json.Decoder(_Placed).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def _elements(data: bytes) -> list[bytes]:
+def _elements(path: Path) -> list[bytes]:
+    with path.open("rb") as file:
+        with suppress(msgspec.DecodeError, UnicodeDecodeError):
+            if (elements := _lines(file)) is not None:
+                return elements
+        file.seek(0)
+        return _array(file.read())
+
+
+def _lines(file: BinaryIO) -> list[bytes] | None:
+    """Read an element from each line, as `write_dump` writes them, or nothing that is laid out otherwise.
+
+    A session of hours is so in memory only once.
+    """
+    if file.readline() != b"[\n":
+        return None
+    elements = []
+    for line in file:
+        line.decode()  # raises where it is no UTF-8
+        more = line.endswith(b",\n")
+        elements.append(msgspec.json.format(line[:-2] if more else line, indent=-1))
+        if not more:
+            return elements if file.read() in (b"]", b"]\n") else None
+    return None
+
+
+def _array(data: bytes) -> list[bytes]:
     try:
         data.decode()
         return [bytes(raw) for raw in _decode_array(msgspec.json.format(data, indent=-1))]
