@@ -8,8 +8,6 @@ did meanwhile, in bursts a part of the whole.
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,9 +22,8 @@ from typing import NamedTuple
 
 import psutil
 from rich.console import Console
-from rich.table import Table
 
-from proctor.settings import Settings
+from tests.bench.figures import Figures, environment, machine, table
 from tests.bench.load import Failed, Load, batch_messages, single_messages
 from tests.fixtures.redis import RedisServer, running_redis
 
@@ -43,10 +40,6 @@ WARM_UP_MESSAGES = 20
 
 _START_SECONDS = 20.0
 _SETTLE_SECONDS = 1.0
-_PROJECT = Path(__file__).parents[2]
-
-Figures = dict[str, float]
-"""Figures of one run by name; the name ends with the unit."""
 
 
 class Meter(NamedTuple):
@@ -102,18 +95,14 @@ class Server:
 @contextmanager
 def running_server(redis: RedisServer | None) -> Iterator[Server]:
     """A started server; on exit it is stopped and its log looked through for errors."""
-    names = {name.upper() for name in Settings.model_fields}
-    environment = {name: value for name, value in os.environ.items() if name.upper() not in names}
-    environment |= {"LOG_FORMAT": "json", "POLICY_DIRECTORY": str(_PROJECT / "config")}
-    if redis is not None:
-        environment["REDIS_URL"] = redis.url
+    settings = {"LOG_FORMAT": "json"} | ({} if redis is None else {"REDIS_URL": redis.url})
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "server.log")
         with log.open("wb") as errors:
             process = psutil.Popen(
                 [sys.executable, "-m", "proctor", "serve", "--port", "0"],
                 cwd=folder,
-                env=environment,
+                env=environment(**settings),
                 stdout=subprocess.DEVNULL,
                 stderr=errors,
             )
@@ -251,23 +240,6 @@ def run(scenario: str, scale: float, *, redis: bool) -> Figures:
         return SCENARIOS[scenario](server, scale)
 
 
-def table(results: dict[str, list[Figures]], title: str) -> Table:
-    """Median, lowest and highest of every figure."""
-    legend = "\n".join(f"{name}: {SCENARIOS[name].__doc__}" for name in results)
-    shown = Table(title=title, title_justify="left", caption=legend, caption_justify="left")
-    for heading in ("scenario", "figure"):
-        shown.add_column(heading)
-    for heading in ("median", "lowest", "highest"):
-        shown.add_column(heading, justify="right")
-    for scenario, runs in results.items():
-        for name in dict.fromkeys(name for figures in runs for name in figures):
-            values = [run.get(name, 0.0) for run in runs]
-            cells = (statistics.median(values), min(values), max(values))
-            shown.add_row(scenario, name, *(f"{cell:,.{1 if cell < 1000 else 0}f}" for cell in cells))
-        shown.add_section()
-    return shown
-
-
 def main() -> int:
     """Measure and print; returns 1 if anything that was counted does not add up."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.bench_ingest", description=__doc__)
@@ -284,13 +256,14 @@ def main() -> int:
     names = chosen.scenarios or list(SCENARIOS)
     results, failures = measure(names, chosen.rounds, chosen.scale, redis=chosen.redis)
     command = " ".join(["python -m tests.bench.bench_ingest", *sys.argv[1:]])
-    machine = f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
     if chosen.json:
-        content = {"command": command, "machine": machine, "runs": results, "failures": failures}
+        content = {"command": command, "machine": machine(), "runs": results, "failures": failures}
         print(json.dumps(content, indent=1))
     else:
         store = "Redis" if chosen.redis else "the embedded store"
-        Console().print(table(results, f"Into {store} ({machine})\nRepeat with: {command}"))
+        title = f"Into {store} ({machine()})\nRepeat with: {command}"
+        legend = "\n".join(f"{name}: {SCENARIOS[name].__doc__}" for name in results)
+        Console().print(table(results, title, legend))
     for failure in failures:
         print(f"FAILED {failure}", file=sys.stderr)
     return 1 if failures else 0
