@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from proctor.analysis.discovery import discover
-from proctor.analysis.frames import FrameBatch
 from proctor.analysis.policy import built_in_policy
 from proctor.analysis.schema import Report
 from proctor.model import iso_from_ms
@@ -18,7 +17,7 @@ from proctor.offline.figure import figure
 from proctor.offline.judge import judge
 from proctor.offline.page import page as page_of
 from proctor.offline.recording import read_recording
-from proctor.offline.signals import POINTS_MAX, diagrams, happenings
+from proctor.offline.signals import POINTS_MAX, Signals, diagrams, signals
 from proctor.simulator import exam_taker
 from proctor.simulator.people import episode
 from proctor.simulator.replay import stored_frames
@@ -48,8 +47,8 @@ def written(path: Path) -> tuple[Report, str]:
     return report, page_of(report, recording, POLICY)
 
 
-def batch(frames: list[dict[str, Any]]) -> FrameBatch:
-    return FrameBatch.from_json([json.dumps(frame).encode() for frame in frames], T0)
+def sent(frames: list[dict[str, Any]]) -> Signals:
+    return signals([json.dumps(frame).encode() for frame in frames], T0)
 
 
 def frame(number: int, ms: int, **features: Any) -> dict[str, Any]:
@@ -61,7 +60,7 @@ class TestSignals:
         """Steady stretches are their ends."""
         values = [0, 0, 0, 1, 1, 0, 0, 0, 0]
         frames = [frame(i, 500 * i, phone_present=value) for i, value in enumerate(values)]
-        [diagram] = diagrams(batch(frames), 5.0)
+        [diagram] = diagrams(sent(frames), 5.0)
         [line] = diagram.lines
         assert line.seconds.tolist() == [0, 1, 1.5, 2, 2.5, 4]
         assert line.values.tolist() == [0, 0, 1, 1, 0, 0]
@@ -69,7 +68,7 @@ class TestSignals:
     def test_silence_and_what_is_unknown_are_blank(self):
         frames = [frame(0, 0, head_yaw=0.1), frame(1, 1000, head_yaw=0.1), frame(2, 60_000, head_yaw=0.1)]
         frames += [frame(3, 61_000), frame(4, 62_000, head_yaw=0.2)]
-        [diagram] = diagrams(batch(frames), 5.0)
+        [diagram] = diagrams(sent(frames), 5.0)
         [line] = diagram.lines
         assert line.name == "head_yaw"
         blank = line.seconds[np.isnan(line.values)].tolist()
@@ -80,7 +79,7 @@ class TestSignals:
         yaws = rng.normal(0, 0.01, 40_000).round(6)
         yaws[20_000] = 0.9
         frames = [frame(i, 100 * i, head_yaw=float(yaw)) for i, yaw in enumerate(yaws)]
-        [diagram] = diagrams(batch(frames), 5.0)
+        [diagram] = diagrams(sent(frames), 5.0)
         [line] = diagram.lines
         assert 1000 < line.seconds.size <= POINTS_MAX
         assert (line.values.max(), line.values.min()) == (yaws.max(), yaws.min())
@@ -88,19 +87,19 @@ class TestSignals:
         assert (np.diff(line.seconds) >= 0).all()
 
     def test_what_nobody_sent_has_no_diagram(self):
-        assert diagrams(batch([frame(0, 0, own=1), frame(1, 1000, own=2)]), 5.0) == []
+        assert diagrams(sent([frame(0, 0, own=1), frame(1, 1000, own=2)]), 5.0) == []
 
     def test_events_stand_at_their_time(self):
         frames = [frame(0, 0), frame(1, 2500, event={"event": "TAB_SWITCHED", "lv": 9})]
-        assert happenings(batch(frames)) == [(2.5, "TAB_SWITCHED")]
+        assert sent(frames).happenings == [(2.5, "TAB_SWITCHED")]
 
 
 class TestFigure:
     @pytest.fixture
     def drawn(self, recorded: Path) -> tuple[Report, dict[str, Any]]:
         report, _ = written(recorded)
-        frames = FrameBatch.from_json(read_recording(recorded, T0).frames, T0)
-        return report, figure(report, diagrams(frames, 5.0), happenings(frames), 0.4)
+        drawn = signals(read_recording(recorded, T0).frames, T0)
+        return report, figure(report, diagrams(drawn, 5.0), drawn.happenings, 0.4)
 
     def test_marks_gaps_findings_baselines_and_the_threshold(self, drawn):
         report, made = drawn

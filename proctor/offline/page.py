@@ -5,13 +5,12 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-from proctor.analysis.frames import FrameBatch
 from proctor.analysis.policy import Policy
 from proctor.analysis.schema import Report
 from proctor.analysis.wording import clock, length
 from proctor.offline.figure import Values, figure
 from proctor.offline.recording import Recording
-from proctor.offline.signals import diagrams, happenings
+from proctor.offline.signals import diagrams, signals
 
 _templates = Environment(
     loader=PackageLoader("proctor.offline", "templates"),
@@ -35,9 +34,9 @@ def page(report: Report, recording: Recording, policy: Policy) -> str:
 def _timeline(report: Report, recording: Recording, policy: Policy) -> Values | None:
     if not recording.frames:
         return None
-    batch = FrameBatch.from_json(recording.frames, recording.session.started_ms)
-    signals = diagrams(batch, policy.observation.gap_seconds)
-    return figure(report, signals, happenings(batch), policy.verdict.window_confidence)
+    drawn = signals(recording.frames, recording.session.started_ms)
+    lines = diagrams(drawn, policy.observation.gap_seconds)
+    return figure(report, lines, drawn.happenings, policy.verdict.window_confidence)
 
 
 def _script(json: str) -> Markup:

@@ -1,11 +1,12 @@
 """A session's signals as lines for a plot: few enough points to draw, and silence left blank."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from proctor.analysis.fold import FRAMES_AT_ONCE
 from proctor.analysis.frames import FrameBatch
 
 POINTS_MAX = 6_000
@@ -53,24 +54,46 @@ class Happening(NamedTuple):
     name: str
 
 
-def diagrams(batch: FrameBatch, gap_seconds: float) -> list[Diagram]:
+class Signals(NamedTuple):
+    """What there is to draw of a session's frames."""
+
+    seconds: NDArray[np.float64]
+    """When each frame was."""
+    columns: Mapping[str, NDArray[np.float64]]
+    """The features of all plans, by name."""
+    happenings: Sequence[Happening]
+    """In order of time."""
+
+
+def signals(frames: Sequence[bytes], origin_ms: int) -> Signals:
+    """Read the signals off stored frames, at least one; seconds are counted from `origin_ms`."""
+    starts = range(0, len(frames), FRAMES_AT_ONCE)
+    parts = [_signals(FrameBatch.from_json(frames[at : at + FRAMES_AT_ONCE], origin_ms)) for at in starts]
+    return Signals(
+        np.concatenate([part.seconds for part in parts]),
+        {name: np.concatenate([part.columns[name] for part in parts]) for name in parts[0].columns},
+        [happening for part in parts for happening in part.happenings],
+    )
+
+
+def _signals(batch: FrameBatch) -> Signals:
+    columns = {name: batch[name] for plan in PLANS for name in plan.names}
+    events = [Happening(float(batch.seconds[event.place]), event.name) for event in batch.events]
+    return Signals(batch.seconds, columns, events)
+
+
+def diagrams(signals: Signals, gap_seconds: float) -> list[Diagram]:
     """Return the diagrams of which anything is known. A longer silence than `gap_seconds` breaks a line."""
     drawn = []
     for plan in PLANS:
-        lines = [_line(batch, name, gap_seconds) for name in plan.names]
+        lines = [_line(name, signals.seconds, signals.columns[name], gap_seconds) for name in plan.names]
         known = [line for line in lines if not np.isnan(line.values).all()]
         if known:
             drawn.append(Diagram(plan, known))
     return drawn
 
 
-def happenings(batch: FrameBatch) -> list[Happening]:
-    """Return the browser's events, in order of time."""
-    return [Happening(float(batch.seconds[event.place]), event.name) for event in batch.events]
-
-
-def _line(batch: FrameBatch, name: str, gap_seconds: float) -> Line:
-    seconds, values = batch.seconds, batch[name]
+def _line(name: str, seconds: NDArray[np.float64], values: NDArray[np.float64], gap_seconds: float) -> Line:
     silences = np.flatnonzero(np.diff(seconds) > gap_seconds)
     # A point without a value just after the last frame before each silence.
     seconds = np.insert(seconds, silences + 1, seconds[silences])
