@@ -119,8 +119,10 @@ def test_more_frames_than_are_columns_at_once(job, monkeypatch):
     [
         (list(reversed(SCENE[:3])), "frames must be in time order"),
         ([b"{}"], "not a stored frame"),
+        ([SCENE[0], b"{}"], "not a stored frame"),
         ([b'{"frame_id":"here"}'], "not a stored frame"),
         ([SCENE[0], b'{"frame_id":"9999999999999-1","face_x":"left"}'], "not a stored frame"),
+        ([SCENE[0], b'{"frame_id":"9999999999999-1","pupil_left_x":"left"}'], "not a stored frame"),
         ([b"no json"], "not a stored frame"),
     ],
 )

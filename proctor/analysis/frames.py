@@ -1,7 +1,7 @@
 """Stored frames as columns: what an analyzer reads."""
 
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
 from typing import Any, NamedTuple, Self
@@ -20,35 +20,29 @@ def _starting(*prefixes: str) -> frozenset[str]:
     return frozenset(name for name in VOCABULARY if name.startswith(prefixes))
 
 
-_LANDMARKS = _starting("left_eye_", "right_eye_", "nose_tip_", "mouth_")
-_PUPILS = _starting("pupil_")
 FACE_GROUPS = (
     _starting("face_") - {"face_present"},
     _starting("head_"),
     _starting("gaze"),
-    _LANDMARKS,
-    _PUPILS,
+    _starting("left_eye_", "right_eye_", "nose_tip_", "mouth_"),
+    _starting("pupil_"),
 )
 """Features read off a face, in groups that the browser computes, or fails to, together."""
 
 _GROUP_OF = {name: group for group in FACE_GROUPS for name in group}
-_SELDOM = _LANDMARKS | _PUPILS | _starting("left_hand_", "right_hand_", "phone_loc_")
 
 
-def _reader(names: Collection[str]) -> Callable[[bytes], Any]:
-    """Make a decoder of a frame into a row with these names of the vocabulary, `event` and `frame_id`."""
+def _row_decoder() -> Callable[[bytes], Any]:
+    """Make a decoder of a frame into a row with the vocabulary's names, `event` and `frame_id`."""
     # A field is found quickest after the one before it, and browsers send the vocabulary in its order.
-    kinds = {name: kind for name, kind in VOCABULARY.items() if name in names}
-    fields: list[tuple[str, Any, Any]] = [
-        (name, str | None if kind is Kind.TEXT else float | None, None) for name, kind in kinds.items()
+    fields: list[Any] = [
+        (name, str | None if kind is Kind.TEXT else float | None, None) for name, kind in VOCABULARY.items()
     ]
-    fields += [("event", dict[str, Any] | None, None), ("frame_id", str | None, None)]
-    return msgspec.json.Decoder(msgspec.defstruct("Row", fields, gc=False)).decode
+    fields += [("event", dict[str, Any] | None, None), ("frame_id", str)]
+    return msgspec.json.Decoder(msgspec.defstruct("Row", fields, kw_only=True, gc=False)).decode
 
 
-# Decoding costs by the field, so what rules seldom ask for is decoded only when one does.
-_read_often = _reader(VOCABULARY.keys() - _SELDOM)
-_read_seldom = _reader(_SELDOM)
+_decode_row = _row_decoder()
 
 
 def _is_number(value: object) -> bool:
@@ -78,7 +72,7 @@ class FrameBatch:
 
     def __init__(self, frames: Sequence[bytes], origin_ms: int) -> None:
         self._frames = frames
-        self._rows = list(map(_read_often, frames))
+        self._rows = list(map(_decode_row, frames))
         self._columns: dict[str, NDArray[np.float64]] = {}
         self._texts: dict[str, tuple[str | None, ...]] = {}
         self._blanks: dict[frozenset[str], NDArray[np.bool_]] = {}
@@ -118,7 +112,7 @@ class FrameBatch:
     def values(self, name: str) -> list[Any]:
         """A feature's JSON values as they were stored, None where a frame lacks it."""
         if name in VOCABULARY:
-            return list(map(attrgetter(name), self._seldom_rows if name in _SELDOM else self._rows))
+            return list(map(attrgetter(name), self._rows))
         field = msgspec.defstruct("Field", [("value", Any, None)], rename={"value": name}, gc=False)
         rows: Iterator[Any] = map(msgspec.json.Decoder(field).decode, self._frames)
         return [row.value for row in rows]
@@ -140,10 +134,6 @@ class FrameBatch:
         """Frames that say that there is no face; False where nothing is said."""
         stated: NDArray[np.bool_] = (self._numbers("face_present") == 0) | (self._numbers("no_of_face") == 0)
         return stated
-
-    @cached_property
-    def _seldom_rows(self) -> list[Any]:
-        return list(map(_read_seldom, self._frames))
 
     def _each_event(self) -> Iterator[EngineEvent]:
         for place, row in enumerate(self._rows):
