@@ -155,6 +155,15 @@ def test_a_pretty_printed_dump_reads_as_a_compact_one(tmp_path):
     assert sorted(read_dump(written(tmp_path, pretty % frames[0]))) == sorted(frames)
 
 
+@pytest.mark.parametrize("ending", [b"", b"\n"])
+def test_a_frame_to_a_line_reads_as_any_array_does(tmp_path, ending):
+    """As dumps are written, and as other tools lay them out that way."""
+    lines = b'[\n{"timestamp": 2, "note": "a, b"},\n  {"timestamp":1} ,\n{"timestamp":3}\n]' + ending
+    frames = [b'{"timestamp":1}', b'{"timestamp":2,"note":"a, b"}', b'{"timestamp":3}']
+    assert read_dump(written(tmp_path, lines)) == frames
+    assert read_dump(written(tmp_path, lines.replace(b"{", b"{ ").replace(b",\n", b", "))) == frames
+
+
 @pytest.mark.parametrize("token", ["NaN", "Infinity", "-Infinity", '1e999, "x": NaN'])
 def test_numbers_that_json_does_not_have_become_null(tmp_path, token):
     path = written(tmp_path, f'[{{"gaze": {token}, "timestamp": 5}}]')
@@ -172,6 +181,13 @@ def test_integers_of_any_size_survive_the_tolerant_way(tmp_path):
     [
         (b"", "no JSON array of frames: "),
         (b"[{}", "line 1 column"),
+        (b'[\n{"timestamp": 1},\n', "line 3 column"),
+        (b'[\n{"timestamp": 1},\n]\n', "line "),
+        (b'[\n{"timestamp": 1}\n{"timestamp": 2}\n]\n', "line 3 column"),
+        (b'[\n{"timestamp": 1} {"timestamp": 2}\n]\n', "line 2 column"),
+        (b'[\n{"timestamp": 1}\n]\n]\n', "Extra data: line 4 column"),
+        (b'[\n{"timestamp": 1, "note": "\xff"}\n]\n', "no JSON array of frames: .*utf-8"),
+        (b'[\n{"timestamp": 1},\n7\n]\n', "element 1: Expected `object`, got `int`"),
         (b'{"timestamp": 1}', "Expected `array`, got `object`"),
         (b'{"timestamp": NaN}', "Expected `array`, got `object`"),
         (b'[{"timestamp": 1, "note": "\xff"}]', "no JSON array of frames: .*utf-8"),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proctor.analysis.episodes import EPISODES_MAX, Episode, EpisodeLog, Episodes, Hysteresis
+from proctor.analysis.episodes import EPISODES_MAX, WINDOWS_MAX, Episode, EpisodeLog, Episodes, Hysteresis
 from proctor.analysis.frames import FrameBatch
 from tests.plugins.recording import ORIGIN_MS, stored
 
@@ -176,6 +176,14 @@ def test_windows_hold_evidence_and_known_time():
     """Known time is what was neither missing nor unknown."""
     state = run(signal((5, 1), (10, 0), (2, NAN), (3, 0.5)))
     assert state.windows == {0: (5_000_000, 10_000), 1: (1_500_000, 8_000)}
+
+
+@pytest.mark.parametrize("cuts", [(), (1, 500, WINDOWS_MAX - 1, WINDOWS_MAX, WINDOWS_MAX + 1)])
+def test_a_day_of_windows_is_kept_and_no_more(cuts):
+    """A clock that runs wild cannot fill the store."""
+    moments = [(number * 10.0, 1.0) for number in range(WINDOWS_MAX + 5)]
+    state = run(moments, cuts, msgspec.structs.replace(RULE, bridge_seconds=20.0))
+    assert state.windows == dict.fromkeys(range(WINDOWS_MAX), (10_000_000, 10_000))
 
 
 def test_three_hours_of_the_worst_case_stay_small():
