@@ -1,6 +1,6 @@
 """Judging episodes by how long they last and how often they come: what most rules do."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -37,11 +37,11 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
 
         `describe` makes the finding's sentence from a duration in words, e.g. `12 s` or `12 s out of 30 s`.
         """
-        episodes = state.so_far(self.hysteresis)
+        episodes, windows = state.so_far(self.hysteresis), state.windows
         return Assessment(
             findings=self.findings(self.whole(episodes), describe, baseline),
-            window_strengths=self.window_strengths(state, episodes),
-            observed_windows=sorted(window for window, (_, known) in state.windows.items() if known),
+            window_strengths=self._strengths(windows, episodes),
+            observed_windows=sorted(window for window, (_, known) in windows.items() if known),
         )
 
     def whole(self, episodes: Sequence[Episode]) -> list[Episode]:
@@ -74,7 +74,12 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
         Within an episode evidence counts as spread evenly, for a signal that comes and goes means no less in
         the window that happens to catch little of it.
         """
-        evidence = {window: weighed / 1_000_000 for window, (weighed, _) in state.windows.items() if weighed}
+        return self._strengths(state.windows, episodes)
+
+    def _strengths(
+        self, windows: Mapping[int, tuple[int, int]], episodes: Sequence[Episode]
+    ) -> dict[int, float]:
+        evidence = {window: weighed / 1_000_000 for window, (weighed, _) in windows.items() if weighed}
         for window, seconds in spread(episodes).items():
             evidence[window] = max(evidence.get(window, 0.0), seconds)
         return {window: grade(evidence[window], self.concern_seconds) for window in sorted(evidence)}
