@@ -12,9 +12,9 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed
 
-from proctor.model import ms_from_iso
 from proctor.settings import Settings
 from proctor.storage.schema import upgrade_schema
+from proctor.times import ms_from_iso
 from tests.document import DOCUMENTED
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.server import Server, open_server, settings_for

@@ -197,8 +197,8 @@ async def test_worker_processes_say_the_same(house):
     await house.stream("exam", *exam(0, 60))
     frames = (await house.store.read("exam")).frames
     async with open_engine(house.settings, analyzers, policies) as engine:
-        state = await engine.advance(None, frames[:90], "default")
-        assert state == await house.engine.advance(None, frames[:90], "default")
+        state = await engine.advance(None, frames[:90], SESSION)
+        assert state == await house.engine.advance(None, frames[:90], SESSION)
         for final in (False, True):
             said = await engine.report(state, frames[90:], SESSION, final=final, analysed_ms=T0)
             assert said == await house.engine.report(state, frames[90:], SESSION, final=final, analysed_ms=T0)

@@ -21,7 +21,6 @@ from proctor.analysis.policy import built_in_policy
 from proctor.analysis.schema import Report, report_schema
 from proctor.cli import app
 from proctor.errors import InvalidRequest
-from proctor.model import iso_from_ms
 from proctor.offline.judge import judge
 from proctor.offline.recording import read_recording
 from proctor.offline.text import print_report, written
@@ -30,6 +29,7 @@ from proctor.simulator.client import wrapped
 from proctor.simulator.people import episode
 from proctor.simulator.replay import stored_frames
 from proctor.storage.dumps import read_dump
+from proctor.times import iso_from_ms
 from tests.fixtures.process import proctor
 from tests.fixtures.server import Server
 

@@ -7,14 +7,16 @@ from typing import Any
 import msgspec
 
 from proctor import __version__
+from proctor.accommodations import breaks_of, digest, overlap_ms
 from proctor.analysis import schema, wording
 from proctor.analysis.api import API_VERSION, Finding, Group, Level
 from proctor.analysis.facts import Facts, Section
 from proctor.analysis.observation import Observation
 from proctor.analysis.schema import Status
+from proctor.analysis.variants import suppressed
 from proctor.analysis.verdict import Judgement, Observed, Priority, judge
 from proctor.analysis.windows import window_analysis
-from proctor.model import iso_from_ms
+from proctor.times import iso_from_ms
 
 CATEGORIES: Mapping[str, str] = {
     "phone_detections": "phone",
@@ -41,6 +43,8 @@ def build_report(facts: Facts, analysed_ms: int) -> schema.Report:
         recommendations=wording.recommendations(verdict, findings, quality, _troubles(facts)),
         findings=findings,
         contributions=_contributions(facts, findings, verdict, observed),
+        shadow=_shadow(facts, findings, observed),
+        accommodations=_granted(facts),
         data_quality=quality,
         analyzers={section.plugin.name: _analyzer(section) for section in facts.sections},
         provenance=_provenance(facts),
@@ -107,6 +111,11 @@ def _timeline(facts: Facts, findings: Sequence[Finding]) -> list[schema.Timeline
         _entry(facts, "finding", each.start_seconds, each.end_seconds, each.message, each)
         for each in findings
     ]
+    entries += [
+        _entry(facts, "break", max(start, 0.0), min(stop, end), "A break was granted.")
+        for start, stop in facts.break_seconds
+        if start < end and stop > 0
+    ]
     entries.append(_entry(facts, "last_frame", end, end, "The last frame came in."))
     return sorted(entries, key=lambda entry: entry.start_seconds)
 
@@ -151,13 +160,49 @@ def _contributions(
     return contributions
 
 
+def _shadow(facts: Facts, findings: Sequence[Finding], observed: Observed) -> list[schema.ShadowReport]:
+    reports = []
+    for section in facts.sections:
+        plugin, own = section.plugin, section.assessment.findings
+        if facts.policy.on_trial(plugin.name):
+            verdict = judge([*findings, *own], observed, facts.policy.promoted(plugin.name))
+            reports.append(
+                schema.ShadowReport(
+                    rule=plugin.name,
+                    plugin=plugin.package,
+                    title=section.title,
+                    findings=own,
+                    alerts=sum(finding.level is Level.CONCERN for finding in own),
+                    with_it=schema.Counterfactual(score=verdict.score, review_priority=verdict.priority),
+                )
+            )
+    return reports
+
+
+def _granted(facts: Facts) -> list[schema.Granted]:
+    by_id: dict[str, list[Finding]] = {each.id: [] for each in facts.accommodations}
+    if facts.observation.first is not None:
+        for section in facts.sections:
+            lost = suppressed(section, facts.accommodations, facts.observation.first.time_ms)
+            for name, findings in lost.items():
+                by_id[name] += findings
+    return [
+        schema.Granted(
+            accommodation=each,
+            suppressed=sorted(by_id[each.id], key=lambda finding: (finding.start_seconds, finding.rule)),
+        )
+        for each in facts.accommodations
+    ]
+
+
 def _data_quality(facts: Facts) -> schema.DataQuality:
     session, observation = facts.session, facts.observation
     first = observation.first.time_ms if observation.first else session.started_ms
     last = observation.last.time_ms if observation.last else first
     before_ms = max(0, first - session.started_ms)
     after_ms = 0 if session.ended_ms is None else max(0, session.ended_ms - last)
-    session_ms = before_ms + last - first + after_ms
+    rest_ms = overlap_ms(breaks_of(facts.accommodations), first - before_ms, last + after_ms)
+    session_ms = before_ms + last - first + after_ms - rest_ms
     observed = observation.observed_ms / 1000
     coverage = round(observation.observed_ms / session_ms, 4) if session_ms else 0.0
     return schema.DataQuality(
@@ -224,7 +269,10 @@ def _provenance(facts: Facts) -> schema.Provenance:
             last=str(observation.last) if observation.last else None,
             digest=observation.digest.hex(),
         ),
-        policy=schema.PolicyProvenance(name=facts.policy.name, digest=facts.policy.digest),
+        policy=schema.PolicyProvenance(
+            name=facts.policy.name, digest=facts.policy.digest, values=facts.policy.values
+        ),
         plugins=plugins,
+        accommodations_digest=digest(facts.accommodations),
         plugins_digest=hashlib.sha256(msgspec.json.encode(plugins, order="deterministic")).hexdigest(),
     )

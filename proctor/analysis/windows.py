@@ -48,7 +48,14 @@ def _window_evidence(facts: Facts) -> tuple[dict[int, dict[str, float]], set[int
         for index, strength in said.window_strengths.items():
             if strength > 0:
                 strengths.setdefault(index, {})[section.plugin.name] = round(strength, 3)
-    return strengths, observable & facts.observation.windows.keys()
+    return strengths, {
+        index for index in observable & facts.observation.windows.keys() if not _in_break(index, facts)
+    }
+
+
+def _in_break(index: int, facts: Facts) -> bool:
+    start, end = index * WINDOW_SECONDS, (index + 1) * WINDOW_SECONDS
+    return any(begin <= start and end <= stop for begin, stop in facts.break_seconds)
 
 
 def _scores(section: Section, policy: Policy) -> bool:
