@@ -199,7 +199,15 @@ def _policy_causes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Itera
         path = change.what.split(".")
         rule = path[1] if path[0] == "rules" else None
         name = ".".join(part for part in path if part != "settings")
-        yield Cause(kind="policy", rule=rule, what=f"policy: {name} was {change.before}, is {change.after}")
+        yield Cause(
+            kind="policy",
+            rule=rule,
+            what=f"policy: {name} was {_value(change.before)}, is {_value(change.after)}",
+        )
+
+
+def _value(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _flat(values: Mapping[str, Any], place: str = "") -> dict[str, Any]:

@@ -62,6 +62,16 @@ class Facts(NamedTuple):
             ((start - origin) / 1000, (end - origin) / 1000) for start, end in breaks_of(self.accommodations)
         ]
 
+    def part(self, accommodation: AnyAccommodation) -> tuple[float, float] | None:
+        """Return for which part of the time with frames it was granted, in seconds; None for all of it."""
+        first, length = self.observation.first, self.observation.length_ms
+        if first is None:
+            return None
+        start, end = (bound - first.time_ms for bound in accommodation.span_ms)
+        if start <= 0 and end > length:
+            return None
+        return min(max(start, 0), length) / 1000, min(max(end, 0), length) / 1000
+
     def iso(self, seconds: float) -> str:
         """Write a time that is counted from the first frame as a date and time."""
         first = self.observation.first

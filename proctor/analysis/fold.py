@@ -159,7 +159,7 @@ def _section(plugin: Plugin, job: Job, state: State, guard: Guard) -> Section:
     own = assess_variants(plugin, parts, state.slots, observation.first.time_ms, end_seconds, guard)
     late = max(state.slots[part.key].since for part in parts)
     if late > state.slots[plugin.name].since:
-        own = own._replace(reason=own.reason or f"what was granted is not applied to the first {late} frames")
+        own = own._replace(reason=own.reason or f"what is granted is not applied to the first {late} frames")
     return own._replace(reason=own.reason or plain.reason, versions=plain.versions, plain=plain.assessment)
 
 

@@ -66,6 +66,8 @@ class Observation(msgspec.Struct):
     """Features that at least one frame knew, sorted."""
     clock_offsets_ms: tuple[int, int] | None = None
     """Least and greatest event time minus client's time, sampled at the first frame of each window."""
+    resting_frames: int = 0
+    """Frames that came during breaks."""
     windows: dict[int, Window] = msgspec.field(default_factory=dict)
 
     @property
@@ -106,6 +108,7 @@ class Observation(msgspec.Struct):
         breaks: Sequence[tuple[int, int]],
     ) -> None:
         origin = self.first.time_ms if self.first is not None else 0
+        frame_times = times
         if before is not None:
             times = np.concatenate(([before.time_ms - origin], times))
         steps = np.diff(times)
@@ -115,11 +118,16 @@ class Observation(msgspec.Struct):
         silences = [Span(*each) for each in zip(starts[silent].tolist(), ends[silent].tolist(), strict=True)]
         if breaks:
             rest = [(start - origin, end - origin) for start, end in breaks]
+            self.resting_frames += sum(
+                int(((frame_times >= start) & (frame_times < end)).sum()) for start, end in rest
+            )
             self.observed_ms -= sum(
                 int(np.maximum(np.minimum(ends, end) - np.maximum(starts, start), 0)[~silent].sum())
                 for start, end in rest
             )
-            silences = [part for silence in silences for part in _outside(silence, rest)]
+            parts = [part for silence in silences for part in _outside(silence, rest)]
+            silences = [part for part in parts if part.length_ms > gap_seconds * 1000]
+            self.observed_ms += sum(part.length_ms for part in parts if part.length_ms <= gap_seconds * 1000)
         self.gaps += len(silences)
         self.gaps_ms += sum(silence.length_ms for silence in silences)
         gaps = self.longest_gaps + silences

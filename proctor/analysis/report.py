@@ -34,17 +34,19 @@ def build_report(facts: Facts, analysed_ms: int) -> schema.Report:
     quality = _data_quality(facts)
     observed = Observed(quality.observed_seconds, quality.coverage)
     verdict = judge(findings, observed, facts.policy)
+    granted = _granted(facts)
+    suppressed = len({finding for each in granted for finding in each.suppressed})
     return schema.Report(
         session_info=_session_info(facts, analysed_ms),
         verdict=_verdict(facts, verdict, observed),
         window_analysis=window_analysis(facts),
         suspicious_events=_suspicious_events(findings),
         timeline=_timeline(facts, findings),
-        recommendations=wording.recommendations(verdict, findings, quality, _troubles(facts)),
+        recommendations=wording.recommendations(verdict, findings, quality, _troubles(facts), suppressed),
         findings=findings,
         contributions=_contributions(facts, findings, verdict, observed),
         shadow=_shadow(facts, findings, observed),
-        accommodations=_granted(facts),
+        accommodations=granted,
         data_quality=quality,
         analyzers={section.plugin.name: _analyzer(section) for section in facts.sections},
         provenance=_provenance(facts),
@@ -188,6 +190,7 @@ def _granted(facts: Facts) -> list[schema.Granted]:
                 by_id[name] += findings
     return [
         schema.Granted(
+            description=wording.accommodation(each, facts.part(each)),
             accommodation=each,
             suppressed=sorted(by_id[each.id], key=lambda finding: (finding.start_seconds, finding.rule)),
         )
@@ -204,6 +207,7 @@ def _data_quality(facts: Facts) -> schema.DataQuality:
     rest_ms = overlap_ms(breaks_of(facts.accommodations), first - before_ms, last + after_ms)
     session_ms = before_ms + last - first + after_ms - rest_ms
     observed = observation.observed_ms / 1000
+    awake = observation.frames - observation.resting_frames
     coverage = round(observation.observed_ms / session_ms, 4) if session_ms else 0.0
     return schema.DataQuality(
         sufficient=Observed(observed, coverage).suffices(facts.policy.observation),
@@ -212,7 +216,7 @@ def _data_quality(facts: Facts) -> schema.DataQuality:
         coverage=coverage,
         before_first_frame_seconds=before_ms / 1000,
         after_last_frame_seconds=after_ms / 1000,
-        frames_per_second=round(observation.frames / observed, 2) if observed else None,
+        frames_per_second=round(awake / observed, 2) if observed else None,
         gaps=_gaps(observation),
         clock_offset=_clock_offset(observation),
         features_never_seen=observation.never_seen,

@@ -179,6 +179,7 @@ class ShadowReport(Part, frozen=True, kw_only=True):
 class Granted(Part, frozen=True, kw_only=True):
     """An accommodation and what it suppressed."""
 
+    description: Annotated[str, msgspec.Meta(description="In words, with times from the first frame.")]
     accommodation: AnyAccommodation
     suppressed: Annotated[
         list[Finding],
