@@ -65,7 +65,7 @@ class Grants:
             wanted = change(session)
             changed = await self._database.replace_accommodations(session, wanted)
             # Else somebody else was faster, and the change is made to what is there now.
-            if changed is not None and changed.accommodations == wanted:
+            if changed is not None:
                 self._ingest.touched.add(session_id)
                 _log.info("accommodations changed", session=session_id, now=[each.id for each in wanted])
                 return changed

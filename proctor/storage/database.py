@@ -128,18 +128,23 @@ class Database:
     async def replace_accommodations(
         self, session: ExamSession, accommodations: Sequence[AnyAccommodation]
     ) -> ExamSession | None:
-        """Give an active session other accommodations, if those it has are still the ones in `session`.
+        """Give a session other accommodations, if it is active and those it has are the ones in `session`.
 
         Returns:
-            The session as it is then, with other ones if somebody else was faster; None if there is none.
+            The session as it is then, or None where nothing was changed.
         """
         there = exam_sessions.c
-        return await self._advance(
-            session.session_id,
-            (there.status == SessionStatus.ACTIVE.value)
-            & (there.accommodations == _written(session.accommodations)),
-            accommodations=_written(accommodations),
+        update = (
+            sa.update(exam_sessions)
+            .where(
+                _is(session.session_id),
+                there.status == SessionStatus.ACTIVE.value,
+                there.accommodations == _written(session.accommodations),
+            )
+            .values(accommodations=_written(accommodations))
         )
+        changed = await self._sessions(update.returning(exam_sessions))
+        return changed[0] if changed else None
 
     async def mark_dumped(self, session_id: str) -> ExamSession | None:
         """Note that the dump is on disk. Idempotent; returns as `begin_ending` does."""
@@ -249,9 +254,9 @@ class Database:
 
         return await self._pool.run(unit)
 
-    async def _sessions(self, select: sa.Select[Any]) -> list[ExamSession]:
+    async def _sessions(self, statement: sa.Select[Any] | ReturningUpdate[Any]) -> list[ExamSession]:
         async def unit(connection: Connection) -> list[ExamSession]:
-            return [_session(row) for row in await connection.fetch_all(select)]
+            return [_session(row) for row in await connection.fetch_all(statement)]
 
         return await self._pool.run(unit)
 
