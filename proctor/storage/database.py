@@ -133,17 +133,14 @@ class Database:
         Returns:
             The session as it is then, or None where nothing was changed.
         """
-        there = exam_sessions.c
-        update = (
-            sa.update(exam_sessions)
-            .where(
-                _is(session.session_id),
-                there.status == SessionStatus.ACTIVE.value,
-                there.accommodations == _written(session.accommodations),
-            )
-            .values(accommodations=_written(accommodations))
+        update = sa.update(exam_sessions).where(
+            _is(session.session_id),
+            exam_sessions.c.status == SessionStatus.ACTIVE.value,
+            exam_sessions.c.accommodations == _written(session.accommodations),
         )
-        changed = await self._sessions(update.returning(exam_sessions))
+        changed = await self._sessions(
+            update.values(accommodations=_written(accommodations)).returning(exam_sessions)
+        )
         return changed[0] if changed else None
 
     async def mark_dumped(self, session_id: str) -> ExamSession | None:
