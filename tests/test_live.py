@@ -4,9 +4,11 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
+from proctor.accommodations import Exempt
 from proctor.analysis.discovery import discover
 from proctor.analysis.engine import open_engine
 from proctor.analysis.fold import progress
@@ -135,6 +137,25 @@ async def test_evidence_outlives_its_frames(tmp_path):
         report = await live(house)
     assert [finding["category"] for finding in report["findings"]] == ["phone"]
     assert report["session_info"]["total_frames"] == 140
+
+
+async def test_what_is_granted_once_frames_have_expired_holds_from_then_on(tmp_path):
+    """The state cannot start over without them, and is joined by what was granted once."""
+    async with open_house(house_settings(tmp_path), finalize=False) as house:
+        await house.stream("exam", *exam(0, 35))
+        await house.live.advance(SESSION)
+        house.live._store = ForgetfulStore(house.store, before_ms=T0 + 30_000)  # type: ignore[assignment]
+        granted = msgspec.structs.replace(SESSION, accommodations=[Exempt(id="a1", reason="r", rule="phone")])
+        await house.live.advance(granted)
+        await house.stream("exam", *exam(35, 60))
+        report = without_time(await house.live.report(granted, final=False))
+        folded = house.engine.folded_frames
+        assert without_time(await house.live.report(granted, final=False)) == report
+        assert house.engine.folded_frames == folded
+    [finding] = report["findings"]
+    assert (finding["start_seconds"], finding["end_seconds"] < 35) == (20.0, True)
+    assert report["analyzers"]["phone"]["reason"].startswith("what is granted is not applied to the first ")
+    assert report["session_info"]["total_frames"] == 120
 
 
 async def test_frames_from_the_future_hide_nothing_that_comes_after_them(tmp_path):

@@ -184,7 +184,8 @@ def _shadow(facts: Facts, findings: Sequence[Finding], observed: Observed) -> li
 def _granted(facts: Facts) -> list[schema.Granted]:
     by_id: dict[str, list[Finding]] = {each.id: [] for each in facts.accommodations}
     if facts.observation.first is not None:
-        for section in facts.sections:
+        counting = [each for each in facts.sections if not facts.policy.on_trial(each.plugin.name)]
+        for section in counting:
             lost = suppressed(section, facts.accommodations, facts.observation.first.time_ms)
             for name, findings in lost.items():
                 by_id[name] += findings
