@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from proctor.errors import InvalidRequest
-from proctor.model import ms_from_iso
+from proctor.times import ms_from_iso
 
 _LATEST_MS = 10**14
 """Year 5138; anything later is no time in milliseconds."""

@@ -16,9 +16,9 @@ import trio
 from proctor.clock import ClientClock
 from proctor.ingest import Ingest, frame_message
 from proctor.metrics import Metrics
-from proctor.model import iso_from_ms
 from proctor.settings import Settings
 from proctor.storage.frames import Outcome
+from proctor.times import iso_from_ms
 from proctor.wire import (
     Ack,
     Clock,

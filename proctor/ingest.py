@@ -17,9 +17,9 @@ import trio
 from proctor.clock import ClientClock
 from proctor.errors import Unavailable
 from proctor.metrics import Metrics
-from proctor.model import iso_from_ms
 from proctor.settings import Settings
 from proctor.storage.frames import FrameMessage, FrameStore, Outcome, PartlyStored, UnnumberedFrame
+from proctor.times import iso_from_ms
 from proctor.wire import Frame, Frames
 
 _encode = msgspec.json.Encoder().encode

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 import trio
 
+from proctor.accommodations import digest
 from proctor.analysis.engine import Engine
 from proctor.analysis.fold import progress
 from proctor.analysis.policy import DEFAULT
@@ -98,18 +99,22 @@ class LiveAnalysis:
         state = await self._store.load_state(session.session_id)
         done = progress(state)
         page = await self._store.read(session.session_id, after=done.cursor)
-        if done.frames + len(page.frames) < page.stored:
-            # Frames came in behind the cursor. Start over, unless some that were folded have expired since:
-            # then what they showed lives in the state alone, and the state stays.
+        late = done.frames + len(page.frames) < page.stored
+        changed = done.frames > 0 and done.granted != digest(session.accommodations)
+        if late or changed:
+            # Frames came in behind the cursor, or something was granted. Start over, unless some that were
+            # folded have expired since: then what they showed lives in the state alone, and the state stays.
             everything = await self._store.read(session.session_id)
             if len(everything.frames) == everything.stored:
                 state, page = None, everything
+            elif changed:
+                state = await self._engine.advance(state, [], session)
         settled = _settled(page.frames, self._now_ms())
         for start in range(0, settled, _FOLD_FRAMES):
             with self._timed("fold"):
                 chunk = page.frames[start : min(start + _FOLD_FRAMES, settled)]
-                state = await self._engine.advance(state, chunk, session.policy)
-        if settled and state is not None:
+                state = await self._engine.advance(state, chunk, session)
+        if (settled or changed) and state is not None:
             await self._store.save_state(session.session_id, state)
         return _CaughtUp(state, page.frames[settled:])
 

@@ -1,13 +1,12 @@
-"""The nouns that every layer shares: session ids, exam sessions, frame ids and points in time."""
+"""The nouns that every layer shares: session ids, exam sessions and frame ids."""
 
 import re
-from datetime import UTC, datetime
 from enum import StrEnum
-from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 import msgspec
 
+from proctor.accommodations import AnyAccommodation
 from proctor.errors import InvalidRequest
 
 SESSION_ID_RULE = "letters, digits, '.', '_' and '-', at most 128 of them, not starting with a dot"
@@ -45,6 +44,8 @@ class ExamSession(msgspec.Struct, frozen=True, kw_only=True):
     exam_id: str | None = None
     policy: str = "default"
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
+    accommodations: list[AnyAccommodation] = msgspec.field(default_factory=list)
+    """What the candidate was granted, in the order of granting."""
     status: SessionStatus = SessionStatus.ACTIVE
     started_ms: int
     ended_ms: int | None = None
@@ -66,26 +67,3 @@ class FrameId(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.time_ms}-{self.number}"
-
-
-def iso_from_ms(time_ms: int) -> str:
-    """ISO 8601 in UTC with milliseconds and a `Z`, e.g. `2026-01-05T09:00:00.000Z`."""
-    seconds, ms = divmod(time_ms, 1000)
-    return f"{_iso_seconds(seconds)}.{ms:03d}Z"
-
-
-@lru_cache(maxsize=1024)  # frames of all sessions share their seconds
-def _iso_seconds(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
-
-
-def ms_from_iso(text: str) -> int:
-    """Milliseconds since the epoch of an ISO 8601 time; one without an offset is taken as UTC.
-
-    Raises:
-        ValueError: `text` is no ISO 8601 date and time.
-    """
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1000)

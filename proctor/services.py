@@ -10,11 +10,14 @@ import trio
 
 from proctor.analysis.discovery import LoadedPlugin, discover
 from proctor.analysis.engine import Engine, open_engine
+from proctor.analysis.granting import Granting
 from proctor.analysis.policy import load_policies
 from proctor.errors import Misconfigured
+from proctor.grants import Grants
 from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
+from proctor.reanalysis import Reanalysis
 from proctor.roster import Roster
 from proctor.sessions import Sessions
 from proctor.settings import Settings
@@ -36,6 +39,9 @@ class Services:
     live: LiveAnalysis
     roster: Roster
     sessions: Sessions
+    granting: Granting
+    grants: Grants
+    reanalysis: Reanalysis
     policies: Sequence[str]
     """Names of the exam policies that a session may choose."""
 
@@ -68,7 +74,7 @@ async def open_services(
         open_engine(settings, analyzers, policies) as engine,
         trio.open_nursery() as nursery,
     ):
-        services = _assemble(settings, database, store, engine)
+        services = _assemble(settings, database, store, engine, Granting(analyzers, policies))
         tasks: dict[str, Callable[[], Awaitable[None]]] = {
             "ingest": services.ingest.write,
             "live analysis": partial(services.live.follow, database.get_session),
@@ -82,10 +88,22 @@ async def open_services(
         nursery.cancel_scope.cancel(reason="server stopping")
 
 
-def _assemble(settings: Settings, database: Database, store: FrameStore, engine: Engine) -> Services:
+def _assemble(
+    settings: Settings, database: Database, store: FrameStore, engine: Engine, granting: Granting
+) -> Services:
     metrics, roster = Metrics(), Roster()
     ingest = Ingest(store, settings, metrics)
     live = LiveAnalysis(store, engine, ingest, settings, metrics, now_ms)
+    sessions = Sessions(
+        database=database,
+        store=store,
+        ingest=ingest,
+        live=live,
+        roster=roster,
+        settings=settings,
+        metrics=metrics,
+        now_ms=now_ms,
+    )
     return Services(
         settings=settings,
         metrics=metrics,
@@ -95,14 +113,15 @@ def _assemble(settings: Settings, database: Database, store: FrameStore, engine:
         ingest=ingest,
         live=live,
         roster=roster,
-        sessions=Sessions(
+        sessions=sessions,
+        granting=granting,
+        grants=Grants(sessions, database, ingest, granting),
+        reanalysis=Reanalysis(
+            sessions=sessions,
             database=database,
-            store=store,
-            ingest=ingest,
-            live=live,
-            roster=roster,
+            engine=engine,
+            granting=granting,
             settings=settings,
-            metrics=metrics,
             now_ms=now_ms,
         ),
         policies=sorted(engine.policies),

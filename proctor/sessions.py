@@ -16,12 +16,14 @@ from proctor.errors import Conflict, ProctorError, SessionEnded, Throttled, Unav
 from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
-from proctor.model import ExamSession, SessionStatus, iso_from_ms
+from proctor.model import ExamSession, SessionStatus
 from proctor.roster import Roster
 from proctor.settings import Settings
-from proctor.storage.database import Database, SessionPage
+from proctor.storage.database import Database
 from proctor.storage.dumps import write_dump
 from proctor.storage.frames import FrameStore
+from proctor.storage.listing import SessionPage
+from proctor.times import iso_from_ms
 
 _log = structlog.get_logger(__name__)
 
@@ -92,6 +94,12 @@ class Sessions:
             if asked is not None and there != asked:
                 detail = f"session {session.session_id!r} was started with {field} {there!r}"
                 raise Conflict(detail, field=field)
+        if any(each not in existing.accommodations for each in session.accommodations):
+            detail = (
+                f"session {session.session_id!r} was started with other accommodations; "
+                f"POST /api/v1/session/{session.session_id}/accommodations adds some"
+            )
+            raise Conflict(detail, field="accommodations")
         return existing
 
     async def get(self, session_id: str) -> ExamSession:

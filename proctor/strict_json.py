@@ -12,6 +12,13 @@ DEPTH_MAX = 32
 _decode = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 _CONSTANT = re.compile("NaN|Infinity")
+_PLACE = re.compile(r" - at `\$\.?(?P<path>.*)`$")
+
+
+def place_and_fault(error: msgspec.ValidationError) -> tuple[str, str]:
+    """Return where in a value msgspec found a mistake, e.g. `rules[2].name` or nothing, and which."""
+    match = _PLACE.search(str(error))
+    return (match["path"] if match else "", _PLACE.sub("", str(error)))
 
 
 def parse(data: bytes | str) -> Any:

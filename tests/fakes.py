@@ -216,9 +216,9 @@ class InlineEngine:
         self.folded_frames = 0
         """How many frames were handed over to be folded into a state."""
 
-    async def advance(self, state: bytes | None, frames: Sequence[bytes], policy_name: str) -> bytes:
+    async def advance(self, state: bytes | None, frames: Sequence[bytes], session: ExamSession) -> bytes:
         self.folded_frames += len(frames)
-        job = Job(self._plugins, self.policies[policy_name], state, list(frames), {})
+        job = self._job(state, frames, session)
         return await trio.to_thread.run_sync(fold.advance, job)
 
     async def report(
@@ -230,8 +230,12 @@ class InlineEngine:
         final: bool,
         analysed_ms: int,
     ) -> bytes:
-        job = Job(self._plugins, self.policies[session.policy], state, list(tail), {})
+        job = self._job(state, tail, session)
         return await trio.to_thread.run_sync(fold.report, ReportRequest(session, final, analysed_ms), job)
+
+    def _job(self, state: bytes | None, frames: Sequence[bytes], session: ExamSession) -> Job:
+        granted = tuple(session.accommodations)
+        return Job(self._plugins, self.policies[session.policy], state, list(frames), {}, granted)
 
 
 class Troubled(Wrapped):

@@ -10,12 +10,15 @@ import trio
 import trio.testing
 
 from proctor.analysis.discovery import discover
-from proctor.analysis.policy import built_in_policy
+from proctor.analysis.granting import Granting
+from proctor.analysis.policy import built_in_policy, load_policy
 from proctor.clock import ClientClock
 from proctor.connection import Connection
+from proctor.grants import Grants
 from proctor.ingest import Ingest, frame_message
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
+from proctor.reanalysis import Reanalysis
 from proctor.roster import Roster
 from proctor.services import now_ms
 from proctor.sessions import Sessions
@@ -25,6 +28,7 @@ from proctor.storage.frames import FrameStore, Outcome, open_frame_store
 from proctor.wire import Frames, read_message
 from tests.fakes import FakeSocket, InlineEngine
 
+POLICIES = Path(__file__).parent.parent / "config"
 PARTS = ("database", "store", "ingest", "live", "roster")
 
 
@@ -52,6 +56,8 @@ class House:
     roster: Roster
     parts: dict[str, Any]
     sessions: Sessions
+    grants: Grants
+    reanalysis: Reanalysis
     nursery: trio.Nursery
 
     async def stream(self, session_id: str, *frames: dict[str, Any], seq: int | None = None) -> Outcome:
@@ -97,7 +103,10 @@ async def open_house(
     `wrap` names parts that the sessions are to see through something, e.g. a fault.
     """
     analyzers = discover()
-    engine = InlineEngine(analyzers, {"default": built_in_policy(analyzers)})
+    policies = {"default": built_in_policy(analyzers)} | {
+        name: load_policy(POLICIES / f"{name}.toml", analyzers) for name in ("strict", "open-book")
+    }
+    engine, granting = InlineEngine(analyzers, policies), Granting(analyzers, policies)
     metrics, roster = Metrics(), Roster()
     async with (
         open_database(settings) as database,
@@ -112,7 +121,28 @@ async def open_house(
         nursery.start_soon(ingest.write)
         if finalize:
             nursery.start_soon(sessions.finalize)
+        grants = Grants(sessions, parts["database"], ingest, granting)
+        reanalysis = Reanalysis(
+            sessions=sessions,
+            database=parts["database"],
+            engine=engine,  # type: ignore[arg-type]
+            granting=granting,
+            settings=settings,
+            now_ms=now_ms,
+        )
         yield House(
-            settings, metrics, database, store, engine, ingest, live, roster, parts, sessions, nursery
+            settings=settings,
+            metrics=metrics,
+            database=database,
+            store=store,
+            engine=engine,
+            ingest=ingest,
+            live=live,
+            roster=roster,
+            parts=parts,
+            sessions=sessions,
+            grants=grants,
+            reanalysis=reanalysis,
+            nursery=nursery,
         )
         nursery.cancel_scope.cancel(reason="the house is torn down")

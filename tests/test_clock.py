@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from proctor.clock import ClientClock, client_time_ms
 from proctor.errors import InvalidRequest
-from proctor.model import iso_from_ms
+from proctor.times import iso_from_ms
 
 NOW = 1_767_603_600_000
 DAY = 24 * 3600 * 1000

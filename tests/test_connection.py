@@ -10,8 +10,8 @@ import trio.testing
 from proctor.connection import DRAIN_SECONDS, QUIET_SECONDS, Connection
 from proctor.ingest import Ingest
 from proctor.metrics import Metrics
-from proctor.model import iso_from_ms
 from proctor.settings import Settings
+from proctor.times import iso_from_ms
 from proctor.wire import CloseCode
 from tests.fakes import FailingStore, FakeSocket, HalfFailingStore, MemoryStore, SlowStore
 

@@ -12,9 +12,9 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed
 
-from proctor.model import ms_from_iso
 from proctor.settings import Settings
 from proctor.storage.schema import upgrade_schema
+from proctor.times import ms_from_iso
 from tests.document import DOCUMENTED
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.server import Server, open_server, settings_for
@@ -341,3 +341,64 @@ async def test_a_session_that_began_by_streaming_can_be_started_afterwards(anywh
         assert started["started_at"] == begun["started_at"]
         assert (await server.start("early-bird", candidate_id="somebody else")).status_code == 409
     assert len(await server.frames("early-bird")) == 1
+
+
+async def test_what_is_granted_and_judged_again(anywhere: Server):
+    """Accommodations at the start, later and taken back; then every version of the report, on any stores."""
+    server, url = anywhere, "/api/v1/session/exam-1"
+    pump = {"type": "exempt", "signal": "phone", "reason": "insulin pump"}
+    started = await server.start("exam-1", accommodations=[pump])
+    assert started.json()["accommodations"][0] | pump == started.json()["accommodations"][0]
+    begins = 1767603600000
+    async with server.stream("exam-1") as client:
+        await client.ask({"type": "clock", "timestamp": begins + 20_000})
+        frames = [{**FEATURES, "timestamp": begins + 500 * place} for place in range(40)]
+        assert (await client.ask({"seq": 1, "type": "batch", "frames": frames}))["type"] == "ack"
+
+        async def findings() -> set[str]:
+            report = (await server.post("exam-1", "analyze")).json()
+            return {finding["category"] for finding in report["findings"]}
+
+        assert "phone" not in await findings()
+        taken = await server.http.delete(f"{url}/accommodations/a1")
+        assert taken.json()["accommodations"] == []
+        assert "phone" in await findings()
+        body = {"accommodations": [{"type": "allow_people", "reason": "scribe"}]}
+        granted = await server.http.post(f"{url}/accommodations", json=body)
+        assert [each["id"] for each in granted.json()["accommodations"]] == ["a1"]
+        await server.frames("exam-1")
+    again = {"requested_by": "the board", "reason": "a certificate came in", "accommodations": [pump]}
+    judged = await server.http.post(f"{url}/reanalyze", json=again)
+    assert judged.status_code == 200
+    assert judged.json()["version"]["version"] == 2
+    assert ("gone", "phone") in {
+        (change["kind"], change["category"]) for change in judged.json()["difference"]["findings"]
+    }
+    listed = (await server.http.get(f"{url}/analyses")).json()["versions"]
+    assert [(each["version"], each["requested_by"]) for each in listed] == [(1, None), (2, "the board")]
+    second = await server.http.get(f"{url}/analyses/2")
+    assert second.content == (await server.post("exam-1", "analyze")).content
+    assert (await server.http.get(f"{url}/analyses/1")).content != second.content
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "field"),
+    [
+        ("POST", "accommodations", {"accommodations": []}, 400, "accommodations"),
+        ("POST", "accommodations", {"accommodations": [{"type": "nap"}]}, 400, "accommodations.0.type"),
+        ("POST", "accommodations", {}, 400, "accommodations"),
+        ("DELETE", "accommodations/a9", None, 400, "accommodation_id"),
+        ("POST", "reanalyze", {"requested_by": "me"}, 400, "reason"),
+        ("POST", "reanalyze", {"requested_by": "me", "reason": "r"}, 409, None),
+        ("GET", "analyses/0", None, 400, "version"),
+        ("GET", "analyses/x", None, 400, "version"),
+        ("GET", "analyses/1", None, 400, "version"),
+    ],
+)
+async def test_mistakes_about_them_are_told_with_their_field(
+    server: Server, method, path, body, status, field
+):
+    await server.start("exam-1")
+    answer = await server.http.request(method, f"/api/v1/session/exam-1/{path}", json=body)
+    assert answer.status_code == status
+    assert [error["field"] for error in answer.json().get("errors", [])] == ([field] if field else [])

@@ -16,7 +16,8 @@ import trio
 from proctor.errors import InvalidRequest, Misconfigured, Unavailable, UnknownSession
 from proctor.model import ExamSession, SessionStatus
 from proctor.settings import Settings
-from proctor.storage.database import Database, SessionPage, open_database
+from proctor.storage.database import Database, open_database
+from proctor.storage.listing import SessionPage
 from proctor.storage.schema import upgrade_schema
 from tests.fixtures.postgres import PostgresHandle
 
@@ -581,6 +582,9 @@ async def test_the_verdict_stands_in_columns_too(sqlite_path: Path) -> None:
         "confidence": 0.25,
         "confidence_level": "low",
         "verdict_basis": "one short look aside",
+        "version": 1,
+        "requested_by": None,
+        "reason": None,
     }
 
 

@@ -11,9 +11,9 @@ import pytest
 import trio
 
 from proctor.errors import InvalidRequest, Unavailable
-from proctor.model import iso_from_ms
 from proctor.storage import dumps
 from proctor.storage.dumps import read_dump, write_dump
+from proctor.times import iso_from_ms
 
 START_MS = 1_767_600_000_000
 

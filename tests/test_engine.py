@@ -7,6 +7,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 import trio
@@ -90,10 +91,10 @@ async def test_a_worker_and_this_process_give_the_same_report(opened, installed)
     request = fold.ReportRequest(SESSION, final=False, analysed_ms=ORIGIN_MS)
     here = fold.report(request, job._replace(frames=FRAMES))
     async with opened() as engine:
-        state = await engine.advance(None, FRAMES[:100], "default")
+        state = await engine.advance(None, FRAMES[:100], SESSION)
     state = fold.advance(job._replace(state=state, frames=FRAMES[100:200]))
     async with opened() as engine:
-        state = await engine.advance(state, FRAMES[200:300], "default")
+        state = await engine.advance(state, FRAMES[200:300], SESSION)
         there = await engine.report(state, FRAMES[300:], SESSION, final=False, analysed_ms=ORIGIN_MS)
     assert there == here
 
@@ -103,7 +104,7 @@ async def test_open_leaves_as_many_warm_workers_as_set(opened):
     async with opened(settings=Settings(analysis_workers=2)) as engine:
         warm = {worker.pid for worker in workers()}
         assert len(warm) == 2
-        await engine.advance(None, FRAMES, "default")
+        await engine.advance(None, FRAMES, SESSION)
         assert {worker.pid for worker in workers()} == warm
     assert workers() == []
 
@@ -127,7 +128,7 @@ async def test_open_leaves_as_many_warm_workers_as_set(opened):
 async def test_a_rogue_costs_its_own_section_only(opened, capfd, rogue, status, reason):
     """Whatever it does to its process; and standard error stays free of tracebacks."""
     async with opened(rogue) as engine:
-        state = await engine.advance(None, FRAMES[:-10], "default")
+        state = await engine.advance(None, FRAMES[:-10], SESSION)
         report = await reported(engine, state, FRAMES[-10:])
     assert statuses(report) == {rogue: (status, f"rogue-rules[rogue_{rogue}]: {reason}")}
     assert healthy(report)
@@ -138,7 +139,7 @@ async def test_many_rogues_at_once(opened):
     """All of them in one call, the slow, the deadly and the babbling."""
     rogues = ("hangs", "dies", "raises", "chatters", "scribbles", "returns_nan", "exits")
     async with opened(*rogues) as engine:
-        state = await engine.advance(None, FRAMES, "default")
+        state = await engine.advance(None, FRAMES, SESSION)
         report = await reported(engine, state)
     assert {name: status for name, (status, _) in statuses(report).items()} == {
         "hangs": "timed_out",
@@ -155,16 +156,16 @@ async def test_many_rogues_at_once(opened):
 async def test_what_analyzers_print_keeps_out_of_standard_output(opened, capfd):
     """Standard output is the server's log."""
     async with opened("chatters") as engine:
-        await engine.advance(None, FRAMES[:10], "default")
+        await engine.advance(None, FRAMES[:10], SESSION)
     assert "xxx" not in capfd.readouterr().out
 
 
 async def test_an_analyzer_that_is_off_costs_no_more_workers(opened):
     """Later folds and reports of the session run undisturbed in one worker."""
     async with opened("dies") as engine:
-        state = await engine.advance(None, FRAMES[:300], "default")
+        state = await engine.advance(None, FRAMES[:300], SESSION)
         before = {worker.pid for worker in workers()}
-        state = await engine.advance(state, FRAMES[300:], "default")
+        state = await engine.advance(state, FRAMES[300:], SESSION)
         assert healthy(await reported(engine, state))
         assert {worker.pid for worker in workers()} == before
 
@@ -172,7 +173,7 @@ async def test_an_analyzer_that_is_off_costs_no_more_workers(opened):
 async def test_a_hanging_report_is_not_asked_again(opened):
     """The session remembers who hung on its report, so that the next one comes at once."""
     async with opened("hangs_in_assess") as engine:
-        state = await engine.advance(None, FRAMES, "default")
+        state = await engine.advance(None, FRAMES, SESSION)
         await reported(engine, state)
         before = {worker.pid for worker in workers()}
         with trio.fail_after(QUICK.analysis_timeout_seconds):
@@ -185,9 +186,9 @@ async def test_who_hangs_in_every_session_is_not_run_any_more(opened):
     """Otherwise one bad rule would use up the workers' time, session after session."""
     async with opened("hangs") as engine:
         for _ in range(OFFENCES_MAX):
-            await engine.advance(None, FRAMES[:50], "default")
+            await engine.advance(None, FRAMES[:50], SESSION)
         with trio.fail_after(QUICK.analysis_timeout_seconds):
-            state = await engine.advance(None, FRAMES, "default")
+            state = await engine.advance(None, FRAMES, SESSION)
         report = await reported(engine, state)
     status, reason = statuses(report)["hangs"]
     assert status == "timed_out"
@@ -201,13 +202,13 @@ async def test_a_cancelled_call_ends_its_worker_and_harms_no_other(opened):
     async with opened("hangs", settings=patient) as engine:
         [worker] = workers()
         with trio.move_on_after(0.3) as scope:
-            await engine.advance(None, FRAMES, "default")
+            await engine.advance(None, FRAMES, SESSION)
         assert scope.cancelled_caught
         assert not worker.is_running()
     async with opened(settings=patient) as engine:
         with trio.move_on_after(0.0):
-            await engine.advance(None, FRAMES, "default")
-        state = await engine.advance(None, FRAMES, "default")
+            await engine.advance(None, FRAMES, SESSION)
+        state = await engine.advance(None, FRAMES, SESSION)
         assert healthy(await reported(engine, state))
 
 
@@ -218,7 +219,7 @@ async def test_leaving_does_not_wait_for_a_call_that_hangs(opened):
             opened("hangs", settings=Settings(analysis_timeout_seconds=60)) as engine,
             trio.open_nursery() as nursery,
         ):
-            nursery.start_soon(engine.advance, None, FRAMES, "default")
+            nursery.start_soon(engine.advance, None, FRAMES, SESSION)
             await trio.sleep(0.3)
             nursery.cancel_scope.cancel()
     assert workers() == []
@@ -230,7 +231,7 @@ async def test_calls_share_the_workers(opened):
         states = []
 
         async def one(number):
-            states.append((number, await engine.advance(None, FRAMES[: 10 + number], "default")))
+            states.append((number, await engine.advance(None, FRAMES[: 10 + number], SESSION)))
 
         async with trio.open_nursery() as nursery:
             for number in range(6):
@@ -245,7 +246,7 @@ async def test_a_worker_that_was_killed_from_outside_is_replaced(opened):
         for worker in workers():
             os.kill(worker.pid, signal.SIGKILL)
             worker.wait(5)
-        state = await engine.advance(None, FRAMES, "default")
+        state = await engine.advance(None, FRAMES, SESSION)
         assert healthy(await reported(engine, state))
         for worker in workers():
             os.kill(worker.pid, signal.SIGKILL)
@@ -257,7 +258,7 @@ async def test_a_stop_signal_to_all_processes_leaves_the_workers_to_the_server(o
     async with opened() as engine:
         [worker] = workers()
         os.kill(worker.pid, signal.SIGTERM)
-        state = await engine.advance(None, FRAMES, "default")
+        state = await engine.advance(None, FRAMES, SESSION)
         assert healthy(await reported(engine, state))
         assert [each.pid for each in workers()] == [worker.pid]
     assert workers() == []
@@ -278,7 +279,7 @@ async def test_workers_that_die_for_no_analyzers_fault_are_reported(opened, monk
     monkeypatch.setattr("proctor.analysis.worker.advance_within", _die_in_company)
     async with opened() as engine:
         with pytest.raises(Unavailable, match="every analyzer alone does well"):
-            await engine.advance(None, FRAMES[:10], "default")
+            await engine.advance(None, FRAMES[:10], SESSION)
         assert healthy(await reported(engine, None, FRAMES))
 
 
@@ -287,7 +288,7 @@ async def test_memory_that_runs_out_outside_an_analyzer_is_blamed_on_none(opened
     monkeypatch.setattr("proctor.analysis.worker.advance_within", _starve_in_company)
     async with opened() as engine:
         with pytest.raises(Unavailable):
-            await engine.advance(None, FRAMES[:10], "default")
+            await engine.advance(None, FRAMES[:10], SESSION)
 
 
 @pytest.mark.slow
@@ -296,7 +297,7 @@ async def test_a_call_that_never_ends_is_given_up(installed, monkeypatch):
     monkeypatch.setattr("proctor.analysis.engine.START_SECONDS", 3.0)
     monkeypatch.setattr("proctor.analysis.worker.advance_within", _wait_for_ever)
     async with _open(installed()[:1], Settings(analysis_timeout_seconds=0.01)) as engine:
-        assert await engine.advance(None, FRAMES[:10], "default") == b"without any analyzer"
+        assert await engine.advance(None, FRAMES[:10], SESSION) == b"without any analyzer"
 
 
 async def test_a_worker_that_cannot_start_is_misconfiguration(installed, monkeypatch):
@@ -311,7 +312,7 @@ async def test_a_worker_that_grew_makes_way_for_a_fresh_one(opened, monkeypatch)
     async with opened(settings=Settings(analysis_memory_mb=256)) as engine:
         [leaky] = workers()
         await engine._workers.run_sync(partial(_leak, 200))
-        await engine.advance(None, FRAMES[:10], "default")
+        await engine.advance(None, FRAMES[:10], SESSION)
         [fresh] = workers()
         assert fresh.pid != leaky.pid
 
@@ -319,9 +320,9 @@ async def test_a_worker_that_grew_makes_way_for_a_fresh_one(opened, monkeypatch)
 async def test_bad_requests_are_told_apart_from_broken_workers(opened):
     async with opened() as engine:
         with pytest.raises(InvalidRequest, match="no policy 'lenient'; there are default"):
-            await engine.advance(None, FRAMES, "lenient")
+            await engine.advance(None, FRAMES, msgspec.structs.replace(SESSION, policy="lenient"))
         with pytest.raises(InvalidRequest, match="frames must be in time order"):
-            await engine.advance(None, FRAMES[::-1], "default")
+            await engine.advance(None, FRAMES[::-1], SESSION)
 
 
 _hoard = []

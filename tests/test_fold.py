@@ -86,9 +86,9 @@ def test_a_repeated_call_changes_nothing(job):
 
 
 def test_progress_says_where_to_read_on(job):
-    assert progress(None) == (None, 0)
+    assert progress(None) == (None, 0, "")
     last = FrameId.parse(json.loads(SCENE[99])["frame_id"])
-    assert progress(advance(job._replace(frames=SCENE[:100]))) == (last, 100)
+    assert progress(advance(job._replace(frames=SCENE[:100]))) == (last, 100, "")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_progress_says_where_to_read_on(job):
 )
 def test_a_state_of_another_format_counts_as_none(job, foreign):
     """After an upgrade the session starts over from its frames, instead of failing."""
-    assert progress(foreign) == (None, 0)
+    assert progress(foreign) == (None, 0, "")
     fresh = advance(job._replace(frames=SCENE))
     assert advance(job._replace(state=foreign, frames=SCENE)) == fresh
 

@@ -4,9 +4,11 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
+from proctor.accommodations import Exempt
 from proctor.analysis.discovery import discover
 from proctor.analysis.engine import open_engine
 from proctor.analysis.fold import progress
@@ -137,6 +139,25 @@ async def test_evidence_outlives_its_frames(tmp_path):
     assert report["session_info"]["total_frames"] == 140
 
 
+async def test_what_is_granted_once_frames_have_expired_holds_from_then_on(tmp_path):
+    """The state cannot start over without them, and is joined by what was granted once."""
+    async with open_house(house_settings(tmp_path), finalize=False) as house:
+        await house.stream("exam", *exam(0, 35))
+        await house.live.advance(SESSION)
+        house.live._store = ForgetfulStore(house.store, before_ms=T0 + 30_000)  # type: ignore[assignment]
+        granted = msgspec.structs.replace(SESSION, accommodations=[Exempt(id="a1", reason="r", rule="phone")])
+        await house.live.advance(granted)
+        await house.stream("exam", *exam(35, 60))
+        report = without_time(await house.live.report(granted, final=False))
+        folded = house.engine.folded_frames
+        assert without_time(await house.live.report(granted, final=False)) == report
+        assert house.engine.folded_frames == folded
+    [finding] = report["findings"]
+    assert (finding["start_seconds"], finding["end_seconds"] < 35) == (20.0, True)
+    assert report["analyzers"]["phone"]["reason"].startswith("what is granted is not applied to the first ")
+    assert report["session_info"]["total_frames"] == 120
+
+
 async def test_frames_from_the_future_hide_nothing_that_comes_after_them(tmp_path):
     """Otherwise two of them, once they have expired, would keep all later frames from being judged."""
     later = T0 + 20 * 3_600_000
@@ -197,8 +218,8 @@ async def test_worker_processes_say_the_same(house):
     await house.stream("exam", *exam(0, 60))
     frames = (await house.store.read("exam")).frames
     async with open_engine(house.settings, analyzers, policies) as engine:
-        state = await engine.advance(None, frames[:90], "default")
-        assert state == await house.engine.advance(None, frames[:90], "default")
+        state = await engine.advance(None, frames[:90], SESSION)
+        assert state == await house.engine.advance(None, frames[:90], SESSION)
         for final in (False, True):
             said = await engine.report(state, frames[90:], SESSION, final=final, analysed_ms=T0)
             assert said == await house.engine.report(state, frames[90:], SESSION, final=final, analysed_ms=T0)

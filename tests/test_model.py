@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from proctor import errors
 from proctor.errors import InvalidRequest, ProctorError, Throttled
-from proctor.model import FrameId, check_session_id, iso_from_ms, ms_from_iso
+from proctor.model import FrameId, check_session_id
+from proctor.times import iso_from_ms, ms_from_iso
 
 
 @pytest.mark.parametrize("session_id", ["a", "0", "_", "-", "demo_session", "a.b..c", "A-1", "x" * 128])

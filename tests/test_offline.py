@@ -21,15 +21,15 @@ from proctor.analysis.policy import built_in_policy
 from proctor.analysis.schema import Report, report_schema
 from proctor.cli import app
 from proctor.errors import InvalidRequest
-from proctor.model import iso_from_ms
 from proctor.offline.judge import judge
 from proctor.offline.recording import read_recording
-from proctor.offline.text import print_report, written
+from proctor.offline.text import print_text, written
 from proctor.simulator import exam_taker
 from proctor.simulator.client import wrapped
 from proctor.simulator.people import episode
 from proctor.simulator.replay import stored_frames
 from proctor.storage.dumps import read_dump
+from proctor.times import iso_from_ms
 from tests.fixtures.process import proctor
 from tests.fixtures.server import Server
 
@@ -266,7 +266,7 @@ class TestText:
     @pytest.mark.parametrize("columns", [40, 80, 200])
     def test_fits_the_terminal_and_leaves_no_finding_out(self, report, columns):
         file = io.StringIO()
-        print_report(report, Console(file=file, width=columns, highlight=False))
+        print_text(report, Console(file=file, width=columns, highlight=False))
         lines = file.getvalue().splitlines()
         assert max(map(len, lines)) <= columns
         words = "".join(file.getvalue().split())

@@ -12,7 +12,6 @@ import pytest
 from proctor.analysis.discovery import discover
 from proctor.analysis.policy import built_in_policy
 from proctor.analysis.schema import Report
-from proctor.model import iso_from_ms
 from proctor.offline.figure import figure
 from proctor.offline.judge import judge
 from proctor.offline.page import page as page_of
@@ -21,6 +20,7 @@ from proctor.offline.signals import POINTS_MAX, Signals, diagrams, signals
 from proctor.simulator import exam_taker
 from proctor.simulator.people import episode
 from proctor.simulator.replay import stored_frames
+from proctor.times import iso_from_ms
 from tests.fixtures.browser import Page
 
 T0 = 1_767_603_600_000

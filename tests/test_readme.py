@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -14,6 +14,7 @@ import trio
 from pydantic import SecretStr
 from typer.main import get_command
 
+from proctor.accommodations import AnyAccommodation
 from proctor.cli import app
 from proctor.settings import Settings
 from proctor.web.asyncapi import CLIENT_SHAPES, server_messages
@@ -107,6 +108,21 @@ async def test_the_curl_examples_run(server: Server):
     assert msgspec.json.decode(analyze)["verdict"]["review_priority"] == "insufficient"
     assert end.startswith(b"HTTP/1.1 204")
     assert msgspec.json.decode(token)["status"] == 503  # no credentials are configured
+
+
+async def test_the_accommodations_of_the_example_are_granted_and_judged(server: Server):
+    (block,) = blocks("runs in order")
+    script = block.replace("localhost:8000", f"127.0.0.1:{server.port}").replace("curl ", "curl -sS ")
+    done = await trio.run_process(["bash", "-ec", script], capture_stdout=True, capture_stderr=True)
+    assert b"HTTP/1.1 204" in done.stdout
+    assert b'"version":2,"policy":"strict"' in done.stdout
+    report = (await server.post("exam-7", "analyze")).json()
+    assert [each["accommodation"]["type"] for each in report["accommodations"]] == ["exempt", "allow_people"]
+
+
+def test_every_type_of_accommodation_is_described():
+    for kind in get_args(AnyAccommodation):
+        assert f"| `{kind.__struct_config__.tag}` |" in README
 
 
 async def test_the_javascript_runs(server: Server, page: Page):

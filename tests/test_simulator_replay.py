@@ -5,9 +5,9 @@ import json
 import pytest
 
 from proctor.errors import InvalidRequest
-from proctor.model import iso_from_ms
 from proctor.simulator import exam_taker
 from proctor.simulator.replay import Recording, stored_frames
+from proctor.times import iso_from_ms
 
 START_MS = 1_767_603_600_000
 

@@ -12,7 +12,6 @@ from rich.console import Console
 
 from proctor.errors import InvalidRequest
 from proctor.main import run
-from proctor.model import ms_from_iso
 from proctor.settings import Settings
 from proctor.simulator import exam_taker
 from proctor.simulator.demo import DEMO_KINDS, run_demo_candidates
@@ -21,6 +20,7 @@ from proctor.simulator.replay import stored_frames
 from proctor.simulator.run import SimulateOptions, replay, simulate
 from proctor.simulator.summary import as_dict, print_table
 from proctor.simulator.tally import Tally
+from proctor.times import ms_from_iso
 
 
 @pytest.fixture

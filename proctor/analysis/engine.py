@@ -67,7 +67,7 @@ class Engine:
         self._plugins = plugins
         self._blame = Blame()
 
-    async def advance(self, state: bytes | None, frames: Sequence[bytes], policy_name: str) -> bytes:
+    async def advance(self, state: bytes | None, frames: Sequence[bytes], session: ExamSession) -> bytes:
         """Fold stored frames, in time order, into a session's state, and return the new state.
 
         Frames that the state already has are passed over, so a call may be repeated.
@@ -76,7 +76,7 @@ class Engine:
             InvalidRequest: no such policy, or frames that are not stored frames in time order.
             Unavailable: workers die although every analyzer alone does well; try again.
         """
-        job = self._job(state, frames, policy_name, None)
+        job = self._job(state, frames, session)
         return await self._run(partial(self._call, worker.advance_within), job, None)
 
     async def report(
@@ -95,17 +95,17 @@ class Engine:
             Unavailable: as :meth:`advance`.
         """
         request = ReportRequest(session, final, analysed_ms)
-        job = self._job(state, tail, session.policy, session.session_id)
+        faults = self._blame.faults(session.session_id)
+        job = self._job(state, tail, session)._replace(faults=faults)
         return await self._run(partial(self._call, worker.report_within, request), job, session.session_id)
 
-    def _job(
-        self, state: bytes | None, frames: Sequence[bytes], policy_name: str, session_id: str | None
-    ) -> Job:
-        policy = self.policies.get(policy_name)
+    def _job(self, state: bytes | None, frames: Sequence[bytes], session: ExamSession) -> Job:
+        policy = self.policies.get(session.policy)
         if policy is None:
             known = ", ".join(sorted(self.policies))
-            raise InvalidRequest(f"no policy {policy_name!r}; there are {known}", field="policy")
-        return Job(self._plugins, policy, state, list(frames), self._blame.faults(session_id))
+            raise InvalidRequest(f"no policy {session.policy!r}; there are {known}", field="policy")
+        accommodations = tuple(session.accommodations)
+        return Job(self._plugins, policy, state, list(frames), self._blame.faults(None), accommodations)
 
     async def _run(self, run: _Run, job: Job, session_id: str | None) -> bytes:
         job = await self._without_culprits(run, job, self._blame.suspects(active_plugins(job)), session_id)
@@ -139,7 +139,8 @@ class Engine:
         # does not include the wait for a free place.
         job: Job = args[-1]
         batches = 1 + len(job.frames) / FRAMES_AT_ONCE
-        limit = START_SECONDS + self._seconds * batches * (1 + len(job.plugins))
+        runs = len(job.plugins) * (1 + len(job.accommodations))
+        limit = START_SECONDS + self._seconds * batches * (1 + runs)
         async with self._places:
             with trio.move_on_after(limit):
                 return await self._in_worker(function, *args)

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from proctor.accommodations import AnyAccommodation, breaks_of
 from proctor.analysis.api import Assessment, Finding
 from proctor.analysis.discovery import Plugin
 from proctor.analysis.observation import Observation
 from proctor.analysis.policy import Policy
 from proctor.analysis.schema import Status
-from proctor.model import ExamSession, iso_from_ms
+from proctor.model import ExamSession
+from proctor.times import iso_from_ms
 
 
 class Section(NamedTuple):
@@ -22,6 +24,8 @@ class Section(NamedTuple):
     versions: Sequence[str] = ()
     """Versions and settings that it ran with."""
     assessment: Assessment = Assessment(findings=[])
+    plain: Assessment | None = None
+    """What the rule says of anybody; None where no accommodation makes it judge otherwise."""
 
 
 class Facts(NamedTuple):
@@ -32,17 +36,41 @@ class Facts(NamedTuple):
     sections: Sequence[Section]
     policy: Policy
     final: bool
+    accommodations: Sequence[AnyAccommodation] = ()
 
     @property
     def findings(self) -> list[Finding]:
-        """All findings in order of time, whoever made them."""
-        found = [finding for section in self.sections for finding in section.assessment.findings]
+        """All findings in order of time, whoever made them, but for rules on trial."""
+        found = [
+            finding
+            for section in self.sections
+            if not self.policy.on_trial(section.plugin.name)
+            for finding in section.assessment.findings
+        ]
         return sorted(found, key=lambda each: (each.start_seconds, each.end_seconds, each.rule))
 
     @property
     def titles(self) -> dict[str, str]:
         """Each rule's title."""
         return {section.plugin.name: section.title for section in self.sections}
+
+    @property
+    def break_seconds(self) -> list[tuple[float, float]]:
+        """The breaks that were granted, in seconds since the first frame."""
+        origin = self.observation.first.time_ms if self.observation.first else self.session.started_ms
+        return [
+            ((start - origin) / 1000, (end - origin) / 1000) for start, end in breaks_of(self.accommodations)
+        ]
+
+    def part(self, accommodation: AnyAccommodation) -> tuple[float, float] | None:
+        """Return for which part of the time with frames it was granted, in seconds; None for all of it."""
+        first, length = self.observation.first, self.observation.length_ms
+        if first is None:
+            return None
+        start, end = (bound - first.time_ms for bound in accommodation.span_ms)
+        if start <= 0 and end > length:
+            return None
+        return min(max(start, 0), length) / 1000, min(max(end, 0), length) / 1000
 
     def iso(self, seconds: float) -> str:
         """Write a time that is counted from the first frame as a date and time."""

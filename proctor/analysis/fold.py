@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from proctor.accommodations import AnyAccommodation, breaks_of, digest
 from proctor.analysis.discovery import Plugin
 from proctor.analysis.facts import Facts, Section
 from proctor.analysis.frames import FrameBatch
@@ -17,10 +18,12 @@ from proctor.analysis.policy import Policy
 from proctor.analysis.report import build_report
 from proctor.analysis.schema import Status
 from proctor.analysis.slot import Fault, Guard, Slot, assess_slot, fold_slot
+from proctor.analysis.variants import SEPARATOR, assess_variants, variants
+from proctor.analysis.view import view
 from proctor.errors import InvalidRequest
 from proctor.model import ExamSession, FrameId
 
-FORMAT = 2
+FORMAT = 3
 """Of the encoded state; rises when older states can no longer be continued."""
 
 FRAMES_AT_ONCE = 4_000
@@ -31,6 +34,8 @@ class State(msgspec.Struct):
     """All that is kept of a session's frames."""
 
     format: int = FORMAT
+    granted: str = ""
+    """Digest of the accommodations that the last frames were folded under."""
     observation: Observation = msgspec.field(default_factory=Observation)
     slots: dict[str, Slot] = msgspec.field(default_factory=dict)
 
@@ -46,6 +51,8 @@ class Progress(NamedTuple):
     """Read on after this frame."""
     frames: int
     """How many were folded. Fewer than were stored up to `cursor` means that some came too late."""
+    granted: str
+    """Digest of the accommodations that were in force."""
 
 
 class Job(NamedTuple):
@@ -59,6 +66,8 @@ class Job(NamedTuple):
     """Stored frames in time order; those that `state` already has are passed over."""
     faults: Mapping[str, Fault] = {}
     """Analyzers to switch off first."""
+    accommodations: tuple[AnyAccommodation, ...] = ()
+    """What the candidate was granted."""
 
 
 class ReportRequest(NamedTuple):
@@ -78,6 +87,7 @@ class _Position(msgspec.Struct):
 
 class _Head(msgspec.Struct):
     format: int = FORMAT
+    granted: str = ""
     observation: _Position = msgspec.field(default_factory=_Position)
     slots: dict[str, "_SlotHead"] = msgspec.field(default_factory=dict)
 
@@ -96,8 +106,8 @@ def progress(state: bytes | None) -> Progress:
     A state that this server cannot continue, because an older or newer one wrote it, has not come far: it
     counts as None, here and wherever a state is taken.
     """
-    position = _head(state).observation
-    return Progress(position.last, position.frames)
+    head = _head(state)
+    return Progress(head.observation.last, head.observation.frames, head.granted)
 
 
 def active_plugins(job: Job) -> list[Plugin]:
@@ -127,18 +137,30 @@ def report(request: ReportRequest, job: Job, guard: Guard = nullcontext) -> byte
         InvalidRequest: as :func:`advance`.
     """
     state = _folded(job, guard)
-    end_seconds = state.observation.length_ms / 1000
-    sections = [
-        assess_slot(plugin, job.policy.rules[plugin.name], state.slots.get(plugin.name), end_seconds, guard)
-        for plugin in job.plugins
-    ]
+    sections = [_section(plugin, job, state, guard) for plugin in job.plugins]
+    installed = {plugin.name for plugin in job.plugins}
     sections += [
         Section(Plugin(name, "", "", ""), name, Status.SKIPPED, "no longer installed", slot.versions)
         for name, slot in state.slots.items()
-        if name not in {plugin.name for plugin in job.plugins}
+        if name.partition(SEPARATOR)[0] not in installed and SEPARATOR not in name
     ]
-    facts = Facts(request.session, state.observation, sections, job.policy, request.final)
+    facts = Facts(request.session, state.observation, sections, job.policy, request.final, job.accommodations)
     return msgspec.json.encode(build_report(facts, request.analysed_ms), order="deterministic")
+
+
+def _section(plugin: Plugin, job: Job, state: State, guard: Guard) -> Section:
+    """Ask an analyzer what follows, of anybody and, where it makes a difference, of this candidate."""
+    rule, observation = job.policy.rules[plugin.name], state.observation
+    end_seconds = observation.length_ms / 1000
+    plain = assess_slot(plugin, rule, state.slots.get(plugin.name), end_seconds, guard)
+    parts = variants(plugin.name, rule, job.accommodations)
+    if not parts or plain.status is not Status.OK or observation.first is None:
+        return plain
+    own = assess_variants(plugin, parts, state.slots, observation.first.time_ms, end_seconds, guard)
+    late = max(state.slots[part.key].since for part in parts)
+    if late > state.slots[plugin.name].since:
+        own = own._replace(reason=own.reason or f"what is granted is not applied to the first {late} frames")
+    return own._replace(reason=own.reason or plain.reason, versions=plain.versions, plain=plain.assessment)
 
 
 def _head(state: bytes | None) -> _Head:
@@ -155,14 +177,46 @@ def _folded(job: Job, guard: Guard) -> State:
     state = msgspec.msgpack.decode(job.state, type=State) if job.state and head.observation.last else State()
     for name, fault in job.faults.items():
         state.slot(name).switch_off(fault)
+    _join(state, job)
+    breaks = breaks_of(job.accommodations)
     for some in _cut(_unseen(job.frames, state.observation.last)):
         batch = _columns(some, state.observation.first)
         for plugin in job.plugins:
-            rule = job.policy.rules[plugin.name]
-            if rule.enabled:
-                fold_slot(plugin, rule, state.slot(plugin.name), batch, guard)
-        state.observation.fold(some, batch, job.policy.observation.gap_seconds)
+            _fold_rule(plugin, job, state, batch, guard)
+        state.observation.fold(some, batch, job.policy.observation.gap_seconds, breaks)
     return state
+
+
+def _join(state: State, job: Job) -> None:
+    """Let variants join that earlier frames were not folded for, and drop those that no longer count.
+
+    One that sees other frames, but by the same settings, goes on from what the rule as it is has seen.
+    """
+    live = {}
+    for plugin in job.plugins:
+        rule, plain = job.policy.rules[plugin.name], state.slots.get(plugin.name)
+        for part in variants(plugin.name, rule, job.accommodations):
+            copied = plain.state if plain is not None and part.rule == rule else b""
+            joined = Slot(state.observation.frames, copied)
+            if part.key != plugin.name:
+                live[part.key] = state.slots.get(part.key, joined)
+    state.slots = {name: slot for name, slot in state.slots.items() if SEPARATOR not in name} | live
+    state.granted = digest(job.accommodations)
+
+
+def _fold_rule(plugin: Plugin, job: Job, state: State, batch: FrameBatch, guard: Guard) -> None:
+    rule = job.policy.rules[plugin.name]
+    if not rule.enabled:
+        return
+    plain = state.slot(plugin.name)
+    fold_slot(plugin, rule, plain, batch, guard)
+    if plain.fault is not None:
+        return
+    first = state.observation.first or FrameId.parse(batch.ids[0])
+    for part in variants(plugin.name, rule, job.accommodations):
+        seen = view(batch, first.time_ms, plugin.name, job.accommodations)
+        if part.key != plugin.name and len(seen):
+            fold_slot(plugin, part.rule, state.slot(part.key), seen, guard)
 
 
 def _columns(frames: Sequence[bytes], first: FrameId | None) -> FrameBatch:

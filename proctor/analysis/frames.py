@@ -71,7 +71,7 @@ class FrameBatch:
     """
 
     def __init__(self, frames: Sequence[bytes], origin_ms: int) -> None:
-        self._frames = frames
+        self._source = frames
         self._rows = list(map(_decode_row, frames))
         self._columns: dict[str, NDArray[np.float64]] = {}
         self._texts: dict[str, tuple[str | None, ...]] = {}
@@ -114,7 +114,7 @@ class FrameBatch:
         if name in VOCABULARY:
             return list(map(attrgetter(name), self._rows))
         field = msgspec.defstruct("Field", [("value", Any, None)], rename={"value": name}, gc=False)
-        rows: Iterator[Any] = map(msgspec.json.Decoder(field).decode, self._frames)
+        rows: Iterator[Any] = map(msgspec.json.Decoder(field).decode, self._source)
         return [row.value for row in rows]
 
     @cached_property

@@ -67,6 +67,8 @@ class Observation(msgspec.Struct):
     """Features that at least one frame knew, sorted."""
     clock_offsets_ms: tuple[int, int] | None = None
     """Least and greatest event time minus client's time, sampled at the first frame of each window."""
+    resting_frames: int = 0
+    """Frames that came during breaks."""
     past_windows: Sealed = msgspec.field(default_factory=Sealed)
     window: tuple[int, Window] | None = None
     """The last of those that are kept, with its index."""
@@ -87,10 +89,20 @@ class Observation(msgspec.Struct):
         """The features that no frame knew."""
         return sorted(VOCABULARY.keys() - set(self.seen))
 
-    def fold(self, frames: Sequence[bytes], batch: FrameBatch, gap_seconds: float) -> None:
-        """Take in the next frames, at least one, as JSON and as columns."""
-        self._fold_time(batch.milliseconds, gap_seconds)
+    def fold(
+        self,
+        frames: Sequence[bytes],
+        batch: FrameBatch,
+        gap_seconds: float,
+        breaks: Sequence[tuple[int, int]] = (),
+    ) -> None:
+        """Take in the next frames, at least one, as JSON and as columns.
+
+        Time in `breaks`, in milliseconds since the epoch, is neither observed nor a gap.
+        """
+        before = self.last
         self._fold_windows(frames, batch)
+        self._fold_time(before, batch.milliseconds, gap_seconds, breaks)
         self.frames += len(batch)
         self.last = FrameId.parse(batch.ids[-1])
         self.seen = sorted([*self.seen, *(name for name in self.never_seen if _is_seen(batch, name))])
@@ -99,16 +111,37 @@ class Observation(msgspec.Struct):
             digest = hashlib.sha256(digest + frame).digest()
         self.digest = digest
 
-    def _fold_time(self, times: NDArray[np.int64], gap_seconds: float) -> None:
-        if self.last is not None and self.first is not None:
-            times = np.concatenate(([self.last.time_ms - self.first.time_ms], times))
+    def _fold_time(
+        self,
+        before: FrameId | None,
+        times: NDArray[np.int64],
+        gap_seconds: float,
+        breaks: Sequence[tuple[int, int]],
+    ) -> None:
+        origin = self.first.time_ms if self.first is not None else 0
+        frame_times = times
+        if before is not None:
+            times = np.concatenate(([before.time_ms - origin], times))
         steps = np.diff(times)
         silent = steps > gap_seconds * 1000
         self.observed_ms += int(steps[~silent].sum())
-        self.gaps += int(silent.sum())
-        self.gaps_ms += int(steps[silent].sum())
-        starts, ends = times[:-1][silent].tolist(), times[1:][silent].tolist()
-        gaps = self.longest_gaps + [Span(start, end) for start, end in zip(starts, ends, strict=True)]
+        starts, ends = times[:-1], times[1:]
+        silences = [Span(*each) for each in zip(starts[silent].tolist(), ends[silent].tolist(), strict=True)]
+        if breaks:
+            rest = [(start - origin, end - origin) for start, end in breaks]
+            self.resting_frames += sum(
+                int(((frame_times >= start) & (frame_times < end)).sum()) for start, end in rest
+            )
+            self.observed_ms -= sum(
+                int(np.maximum(np.minimum(ends, end) - np.maximum(starts, start), 0)[~silent].sum())
+                for start, end in rest
+            )
+            parts = [part for silence in silences for part in _outside(silence, rest)]
+            silences = [part for part in parts if part.length_ms > gap_seconds * 1000]
+            self.observed_ms += sum(part.length_ms for part in parts if part.length_ms <= gap_seconds * 1000)
+        self.gaps += len(silences)
+        self.gaps_ms += sum(silence.length_ms for silence in silences)
+        gaps = self.longest_gaps + silences
         # Of equally long ones the earlier stay, wherever the batches were cut.
         longest = sorted(gaps, key=lambda gap: (-gap.length_ms, gap.start_ms))[:LONGEST_GAPS]
         self.longest_gaps = sorted(longest, key=lambda gap: gap.start_ms)
@@ -140,6 +173,17 @@ class Observation(msgspec.Struct):
             return
         least, greatest = self.clock_offsets_ms or (offset, offset)
         self.clock_offsets_ms = (min(least, offset), max(greatest, offset))
+
+
+def _outside(span: Span, breaks: Sequence[tuple[int, int]]) -> list[Span]:
+    """Return what is left of a span outside of breaks, which are in order and do not overlap."""
+    left, start = [], span.start_ms
+    for begin, end in breaks:
+        if begin < span.end_ms and end > start:
+            left.append(Span(start, begin))
+            start = end
+    left.append(Span(start, span.end_ms))
+    return [part for part in left if part.length_ms > 0]
 
 
 class _Claim(msgspec.Struct):

@@ -10,13 +10,14 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Self, TypeVar
 
 import msgspec
 
 from proctor.analysis.api import Group
 from proctor.analysis.discovery import ENGINE_KEYS, LoadedPlugin
 from proctor.errors import Misconfigured
+from proctor.strict_json import place_and_fault
 
 DEFAULT = "default"
 """The policy of a session that names none; it exists even without a file."""
@@ -25,7 +26,6 @@ Points = Annotated[float, msgspec.Meta(ge=0, le=100)]
 _Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 _T = TypeVar("_T")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
-_PLACE = re.compile(r" - at `\$\.?(?P<path>.*)`$")
 
 
 class Strict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,6 +81,8 @@ class Rule(Strict, frozen=True, kw_only=True):
     enabled: bool = True
     points: Points | None = None
     """The most that this rule may add to the score through one group; None means the group's `points`."""
+    shadow: bool = False
+    """On trial: judged and shown as such, scoring nothing."""
     settings: dict[str, Any] = {}
     """The analyzer's own settings, all of them."""
 
@@ -107,11 +109,29 @@ class Policy(Judgement, frozen=True, kw_only=True):
     @property
     def digest(self) -> str:
         """SHA-256 of everything but the name."""
-        return _digest(msgspec.structs.replace(self, name=""))
+        return _digest(self.values)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """Everything but the name, as a file could say it."""
+        values: dict[str, Any] = msgspec.to_builtins(self)
+        del values["name"]
+        return values
+
+    def on_trial(self, rule: str) -> bool:
+        """Return whether a rule runs in shadow."""
+        return rule in self.rules and self.rules[rule].shadow
+
+    def promoted(self, rule: str) -> Self:
+        """Return the policy with a rule's trial over, for a look at what it would have scored."""
+        own = msgspec.structs.replace(self.rules[rule], shadow=False)
+        return msgspec.structs.replace(self, rules={**self.rules, rule: own})
 
     def points(self, rule: str, group: Group) -> float:
         """Return the most that `rule` may add to the score through findings of `group`."""
         own = self.rules[rule].points if rule in self.rules else None
+        if self.on_trial(rule):
+            return 0.0
         bound = self.verdict.points.of(group)
         return bound if own is None or group is Group.TECHNICAL else own
 
@@ -176,9 +196,8 @@ def _convert(table: Mapping[str, Any], kind: type[_T], path: Path, place: str) -
     try:
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
-        match = _PLACE.search(str(error))
-        full_place = ".".join(filter(None, [place, match["path"] if match else ""]))
-        what = _PLACE.sub("", str(error))
+        within, what = place_and_fault(error)
+        full_place = ".".join(filter(None, [place, within]))
         raise Misconfigured(": ".join(filter(None, [str(path), full_place, what]))) from error
 
 

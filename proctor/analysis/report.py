@@ -7,14 +7,16 @@ from typing import Any
 import msgspec
 
 from proctor import __version__
+from proctor.accommodations import breaks_of, digest, overlap_ms
 from proctor.analysis import schema, wording
 from proctor.analysis.api import API_VERSION, Finding, Group, Level
 from proctor.analysis.facts import Facts, Section
 from proctor.analysis.observation import Observation
 from proctor.analysis.schema import Status
+from proctor.analysis.variants import suppressed
 from proctor.analysis.verdict import Judgement, Observed, Priority, judge
 from proctor.analysis.windows import window_analysis
-from proctor.model import iso_from_ms
+from proctor.times import iso_from_ms
 
 CATEGORIES: Mapping[str, str] = {
     "phone_detections": "phone",
@@ -32,15 +34,19 @@ def build_report(facts: Facts, analysed_ms: int) -> schema.Report:
     quality = _data_quality(facts)
     observed = Observed(quality.observed_seconds, quality.coverage)
     verdict = judge(findings, observed, facts.policy)
+    granted = _granted(facts)
+    suppressed = len({finding for each in granted for finding in each.suppressed})
     return schema.Report(
         session_info=_session_info(facts, analysed_ms),
         verdict=_verdict(facts, verdict, observed),
         window_analysis=window_analysis(facts),
         suspicious_events=_suspicious_events(findings),
         timeline=_timeline(facts, findings),
-        recommendations=wording.recommendations(verdict, findings, quality, _troubles(facts)),
+        recommendations=wording.recommendations(verdict, findings, quality, _troubles(facts), suppressed),
         findings=findings,
         contributions=_contributions(facts, findings, verdict, observed),
+        shadow=_shadow(facts, findings, observed),
+        accommodations=granted,
         data_quality=quality,
         analyzers={section.plugin.name: _analyzer(section) for section in facts.sections},
         provenance=_provenance(facts),
@@ -107,6 +113,11 @@ def _timeline(facts: Facts, findings: Sequence[Finding]) -> list[schema.Timeline
         _entry(facts, "finding", each.start_seconds, each.end_seconds, each.message, each)
         for each in findings
     ]
+    entries += [
+        _entry(facts, "break", max(start, 0.0), min(stop, end), "A break was granted.")
+        for start, stop in facts.break_seconds
+        if start < end and stop > 0
+    ]
     entries.append(_entry(facts, "last_frame", end, end, "The last frame came in."))
     return sorted(entries, key=lambda entry: entry.start_seconds)
 
@@ -151,14 +162,53 @@ def _contributions(
     return contributions
 
 
+def _shadow(facts: Facts, findings: Sequence[Finding], observed: Observed) -> list[schema.ShadowReport]:
+    reports = []
+    for section in facts.sections:
+        plugin, own = section.plugin, section.assessment.findings
+        if facts.policy.on_trial(plugin.name):
+            verdict = judge([*findings, *own], observed, facts.policy.promoted(plugin.name))
+            reports.append(
+                schema.ShadowReport(
+                    rule=plugin.name,
+                    plugin=plugin.package,
+                    title=section.title,
+                    findings=own,
+                    alerts=sum(finding.level is Level.CONCERN for finding in own),
+                    with_it=schema.Counterfactual(score=verdict.score, review_priority=verdict.priority),
+                )
+            )
+    return reports
+
+
+def _granted(facts: Facts) -> list[schema.Granted]:
+    by_id: dict[str, list[Finding]] = {each.id: [] for each in facts.accommodations}
+    if facts.observation.first is not None:
+        counting = [each for each in facts.sections if not facts.policy.on_trial(each.plugin.name)]
+        for section in counting:
+            lost = suppressed(section, facts.accommodations, facts.observation.first.time_ms)
+            for name, findings in lost.items():
+                by_id[name] += findings
+    return [
+        schema.Granted(
+            description=wording.accommodation(each, facts.part(each)),
+            accommodation=each,
+            suppressed=sorted(by_id[each.id], key=lambda finding: (finding.start_seconds, finding.rule)),
+        )
+        for each in facts.accommodations
+    ]
+
+
 def _data_quality(facts: Facts) -> schema.DataQuality:
     session, observation = facts.session, facts.observation
     first = observation.first.time_ms if observation.first else session.started_ms
     last = observation.last.time_ms if observation.last else first
     before_ms = max(0, first - session.started_ms)
     after_ms = 0 if session.ended_ms is None else max(0, session.ended_ms - last)
-    session_ms = before_ms + last - first + after_ms
+    rest_ms = overlap_ms(breaks_of(facts.accommodations), first - before_ms, last + after_ms)
+    session_ms = before_ms + last - first + after_ms - rest_ms
     observed = observation.observed_ms / 1000
+    awake = observation.frames - observation.resting_frames
     coverage = round(observation.observed_ms / session_ms, 4) if session_ms else 0.0
     return schema.DataQuality(
         sufficient=Observed(observed, coverage).suffices(facts.policy.observation),
@@ -167,7 +217,7 @@ def _data_quality(facts: Facts) -> schema.DataQuality:
         coverage=coverage,
         before_first_frame_seconds=before_ms / 1000,
         after_last_frame_seconds=after_ms / 1000,
-        frames_per_second=round(observation.frames / observed, 2) if observed else None,
+        frames_per_second=round(awake / observed, 2) if observed else None,
         gaps=_gaps(observation),
         clock_offset=_clock_offset(observation),
         features_never_seen=observation.never_seen,
@@ -224,7 +274,10 @@ def _provenance(facts: Facts) -> schema.Provenance:
             last=str(observation.last) if observation.last else None,
             digest=observation.digest.hex(),
         ),
-        policy=schema.PolicyProvenance(name=facts.policy.name, digest=facts.policy.digest),
+        policy=schema.PolicyProvenance(
+            name=facts.policy.name, digest=facts.policy.digest, values=facts.policy.values
+        ),
         plugins=plugins,
+        accommodations_digest=digest(facts.accommodations),
         plugins_digest=hashlib.sha256(msgspec.json.encode(plugins, order="deterministic")).hexdigest(),
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from proctor.accommodations import AnyAccommodation
 from proctor.analysis.api import Finding, Group, Level, Share
 from proctor.analysis.verdict import Priority
 
@@ -128,7 +129,7 @@ class SuspiciousEvents(Part, frozen=True, kw_only=True):
 class TimelineEntry(Part, frozen=True, kw_only=True):
     """One thing that happened; in order of time."""
 
-    kind: Literal["first_frame", "finding", "gap", "last_frame"]
+    kind: Literal["first_frame", "finding", "gap", "break", "last_frame"]
     timestamp: Time
     start_seconds: Seconds
     end_seconds: Seconds
@@ -160,6 +161,30 @@ class Contribution(Part, frozen=True, kw_only=True):
     concerns: Count
     infos: Count
     without: Counterfactual
+
+
+class ShadowReport(Part, frozen=True, kw_only=True):
+    """A rule on trial: what it found, which scored nothing, and what it would have changed."""
+
+    rule: str
+    plugin: str
+    title: str
+    findings: list[Finding]
+    alerts: Annotated[
+        Count, msgspec.Meta(description="Concerns that would have asked for a reviewer's look.")
+    ]
+    with_it: Annotated[Counterfactual, msgspec.Meta(description="The verdict if the rule counted.")]
+
+
+class Granted(Part, frozen=True, kw_only=True):
+    """An accommodation and what it suppressed."""
+
+    description: Annotated[str, msgspec.Meta(description="In words, with times from the first frame.")]
+    accommodation: AnyAccommodation
+    suppressed: Annotated[
+        list[Finding],
+        msgspec.Meta(description="Findings that would be there, or would be concerns, without it."),
+    ]
 
 
 class Gap(Part, frozen=True, kw_only=True):
@@ -231,6 +256,7 @@ class PolicyProvenance(Part, frozen=True, kw_only=True):
 
     name: str
     digest: str
+    values: Annotated[dict[str, Any], msgspec.Meta(description="Every setting, also those left at default.")]
 
 
 class Provenance(Part, frozen=True, kw_only=True):
@@ -244,6 +270,9 @@ class Provenance(Part, frozen=True, kw_only=True):
         dict[str, list[str]], msgspec.Meta(description="Versions and settings each analyzer ran with.")
     ]
     plugins_digest: str
+    accommodations_digest: Annotated[
+        str, msgspec.Meta(description="Of what was granted and when; empty if nothing was.")
+    ]
 
 
 class Report(Part, frozen=True, kw_only=True):
@@ -257,6 +286,8 @@ class Report(Part, frozen=True, kw_only=True):
     recommendations: list[str]
     findings: list[Finding]
     contributions: list[Contribution]
+    shadow: Annotated[list[ShadowReport], msgspec.Meta(description="Rules on trial; they score nothing.")]
+    accommodations: list[Granted]
     data_quality: DataQuality
     analyzers: dict[str, AnalyzerReport]
     provenance: Provenance

@@ -47,7 +47,12 @@ def _window_evidence(facts: Facts, kept: AbstractSet[int]) -> tuple[dict[int, di
         for index, strength in said.window_strengths.items():
             if strength > 0:
                 strengths.setdefault(index, {})[section.plugin.name] = round(strength, 3)
-    return strengths, observable & kept
+    return strengths, {index for index in observable & kept if not _in_break(index, facts)}
+
+
+def _in_break(index: int, facts: Facts) -> bool:
+    start, end = index * WINDOW_SECONDS, (index + 1) * WINDOW_SECONDS
+    return any(begin <= start and end <= stop for begin, stop in facts.break_seconds)
 
 
 def _scores(section: Section, policy: Policy) -> bool:

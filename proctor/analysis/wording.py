@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from proctor.accommodations import AllowPeople, AnyAccommodation, Break, Exempt, Scale
 from proctor.analysis.api import Finding, Group, Level
 from proctor.analysis.policy import Policy
 from proctor.analysis.schema import DataQuality
@@ -22,10 +23,42 @@ def basis(verdict: Judgement, observed: Observed, policy: Policy, titles: Mappin
 
 
 def recommendations(
-    verdict: Judgement, findings: Sequence[Finding], quality: DataQuality, troubles: Sequence[str]
+    verdict: Judgement,
+    findings: Sequence[Finding],
+    quality: DataQuality,
+    troubles: Sequence[str],
+    suppressed: int = 0,
 ) -> list[str]:
-    """Say where to look, with times from the first frame, and what this report cannot tell."""
-    return [*_looks(verdict, findings), *_silences(quality), *(_trouble(each) for each in troubles)]
+    """Say where to look, with times from the first frame, and what this report cannot tell.
+
+    `suppressed` is how many findings accommodations have set aside.
+    """
+    sentences = [*_looks(verdict, findings), *_silences(quality), *(_trouble(each) for each in troubles)]
+    if suppressed:
+        sentences.append(f"Set aside by accommodations: {counted(suppressed, 'finding')}, to be left alone.")
+    return sentences
+
+
+def accommodation(granted: AnyAccommodation, span_seconds: tuple[float, float] | None) -> str:
+    """Say what was granted, and for which part of the session if not for all of it."""
+    match granted:
+        case Exempt(signal=None):
+            words = f"Exempt from the rule {granted.rule}"
+        case Exempt():
+            words = f"Exempt from being judged by {granted.signal}"
+        case AllowPeople():
+            others = "1 person" if granted.people == 1 else f"{granted.people} people"
+            words = f"{others} may be in the picture besides the candidate"
+        case Scale():
+            words = f"{granted.rule}.{granted.setting} times {granted.factor:g}"
+        case Break():
+            words = "A break"
+    return words if span_seconds is None else f"{words}, {clock(span_seconds[0])} to {clock(span_seconds[1])}"
+
+
+def counted(number: int, noun: str) -> str:
+    """Write `1 finding`, `2 findings`."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def clock(seconds: float) -> str:

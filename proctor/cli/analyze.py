@@ -13,6 +13,17 @@ def analyze(
     policy: Annotated[str, typer.Option(help="Exam policy to judge by: its name, or a file NAME.toml.")] = (
         "default"
     ),
+    accommodations: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON file with what the candidate was granted: an array as for the API, or a report.",
+            exists=True,
+        ),
+    ] = None,
+    compare: Annotated[
+        Path | None,
+        typer.Option(help="An earlier report (JSON): tell what has changed, and why.", exists=True),
+    ] = None,
     form: Annotated[
         Literal["text", "json", "html"] | None,
         typer.Option("--format", help="By default what the ending of the output's name says, else text."),
@@ -21,9 +32,12 @@ def analyze(
         Path | None, typer.Option("--output", "-o", help="File to write; standard output if none is given.")
     ] = None,
 ) -> None:
-    """Judge a dump offline, by the same analysis as a server's, and write its report."""
+    """Judge a dump offline, by the same analysis as a server's, and write its report.
+
+    With --compare what is written is the difference to an earlier report; as HTML, the report with it.
+    """
     settings = read_settings()
     from proctor.offline import command
 
     with mistakes_told():
-        command.analyze(settings, dump, policy, form, output)
+        command.analyze(settings, command.Wish(dump, policy, accommodations, compare, form, output))

@@ -2,12 +2,15 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
+from proctor.analysis.compare import Comparison, compare
 from proctor.analysis.discovery import discover
+from proctor.analysis.granting import Granting
 from proctor.analysis.policy import Policy
 from proctor.analysis.schema import Report
 from proctor.errors import InvalidRequest
@@ -21,25 +24,67 @@ _FORMATS: dict[str, Format] = {".json": "json", ".html": "html"}
 """By the ending of the file that is written; any other is text."""
 
 
-def analyze(settings: Settings, dump: Path, policy: str, form: Format | None, output: Path | None) -> None:
-    """Write the report on a dump to `output`, or to standard output. Blocks.
+class Wish(NamedTuple):
+    """What the command line asks for."""
+
+    dump: Path
+    policy: str
+    """A name, or a TOML file."""
+    accommodations: Path | None = None
+    """JSON: an array of accommodations, or an object, such as a report, that has one."""
+    compare: Path | None = None
+    """An earlier report on the same session, as JSON."""
+    form: Format | None = None
+    """None: as the ending of `output` says."""
+    output: Path | None = None
+    """None: standard output."""
+
+
+def analyze(settings: Settings, wish: Wish) -> None:
+    """Write the report on a dump, or what it says otherwise than an earlier one. Blocks.
 
     Raises:
-        InvalidRequest: the dump, the name of the policy or the file to write is no good.
+        InvalidRequest: the dump, the name of the policy, a file to read or the one to write is no good.
         Misconfigured: an analyzer or a policy is.
     """
     analysed_ms = time.time_ns() // 1_000_000
-    recording = read_recording(dump, analysed_ms)
+    recording = read_recording(wish.dump, analysed_ms)
     analyzers = discover(settings.required_analyzers)
-    chosen = choose_policy(policy, settings.policy_directory, analyzers)
-    report = judge(recording, analyzers, chosen, analysed_ms)
-    form = form or _FORMATS.get(output.suffix if output else "", "text")
+    policy = choose_policy(wish.policy, settings.policy_directory, analyzers)
+    if wish.accommodations is not None:
+        granting = Granting(analyzers, {policy.name: policy})
+        granted = granting.read(_accommodations(wish.accommodations), policy.name)
+        recording = recording._replace(
+            session=msgspec.structs.replace(recording.session, accommodations=granted)
+        )
+    report = judge(recording, analyzers, policy, analysed_ms)
+    comparison = compare(_read(wish.compare), report) if wish.compare is not None else None
+    form = wish.form or _FORMATS.get(wish.output.suffix if wish.output else "", "text")
     if form == "json":
-        _write(report + b"\n", output)
+        _write((report if comparison is None else msgspec.json.encode(comparison)) + b"\n", wish.output)
     elif form == "html":
-        _write(_page(msgspec.json.decode(report, type=Report), recording, chosen), output)
+        told = msgspec.json.decode(report, type=Report)
+        _write(_page(told, recording, policy, comparison), wish.output)
     else:
-        _write_text(msgspec.json.decode(report, type=Report), output)
+        _write_text(comparison or msgspec.json.decode(report, type=Report), wish.output)
+
+
+def _accommodations(path: Path) -> Sequence[Any]:
+    try:
+        value = msgspec.json.decode(_read(path))
+        listed = value["accommodations"] if isinstance(value, dict) else value
+        # In a report each stands beside what it suppressed.
+        return [each.get("accommodation", each) for each in msgspec.convert(listed, list[dict[str, Any]])]
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
+        detail = f"{path} is neither a JSON array of accommodations nor an object with one: {error}"
+        raise InvalidRequest(detail, field="accommodations") from error
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def _write(data: bytes, output: Path | None) -> None:
@@ -56,16 +101,16 @@ def _write(data: bytes, output: Path | None) -> None:
 # Programs that read JSON start many of these, and need not wait for what draws tables and plots.
 
 
-def _page(report: Report, recording: Recording, policy: Policy) -> bytes:
+def _page(report: Report, recording: Recording, policy: Policy, comparison: Comparison | None) -> bytes:
     from proctor.offline.page import page
 
-    return page(report, recording, policy).encode()
+    return page(report, recording, policy, comparison).encode()
 
 
-def _write_text(report: Report, output: Path | None) -> None:
-    from proctor.offline.text import print_report, written
+def _write_text(report: Report | Comparison, output: Path | None) -> None:
+    from proctor.offline.text import print_text, written
 
     if output is None:
-        print_report(report)
+        print_text(report)
     else:
         _write(written(report).encode(), output)

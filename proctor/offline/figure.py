@@ -20,6 +20,7 @@ _SPACE = 0.25
 _LEVEL_COLOURS = {Level.CONCERN: "#d1495b", Level.INFO: "#edae49"}
 _LINE_COLOURS = ("#00798c", "#8d6a9f")
 _GAP_COLOUR = "#9aa0a6"
+_BREAK_COLOUR = "#a8d5ba"
 
 _MIDNIGHT_MS = 946_684_800_000
 """Where the axis begins. It is one of dates, for its labels; plotly takes smaller numbers for years."""
@@ -64,7 +65,7 @@ def figure(
     layout["yaxis"]["autorange"] = "reversed"
     layout["yaxis2"] |= {"range": [0, 1]}
     layout["shapes"] = [
-        *_gap_shapes(report),
+        *_silence_shapes(report),
         *_finding_shapes(report, diagrams),
         _threshold_shape(window_threshold),
     ]
@@ -172,16 +173,21 @@ def _events(happenings: Sequence[Happening]) -> Values:
     }
 
 
-def _gap_shapes(report: Report) -> Iterator[Values]:
-    for gap in report.data_quality.gaps.longest:
+def _silence_shapes(report: Report) -> Iterator[Values]:
+    """Mark the times of which nothing is known, and those that were granted as breaks."""
+    gaps = [("gap", gap.start_seconds, gap.end_seconds) for gap in report.data_quality.gaps.longest]
+    breaks = [
+        ("break", each.start_seconds, each.end_seconds) for each in report.timeline if each.kind == "break"
+    ]
+    for name, start, end in [*gaps, *breaks]:
         yield {
             "type": "rect",
-            "name": "gap",
+            "name": name,
             "yref": "paper",
             "y0": 0,
             "y1": 1,
-            **_span(gap.start_seconds, gap.end_seconds),
-            "fillcolor": _GAP_COLOUR,
+            **_span(start, end),
+            "fillcolor": _GAP_COLOUR if name == "gap" else _BREAK_COLOUR,
             "opacity": 0.35,
             "line": {"width": 0},
         }

@@ -39,7 +39,12 @@ def judge(recording: Recording, analyzers: Sequence[LoadedPlugin], policy: Polic
         InvalidRequest: frames that no store holds.
     """
     request = ReportRequest(recording.session, final=True, analysed_ms=analysed_ms)
-    job = Job(tuple(loaded.plugin for loaded in analyzers), policy, frames=recording.frames)
+    job = Job(
+        tuple(loaded.plugin for loaded in analyzers),
+        policy,
+        frames=recording.frames,
+        accommodations=tuple(recording.session.accommodations),
+    )
     # Whatever analyzers print would end up in the report.
     with redirect_stdout(sys.stderr):
         return report(request, job)

@@ -5,9 +5,11 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from proctor.analysis.compare import Comparison
 from proctor.analysis.policy import Policy
 from proctor.analysis.schema import Report
 from proctor.analysis.wording import clock, length
+from proctor.offline.changes import change_in_words, finding_in_words
 from proctor.offline.figure import Values, figure
 from proctor.offline.recording import Recording
 from proctor.offline.signals import diagrams, signals
@@ -18,14 +20,20 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters |= {"clock": clock, "length": length}
+_templates.filters |= {
+    "clock": clock,
+    "length": length,
+    "change": change_in_words,
+    "finding_change": finding_in_words,
+}
 
 
-def page(report: Report, recording: Recording, policy: Policy) -> str:
+def page(report: Report, recording: Recording, policy: Policy, comparison: Comparison | None = None) -> str:
     """Return the page. The same report on the same frames is the same page."""
     timeline = _timeline(report, recording, policy)
     return _templates.get_template("report.html").render(
         report=report,
+        comparison=comparison,
         timeline=_script(msgspec.json.encode(timeline).decode()) if timeline else None,
         plotly=Markup(get_plotlyjs()) if timeline else None,  # noqa: S704  the library itself
     )

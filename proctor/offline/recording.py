@@ -9,8 +9,9 @@ import msgspec
 
 from proctor.errors import InvalidRequest
 from proctor.features import VOCABULARY, Kind, take_in
-from proctor.model import ExamSession, FrameId, iso_from_ms
+from proctor.model import ExamSession, FrameId
 from proctor.storage.dumps import read_dump
+from proctor.times import iso_from_ms
 
 _END_MS = 253_402_300_800_000
 """The year 10000, which no ISO 8601 time of four digits reaches."""

@@ -3,16 +3,17 @@
 import io
 from collections.abc import Iterator
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from proctor.analysis.api import Level
+from proctor.analysis.compare import Comparison
 from proctor.analysis.schema import Report, Status
 from proctor.analysis.verdict import Priority
-from proctor.analysis.wording import clock, length
+from proctor.analysis.wording import clock, counted, length
+from proctor.offline.changes import comparison_parts
+from proctor.offline.prose import heading, item, plain, table_of
 
 FILE_COLUMNS = 110
 NARROW_COLUMNS = 70
@@ -28,68 +29,94 @@ _STYLES = {
 }
 
 
-def print_report(report: Report, console: Console | None = None) -> None:
-    """Print to standard output, or to `console`, in colours where it has them."""
+def print_text(told: Report | Comparison, console: Console | None = None) -> None:
+    """Print a report or a comparison to standard output, or to `console`, in colours where it has them."""
     console = console or Console(highlight=False)
-    for part in _parts(report, narrow=console.width < NARROW_COLUMNS):
+    narrow = console.width < NARROW_COLUMNS
+    for part in comparison_parts(told) if isinstance(told, Comparison) else _parts(told, narrow=narrow):
         console.print(part)
 
 
-def written(report: Report) -> str:
+def written(told: Report | Comparison) -> str:
     """Return the text as it stands in a file."""
     file = io.StringIO()
-    print_report(report, Console(file=file, width=FILE_COLUMNS, highlight=False, force_terminal=False))
+    print_text(told, Console(file=file, width=FILE_COLUMNS, highlight=False, force_terminal=False))
     return file.getvalue()
 
 
 def _parts(report: Report, *, narrow: bool) -> Iterator[RenderableType]:
     yield from _head(report)
-    yield _heading("What to do")
-    yield from map(_item, report.recommendations or ["Nothing."])
+    yield heading("What to do")
+    yield from map(item, report.recommendations or ["Nothing."])
     if report.contributions:
-        yield _heading("What adds to the score")
+        yield heading("What adds to the score")
         yield _contributions(report, narrow=narrow)
     if report.findings:
-        yield _heading("Findings")
+        yield heading("Findings")
         yield _findings(report, narrow=narrow)
-    yield _heading("What was observed")
-    yield from map(_item, _quality(report))
-    yield _heading("What it follows from")
-    yield from map(_item, _provenance(report))
+    if report.shadow:
+        yield heading("On trial, scoring nothing")
+        yield from map(item, _shadow(report))
+    if report.accommodations:
+        yield heading("What was granted")
+        yield from map(item, _granted(report))
+    yield heading("What was observed")
+    yield from map(item, _quality(report))
+    yield heading("What it follows from")
+    yield from map(item, _provenance(report))
 
 
 def _head(report: Report) -> Iterator[RenderableType]:
     info, verdict = report.session_info, report.verdict
-    yield _text(f"Session {info.session_id}", "bold")
+    yield plain(f"Session {info.session_id}", "bold")
     span = f"{info.first_frame_at} to {info.last_frame_at}" if info.total_frames else f"at {info.started_at}"
-    yield _text(f"{span} ({clock(info.duration_seconds)}), {info.total_frames} frames, policy {info.policy}")
-    priority = _text(verdict.review_priority.upper(), _STYLES[verdict.review_priority])
+    yield plain(f"{span} ({clock(info.duration_seconds)}), {info.total_frames} frames, policy {info.policy}")
+    priority = plain(verdict.review_priority.upper(), _STYLES[verdict.review_priority])
     yield Text.assemble("\nReview priority ", priority, f", score {verdict.score} of 100.")
-    yield _text(verdict.verdict_basis)
-    yield _text("It says how soon a human should look, and is no finding of guilt.", "dim")
+    yield plain(verdict.verdict_basis)
+    yield plain("It says how soon a human should look, and is no finding of guilt.", "dim")
 
 
 def _contributions(report: Report, *, narrow: bool) -> Table:
-    table = _table("points", "rule", *([] if narrow else ["at most", "findings"]), "without it")
+    table = table_of("points", "rule", *([] if narrow else ["at most", "findings"]), "without it")
     for part in report.contributions:
         points = str(part.points) if part.counted else f"({part.points})"
         counts = f"{part.concerns} concern, {part.infos} info"
         without = f"{part.without.score}, {part.without.review_priority}"
         middle = [] if narrow else [f"{part.points_max:g}", counts]
-        table.add_row(points, _text(part.title), *middle, without)
+        table.add_row(points, plain(part.title), *middle, without)
     if not all(part.counted for part in report.contributions):
         table.caption = "( ) another rule saw the same cause more clearly and counts for both"
     return table
 
 
 def _findings(report: Report, *, narrow: bool) -> Table:
-    table = _table("from", "to", "level", *([] if narrow else ["strength"]), "finding")
+    table = table_of("from", "to", "level", *([] if narrow else ["strength"]), "finding")
     for finding in report.findings:
-        level = _text(finding.level, "yellow" if finding.level is Level.CONCERN else "dim")
+        level = plain(finding.level, "yellow" if finding.level is Level.CONCERN else "dim")
         middle = [] if narrow else [f"{finding.strength:.2f}"]
         times = clock(finding.start_seconds), clock(finding.end_seconds)
-        table.add_row(*times, level, *middle, _text(finding.message))
+        table.add_row(*times, level, *middle, plain(finding.message))
     return table
+
+
+def _shadow(report: Report) -> Iterator[str]:
+    for trial in report.shadow:
+        found = f"{counted(len(trial.findings), 'finding')}, {trial.alerts} of them concerns"
+        verdict = f"score {trial.with_it.score}, priority {trial.with_it.review_priority}"
+        yield f"{trial.title} ({trial.rule}): {found}; with it: {verdict}."
+        for finding in trial.findings:
+            times = f"{clock(finding.start_seconds)} to {clock(finding.end_seconds)}"
+            yield f"  {times}, {finding.level}: {finding.message}"
+
+
+def _granted(report: Report) -> Iterator[str]:
+    for granted in report.accommodations:
+        by = f", granted by {granted.accommodation.granted_by}" if granted.accommodation.granted_by else ""
+        yield f"{granted.description}, because: {granted.accommodation.reason}{by}."
+        for finding in granted.suppressed:
+            times = f"{clock(finding.start_seconds)} to {clock(finding.end_seconds)}"
+            yield f"  set aside: {times}, {finding.level}: {finding.message}"
 
 
 def _quality(report: Report) -> Iterator[str]:
@@ -123,26 +150,3 @@ def _provenance(report: Report) -> Iterator[str]:
     yield f"Frames {provenance.frames.digest[:16] or 'none'} ({provenance.frames.count})"
     yield f"Policy {provenance.policy.name} {provenance.policy.digest[:16]}"
     yield f"Analyzers {provenance.plugins_digest[:16]}, Proctor {provenance.proctor}"
-
-
-def _table(*columns: str) -> Table:
-    *others, last = columns
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), caption_justify="left")
-    for name in others:
-        right = name in ("from", "to", "points", "at most", "strength")
-        table.add_column(name, justify="right" if right else "left", no_wrap=name != "rule")
-    table.add_column(last, overflow="fold")
-    return table
-
-
-def _heading(words: str) -> Text:
-    return Text(f"\n{words}", "bold")
-
-
-def _item(words: str) -> RenderableType:
-    return Padding(_text(words), (0, 0, 0, 2), expand=False)
-
-
-def _text(words: str, style: str = "") -> Text:
-    # What clients and plugins wrote must not steer the terminal.
-    return Text("".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in words), style)

@@ -10,12 +10,13 @@ import msgspec
 from proctor.clock import ClientClock
 from proctor.errors import InvalidRequest
 from proctor.ingest import frame_message
-from proctor.model import FrameId, ms_from_iso
+from proctor.model import FrameId
 from proctor.simulator.client import frame_ms, wrapped
 from proctor.simulator.exam import Exam
 from proctor.simulator.people import Truth
 from proctor.simulator.scene import Span
 from proctor.storage.dumps import read_dump
+from proctor.times import ms_from_iso
 from proctor.wire import Frames, read_message
 
 _SERVER_KEYS = ("session_id", "frame_id", "timestamp", "received_at", "client_timestamp")

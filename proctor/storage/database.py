@@ -1,77 +1,27 @@
 """Exam sessions and their final reports, in SQLite or PostgreSQL."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, NamedTuple, Self
+from typing import Any
 
 import msgspec
 import sqlalchemy as sa
 from databases.core import Connection
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
+from proctor.accommodations import AnyAccommodation
 from proctor.errors import InvalidRequest
-from proctor.model import ExamSession, SessionStatus, check_session_id, ms_from_iso
+from proctor.model import ExamSession, SessionStatus, check_session_id
 from proctor.settings import Settings
+from proctor.storage.analyses import Analysis, report_columns
 from proctor.storage.backends import Backend, backend_of
 from proctor.storage.bridge import open_bridge
+from proctor.storage.listing import Place, SessionPage
 from proctor.storage.pool import Pool, open_pool
 from proctor.storage.schema import check_schema
 from proctor.storage.tables import KEY_CHARACTERS, exam_analyses, exam_sessions
 
-_MAX_MS = 2**63 - 1
-
-
-class SessionPage(NamedTuple):
-    """Part of a listing, newest first."""
-
-    sessions: list[ExamSession]
-    total: int
-    """How many sessions the filters leave, on all pages."""
-    next: str | None
-    """Where the next page begins, for `before`; None on the last page."""
-
-
-class _Place(NamedTuple):
-    """`<started_ms>.<session_id>`: a session's place in a listing, whatever is started later."""
-
-    started_ms: int
-    session_id: str
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        started_ms, _, session_id = text.partition(".")
-        try:
-            place = cls(int(started_ms), check_session_id(session_id))
-        except (ValueError, InvalidRequest) as error:
-            raise InvalidRequest("not the `next` of a page", field="before") from error
-        if abs(place.started_ms) > _MAX_MS:
-            raise InvalidRequest("not the `next` of a page", field="before")
-        return place
-
-    def __str__(self) -> str:
-        return f"{self.started_ms}.{self.session_id}"
-
-
-class _Verdict(msgspec.Struct):
-    score: float
-    review_priority: str
-    is_cheating: bool
-    confidence: float | None
-    confidence_level: str
-    verdict_basis: str
-
-
-class _SessionInfo(msgspec.Struct):
-    policy: str
-    total_frames: int
-    analysed_at: str
-
-
-class _Report(msgspec.Struct):
-    """What of a report goes into columns."""
-
-    session_info: _SessionInfo
-    verdict: _Verdict
+_CLAIMED = ("candidate_id", "exam_id", "policy", "metadata", "accommodations")
 
 
 class Database:
@@ -99,6 +49,7 @@ class Database:
         for field in ("candidate_id", "exam_id", "policy"):
             _check_text(getattr(session, field), field)
         row = msgspec.structs.asdict(session)
+        row["accommodations"] = _written(session.accommodations)
         try:
             row["metadata"] = msgspec.json.encode(session.metadata).decode()
         except (UnicodeEncodeError, TypeError) as error:
@@ -108,7 +59,7 @@ class Database:
         there, given = exam_sessions.c, insert.excluded
         claim = insert.on_conflict_do_update(
             index_elements=[there.session_id],
-            set_={name: given[name] for name in ("candidate_id", "exam_id", "policy", "metadata")},
+            set_={name: given[name] for name in _CLAIMED},
             where=there.candidate_id.is_(None)
             & given.candidate_id.is_not(None)
             & (there.status == SessionStatus.ACTIVE.value),
@@ -146,7 +97,7 @@ class Database:
         order = (exam_sessions.c.started_ms, exam_sessions.c.session_id)
         page = sa.select(exam_sessions).where(*matching).order_by(*(column.desc() for column in order))
         if before is not None:
-            page = page.where(sa.tuple_(*order) < _Place.parse(before))
+            page = page.where(sa.tuple_(*order) < Place.parse(before))
         count = sa.select(sa.func.count()).select_from(exam_sessions).where(*matching)
 
         async def unit(connection: Connection) -> tuple[list[ExamSession], int]:
@@ -158,7 +109,7 @@ class Database:
         shown = found[:limit]
         more = len(found) > limit
         return SessionPage(
-            shown, total, str(_Place(shown[-1].started_ms, shown[-1].session_id)) if more else None
+            shown, total, str(Place(shown[-1].started_ms, shown[-1].session_id)) if more else None
         )
 
     async def begin_ending(self, session_id: str, ended_ms: int) -> ExamSession | None:
@@ -173,6 +124,24 @@ class Database:
             status=SessionStatus.ENDING.value,
             ended_ms=ended_ms,
         )
+
+    async def replace_accommodations(
+        self, session: ExamSession, accommodations: Sequence[AnyAccommodation]
+    ) -> ExamSession | None:
+        """Give a session other accommodations, if it is active and those it has are the ones in `session`.
+
+        Returns:
+            The session as it is then, or None where nothing was changed.
+        """
+        update = sa.update(exam_sessions).where(
+            _is(session.session_id),
+            exam_sessions.c.status == SessionStatus.ACTIVE.value,
+            exam_sessions.c.accommodations == _written(session.accommodations),
+        )
+        changed = await self._sessions(
+            update.values(accommodations=_written(accommodations)).returning(exam_sessions)
+        )
+        return changed[0] if changed else None
 
     async def mark_dumped(self, session_id: str) -> ExamSession | None:
         """Note that the dump is on disk. Idempotent; returns as `begin_ending` does."""
@@ -192,22 +161,31 @@ class Database:
             .order_by(exam_sessions.c.ended_ms, exam_sessions.c.session_id)
         )
 
-    async def save_report(self, session_id: str, report: bytes) -> bool:
-        """Keep a session's final report, unless one is kept already, which then stands.
+    async def save_report(
+        self,
+        session_id: str,
+        report: bytes,
+        *,
+        version: int = 1,
+        requested_by: str | None = None,
+        reason: str | None = None,
+    ) -> bool:
+        """Keep a version of a session's report, unless there is one of this number, which then stands.
 
         Returns:
             Whether it is this one that is kept.
 
         Raises:
             UnknownSession: there is no such session.
+            InvalidRequest: a text that one of the databases cannot hold.
         """
-        said = msgspec.json.decode(report, type=_Report)
-        row = msgspec.structs.asdict(said.verdict) | {
+        _check_text(requested_by, "requested_by")
+        _check_text(reason, "reason")
+        row = report_columns(report) | {
             "session_id": check_session_id(session_id),
-            "report": report.decode(),
-            "policy": said.session_info.policy,
-            "frames": said.session_info.total_frames,
-            "analysed_ms": ms_from_iso(said.session_info.analysed_at),
+            "version": version,
+            "requested_by": requested_by,
+            "reason": reason,
         }
         insert = self._insert(exam_analyses).values(row).on_conflict_do_nothing()
 
@@ -216,11 +194,13 @@ class Database:
 
         return await self._pool.run(unit)
 
-    async def get_report(self, session_id: str) -> bytes | None:
-        """Return the session's final report, the very bytes that were saved."""
-        select = sa.select(exam_analyses.c.report).where(
-            exam_analyses.c.session_id == check_session_id(session_id)
-        )
+    async def get_report(self, session_id: str, version: int | None = None) -> bytes | None:
+        """Return a version of the session's final report, by default the latest: the very bytes saved."""
+        there = exam_analyses.c
+        select = sa.select(there.report).where(there.session_id == check_session_id(session_id))
+        if version is not None:
+            select = select.where(there.version == version)
+        select = select.order_by(there.version.desc()).limit(1)
 
         async def unit(connection: Connection) -> str | None:
             report: str | None = await connection.fetch_val(select)
@@ -228,6 +208,21 @@ class Database:
 
         report = await self._pool.run(unit)
         return None if report is None else report.encode()
+
+    async def list_analyses(self, session_id: str) -> list[Analysis]:
+        """Return all versions of a session's report, without the reports, the first first."""
+        there = exam_analyses.c
+        select = (
+            sa.select(*(there[name] for name in Analysis.__struct_fields__))
+            .where(there.session_id == check_session_id(session_id))
+            .order_by(there.version)
+        )
+
+        async def unit(connection: Connection) -> list[Analysis]:
+            rows = await connection.fetch_all(select)
+            return [Analysis(**{name: row[name] for name in Analysis.__struct_fields__}) for row in rows]
+
+        return await self._pool.run(unit)
 
     async def ping(self) -> None:
         """Return if the database answers."""
@@ -256,9 +251,9 @@ class Database:
 
         return await self._pool.run(unit)
 
-    async def _sessions(self, select: sa.Select[Any]) -> list[ExamSession]:
+    async def _sessions(self, statement: sa.Select[Any] | ReturningUpdate[Any]) -> list[ExamSession]:
         async def unit(connection: Connection) -> list[ExamSession]:
-            return [_session(row) for row in await connection.fetch_all(select)]
+            return [_session(row) for row in await connection.fetch_all(statement)]
 
         return await self._pool.run(unit)
 
@@ -284,8 +279,13 @@ def _is(session_id: str) -> sa.ColumnElement[bool]:
 
 def _session(row: Any) -> ExamSession:
     fields = {name: row[name] for name in ExamSession.__struct_fields__}
-    fields["metadata"] = msgspec.json.decode(fields["metadata"])
+    for name in ("metadata", "accommodations"):
+        fields[name] = msgspec.json.decode(fields[name])
     return msgspec.convert(fields, ExamSession)
+
+
+def _written(accommodations: Sequence[AnyAccommodation]) -> str:
+    return msgspec.json.encode(accommodations).decode()
 
 
 def _check_text(value: str | None, field: str) -> None:

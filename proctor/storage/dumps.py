@@ -14,10 +14,16 @@ import msgspec
 import trio
 
 from proctor.errors import InvalidRequest, Unavailable
-from proctor.model import FrameId, check_session_id, ms_from_iso
+from proctor.model import FrameId, check_session_id
+from proctor.times import ms_from_iso
 
 CHUNK_FRAMES = 1000
 CLEANUP_SECONDS = 5.0
+
+
+def dump_path(directory: Path, session_id: str) -> Path:
+    """Return where a session's dump is, or will be."""
+    return directory / f"{check_session_id(session_id)}_frames.json"
 
 
 async def write_dump(
@@ -32,7 +38,7 @@ async def write_dump(
     Raises:
         Unavailable: the disk is full or refuses.
     """
-    target = directory / f"{check_session_id(session_id)}_frames.json"
+    target = dump_path(directory, session_id)
     try:
         part = await trio.to_thread.run_sync(_open_part, target)
         try:

@@ -26,6 +26,7 @@ exam_sessions = sa.Table(
     sa.Column("exam_id", sa.String(KEY_CHARACTERS)),
     sa.Column("policy", sa.String(KEY_CHARACTERS), nullable=False),
     sa.Column("metadata", sa.Text, nullable=False, comment="JSON object"),
+    sa.Column("accommodations", sa.Text, nullable=False, server_default="[]", comment="JSON array"),
     sa.Column("status", sa.String(8), nullable=False),
     sa.Column("started_ms", sa.BigInteger, nullable=False),
     sa.Column("ended_ms", sa.BigInteger),
@@ -43,6 +44,7 @@ exam_analyses = sa.Table(
     "exam_analyses",
     metadata,
     sa.Column("session_id", _session_id, sa.ForeignKey("exam_sessions.session_id"), primary_key=True),
+    sa.Column("version", sa.Integer, primary_key=True, server_default="1", autoincrement=False),
     sa.Column("report", sa.Text, nullable=False, comment="the report's JSON, byte for byte"),
     sa.Column("policy", sa.String(KEY_CHARACTERS), nullable=False),
     sa.Column("analysed_ms", sa.BigInteger, nullable=False),
@@ -53,6 +55,12 @@ exam_analyses = sa.Table(
     sa.Column("confidence", sa.Double),
     sa.Column("confidence_level", sa.String(16), nullable=False),
     sa.Column("verdict_basis", sa.Text, nullable=False),
+    sa.Column("requested_by", sa.String(KEY_CHARACTERS)),
+    sa.Column("reason", sa.Text),
     sa.Index(None, "review_priority", "score"),
 )
-"""One final report per session, with its verdict in columns for those who rank sessions in SQL."""
+"""The final report of each session, with its verdict in columns for those who rank sessions in SQL.
+
+It is version 1. Each time a session is judged again there is a row with the next version, who asked for it
+and why; the highest version stands.
+"""

@@ -11,6 +11,8 @@ from proctor import __version__
 from proctor.errors import InvalidRequest
 from proctor.services import Services
 from proctor.strict_json import parse
+from proctor.web.accommodations import accommodation_routes
+from proctor.web.analyses import analysis_routes
 from proctor.web.docs import OpenAPI, docs_routes
 from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
@@ -64,6 +66,8 @@ def create_app(services: Services) -> QuartTrio:
     for routes in (
         stream_routes(services),
         session_routes(services),
+        accommodation_routes(services),
+        analysis_routes(services),
         livekit_routes(settings),
         health_routes(services),
         docs_routes(services),

@@ -1,18 +1,29 @@
 """Exam sessions over HTTP: start, look up, analyze, end."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+import msgspec
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 from quart import Blueprint, Response, request
 from quart_schema import document_response, validate_querystring, validate_request
 
+from proctor.accommodations import AnyAccommodation
 from proctor.analysis.schema import Report
 from proctor.errors import InvalidRequest
-from proctor.model import ExamSession, SessionStatus, check_session_id, iso_from_ms
+from proctor.model import ExamSession, SessionStatus, check_session_id
 from proctor.services import Services, now_ms
+from proctor.times import iso_from_ms
 from proctor.web.problems import Problem
 
 _NAME_MAX_CHARACTERS = 256
+
+
+_, _ACCOMMODATION_TYPES = msgspec.json.schema_components([AnyAccommodation])
+Accommodations = Annotated[
+    list[dict[str, Any]],
+    WithJsonSchema({"type": "array", "items": {"oneOf": list(_ACCOMMODATION_TYPES.values())}}),
+]
+"""As in :mod:`proctor.accommodations`; they are read there, once the policy that they are about is known."""
 
 
 class StartRequest(BaseModel):
@@ -30,6 +41,9 @@ class StartRequest(BaseModel):
         default=None, min_length=1, max_length=_NAME_MAX_CHARACTERS, description="Which exam."
     )
     policy: str = Field("default", description="Exam policy to judge by: a file name in the policy folder.")
+    accommodations: Accommodations = Field(
+        default_factory=list, description="What this candidate is granted."
+    )
     metadata: dict[str, Any] = Field(default_factory=dict, description="Whatever the institution wants kept.")
 
 
@@ -40,6 +54,7 @@ class Session(BaseModel):
     candidate_id: str | None = Field(description="null where nobody started the session.")
     exam_id: str | None
     policy: str
+    accommodations: Accommodations = Field(description="What the candidate is granted, each with its id.")
     metadata: dict[str, Any]
     status: SessionStatus
     started_at: str = Field(description="ISO 8601, UTC.")
@@ -100,9 +115,10 @@ def session_routes(services: Services) -> Blueprint:
             exam_id=data.exam_id,
             policy=data.policy,
             metadata=data.metadata,
+            accommodations=services.granting.read(data.accommodations, data.policy),
             started_ms=now_ms(),
         )
-        return _json(_shown(await sessions.start(session)))
+        return json_response(shown(await sessions.start(session)))
 
     @routes.get("")
     @validate_querystring(ListQuery)
@@ -118,8 +134,8 @@ def session_routes(services: Services) -> Blueprint:
             limit=query_args.limit,
             before=query_args.before,
         )
-        shown = [_shown(session) for session in page.sessions]
-        return _json(SessionList(sessions=shown, total=page.total, next=page.next))
+        listed = [shown(session) for session in page.sessions]
+        return json_response(SessionList(sessions=listed, total=page.total, next=page.next))
 
     @routes.get("/<session_id>")
     @document_response(Session)
@@ -128,7 +144,7 @@ def session_routes(services: Services) -> Blueprint:
     @document_response(Problem, 503)
     async def get(session_id: str) -> Response:
         """Look up a session."""
-        return _json(_shown(await sessions.get(check_session_id(session_id))))
+        return json_response(shown(await sessions.get(check_session_id(session_id))))
 
     @routes.post("/<session_id>/analyze")
     @document_response(Report)
@@ -159,7 +175,7 @@ def session_routes(services: Services) -> Blueprint:
             response = Response(b"", 204)
             del response.headers["Content-Type"]
             return response
-        return _json(Ending(session_id=session_id), 202)
+        return json_response(Ending(session_id=session_id), 202)
 
     return routes
 
@@ -168,13 +184,15 @@ class Nothing(BaseModel):
     """Done; no content."""
 
 
-def _shown(session: ExamSession) -> Session:
+def shown(session: ExamSession) -> Session:
+    """Return a session as the API shows it."""
     scheme = "wss" if request.scheme == "https" else "ws"
     return Session(
         session_id=session.session_id,
         candidate_id=session.candidate_id,
         exam_id=session.exam_id,
         policy=session.policy,
+        accommodations=msgspec.to_builtins(session.accommodations),
         metadata=session.metadata,
         status=session.status,
         started_at=iso_from_ms(session.started_ms),
@@ -183,5 +201,6 @@ def _shown(session: ExamSession) -> Session:
     )
 
 
-def _json(model: BaseModel, status: int = 200) -> Response:
+def json_response(model: BaseModel, status: int = 200) -> Response:
+    """Answer with a model as JSON."""
     return Response(model.model_dump_json(), status, content_type="application/json")

@@ -16,9 +16,10 @@ from proctor.clock import ClientClock
 from proctor.connection import Connection, PeerGone
 from proctor.errors import InvalidRequest, SessionEnded, Unavailable
 from proctor.ingest import frame_message
-from proctor.model import check_session_id, iso_from_ms
+from proctor.model import check_session_id
 from proctor.services import Services, now_ms
 from proctor.storage.frames import Outcome
+from proctor.times import iso_from_ms
 from proctor.web.problems import Problem, problem_response
 from proctor.web.websocket import ClientGone
 from proctor.wire import ClockReading, CloseCode, Rejected, encode, parse_json, read_message

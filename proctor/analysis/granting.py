@@ -1,0 +1,120 @@
+"""Granting accommodations: what an institution asks for, held to what rules and policies know."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from proctor.accommodations import SIGNALS, AnyAccommodation, Break, Exempt, Scale, scaled
+from proctor.analysis.discovery import LoadedPlugin
+from proctor.analysis.policy import Policy
+from proctor.errors import InvalidRequest
+from proctor.features import VOCABULARY
+from proctor.strict_json import place_and_fault
+from proctor.times import iso_from_ms, ms_from_iso
+
+ACCOMMODATIONS_MAX = 50
+"""Most that one session may have."""
+
+_EVENT = re.compile(r"[A-Z][A-Z0-9_]{2,63}", re.ASCII)
+_TYPES = "exempt, allow_people, scale, break"
+
+
+class Granting:
+    """Knows the policies and the bounds of the rules' settings."""
+
+    def __init__(self, analyzers: Sequence[LoadedPlugin], policies: Mapping[str, Policy]) -> None:
+        self._settings = {loaded.plugin.name: loaded.analyzer.Settings for loaded in analyzers}
+        self._policies = policies
+
+    def read(
+        self, asked: Sequence[Any], policy_name: str, already: Sequence[AnyAccommodation] = ()
+    ) -> list[AnyAccommodation]:
+        """Return what is asked for, given as JSON values, after what is there already. Ids are given here.
+
+        Raises:
+            InvalidRequest: naming the accommodation, counted from 0, and the key in it.
+        """
+        if len(asked) + len(already) > ACCOMMODATIONS_MAX:
+            raise InvalidRequest(
+                f"a session may have {ACCOMMODATIONS_MAX} accommodations", field="accommodations"
+            )
+        granted = list(already)
+        number = max((int(each.id[1:]) for each in already), default=0)
+        for place, value in enumerate(asked):
+            try:
+                read = self._checked(value, self._policies[policy_name])
+            except InvalidRequest as error:
+                field = ".".join(filter(None, [f"accommodations.{place}", error.field]))
+                raise InvalidRequest(f"{field}: {error.detail}", field=field) from error
+            granted.append(msgspec.structs.replace(read, id=f"a{number + place + 1}"))
+        return granted
+
+    def _checked(self, value: Any, policy: Policy) -> AnyAccommodation:
+        try:
+            read: AnyAccommodation = msgspec.convert(value, AnyAccommodation)
+        except msgspec.ValidationError as error:
+            place, what = place_and_fault(error)
+            if place == "type" or "`type`" in what:
+                raise InvalidRequest(f"must be one of {_TYPES}", field="type") from error
+            raise InvalidRequest(what, field=place or None) from error
+        read = _timed(read)
+        match read:
+            case Exempt():
+                _check_exemption(read, policy)
+            case Scale():
+                self._check_scale(read, policy)
+            case Break(effective_until=None):
+                raise InvalidRequest("a break has an end; say when", field="effective_until")
+        return read
+
+    def _check_scale(self, scale: Scale, policy: Policy) -> None:
+        _check_known(scale.rule, policy.rules, "rule")
+        settings = policy.rules[scale.rule].settings
+        _check_known(scale.setting, settings, "setting")
+        if isinstance(settings[scale.setting], bool) or not isinstance(settings[scale.setting], (int, float)):
+            raise InvalidRequest(f"{scale.rule}.{scale.setting} is no number to scale", field="setting")
+        changed = scaled(settings, [scale])
+        try:
+            msgspec.convert(changed, self._settings[scale.rule])
+        except msgspec.ValidationError as error:
+            _, what = place_and_fault(error)
+            value = changed[scale.setting]
+            raise InvalidRequest(f"{scale.setting} would be {value:g}: {what}", field="factor") from error
+
+
+def _timed(read: AnyAccommodation) -> AnyAccommodation:
+    """Return it with its times written the one way that the rest of Proctor reads."""
+    times = {}
+    for field in ("effective_from", "effective_until"):
+        text = getattr(read, field)
+        if text is not None:
+            try:
+                times[field] = iso_from_ms(ms_from_iso(text))
+            except (ValueError, OverflowError) as error:
+                detail = f"{text!r} is no ISO 8601 date and time, like 2026-01-05T09:00:00Z"
+                raise InvalidRequest(detail, field=field) from error
+    read = msgspec.structs.replace(read, **times)
+    start, end = read.span_ms
+    if start >= end:
+        raise InvalidRequest("must be later than effective_from", field="effective_until")
+    return read
+
+
+def _check_exemption(exemption: Exempt, policy: Policy) -> None:
+    if (exemption.signal is None) == (exemption.rule is None):
+        raise InvalidRequest("say which signal or which rule, one of the two", field="signal")
+    if exemption.rule is not None:
+        _check_known(exemption.rule, policy.rules, "rule")
+    elif not _EVENT.fullmatch(exemption.signal or ""):
+        _check_known(exemption.signal or "", [*SIGNALS, *VOCABULARY], "signal")
+
+
+def _check_known(name: str, known: Iterable[str], field: str) -> None:
+    names = sorted(known)
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
+        raise InvalidRequest(f"{name!r} is unknown; {hint}", field=field)
