@@ -9,7 +9,7 @@ import pytest
 from proctor.analysis.api import API_VERSION, Assessment
 from proctor.analysis.frames import FrameBatch
 from proctor.features import VOCABULARY, Kind
-from tests.plugins.recording import ORIGIN_MS, judge, stored
+from proctor.testing import ORIGIN_MS, judge, stored
 
 EVENTS = [
     "NO_FACE",
