@@ -12,10 +12,10 @@ from proctor.model import iso_from_ms
 ORIGIN_MS = 1_767_603_600_000
 """When sessions made by hand begin, in milliseconds since the epoch."""
 
-FACE: Mapping[str, Any] = {"face_present": 1, "no_of_face": 1, "face_conf": 90}
+FACE: dict[str, Any] = {"face_present": 1, "no_of_face": 1, "face_conf": 90}
 """Features of a frame with the candidate in view; `FACE | {"phone_present": 1}` adds to them."""
 
-NO_FACE: Mapping[str, Any] = {"face_present": 0, "no_of_face": 0, "face_conf": 0}
+NO_FACE: dict[str, Any] = {"face_present": 0, "no_of_face": 0, "face_conf": 0}
 """Features of a frame with nobody in view."""
 
 

@@ -75,30 +75,37 @@ class Subject:
         """Construct the analyzer with its settings."""
         return self.analyzer(msgspec.convert(self.rule.settings, self.analyzer.Settings))
 
-    def fold(self, frames: Sequence[bytes], cuts: Sequence[int] = ()) -> bytes:
-        """Return the state after the frames, as a server keeps it: MessagePack, empty without frames.
+    def folding(self, frames: Sequence[bytes], cuts: Sequence[int] = ()) -> Iterator[Slot]:
+        """Fold, and yield what a server keeps before the first batch and after each; one and the same slot.
 
         A batch ends before each index in `cuts`, and has at most as many frames as a server takes at once.
         Whatever the analyzer raises goes through.
         """
-        return self._folded(frames, cuts).state
+        slot, watch = Slot(since=0), _Watch(self.call_seconds)
+        yield slot
+        for batch in batches(frames, cuts):
+            fold_slot(self.plugin, self.rule, slot, batch, watch)
+            if watch.error is not None:
+                raise watch.error
+            yield slot
 
-    def judge(self, frames: Sequence[bytes], cuts: Sequence[int] = ()) -> Assessment:
-        """Return the analyzer's part of the report on the frames. Raises as :meth:`fold`."""
-        slot, watch = self._folded(frames, cuts), _Watch(self.call_seconds)
+    def fold(self, frames: Sequence[bytes], cuts: Sequence[int] = ()) -> Slot:
+        """Return what a server keeps after the frames. Raises as :meth:`folding`."""
+        [*_, slot] = self.folding(frames, cuts)
+        return slot
+
+    def assess(self, slot: Slot, frames: Sequence[bytes]) -> Assessment:
+        """Return the analyzer's part of the report, after those frames. Raises as :meth:`folding`."""
+        watch = _Watch(self.call_seconds)
         end_seconds = (time_ms(frames[-1]) - time_ms(frames[0])) / 1000 if frames else 0.0
         section = assess_slot(self.plugin, self.rule, slot, end_seconds, watch)
         if watch.error is not None:
             raise watch.error
         return section.assessment
 
-    def _folded(self, frames: Sequence[bytes], cuts: Sequence[int]) -> Slot:
-        slot, watch = Slot(since=0), _Watch(self.call_seconds)
-        for batch in batches(frames, cuts):
-            fold_slot(self.plugin, self.rule, slot, batch, watch)
-            if watch.error is not None:
-                raise watch.error
-        return slot
+    def judge(self, frames: Sequence[bytes], cuts: Sequence[int] = ()) -> Assessment:
+        """Fold and assess. Raises as :meth:`folding`."""
+        return self.assess(self.fold(frames, cuts), frames)
 
 
 def judge(
