@@ -24,6 +24,7 @@ from proctor.testing import material
 from proctor.testing.checks import SINGLE_CUTS_MAX, canonical, difference, faults, random_cuts, smallest_cuts
 from proctor.testing.judging import Subject, batches, subject
 from proctor.testing.replica import judged_elsewhere
+from proctor.testing.sessions import recorded
 
 CALL_SECONDS = 10.0
 """A server's default for `ANALYSIS_TIMEOUT_SECONDS`: the longest that a call may take."""
@@ -31,6 +32,7 @@ CALL_SECONDS = 10.0
 EXAM_FRAMES = 4 * 3600 * 30
 """A long exam at a high rate, which a state must have room for."""
 
+_RECORDED = "recorded, "
 SESSIONS = sorted(material.some_sessions(()))
 
 
@@ -41,6 +43,14 @@ class ContractSuite:
     """Its entry-point name if it is installed, or its class."""
     settings: ClassVar[Mapping[str, Any]] = {}
     """What a policy might set."""
+    recordings: ClassVar[Sequence[str]] = ()
+    """Dumps to judge besides the suite's own sessions, as is each `--recording` of the command line."""
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Run the tests of whole sessions on each of them."""
+        if "session" in metafunc.fixturenames:
+            recordings = [*self.recordings, *metafunc.config.getoption("recording", [])]
+            metafunc.parametrize("session", [*SESSIONS, *(_RECORDED + path for path in recordings)])
 
     @pytest.fixture
     def subject(self) -> Subject:
@@ -54,12 +64,10 @@ class ContractSuite:
             return material.names_read(subject)
         return set()
 
-    @pytest.mark.parametrize("session", SESSIONS)
     def test_batching_never_matters(self, subject: Subject, names: set[str], session: str) -> None:
         """One batch, one frame at a time and anything in between give the same assessment."""
-        batching_never_matters(subject, _session(session, names), session)
+        _batching_never_matters(subject, _session(session, names), session)
 
-    @pytest.mark.parametrize("session", SESSIONS)
     def test_what_it_says_is_in_order(self, subject: Subject, names: set[str], session: str) -> None:
         """Findings, windows and frame ids are of this session and in order of time."""
         frames = _session(session, names)
@@ -77,13 +85,13 @@ class ContractSuite:
             revived = msgspec.msgpack.decode(kept, type=subject.analyzer.State)
         _require(
             canonical(revived) == canonical(state),
-            "its state, encoded and decoded between batches, is not the one that stays in memory; keep nothing "
-            "in `self` or in globals, and give State's fields types that say all that is in them",
+            "its state, encoded and decoded between batches, is not the one that stays in memory; keep "
+            "nothing in `self` or in globals, and give State's fields types that say all that is in them",
         )
         _require(
             canonical(subject.made().assess(revived)) == canonical(analyzer.assess(state)),
-            "with the state encoded and decoded between batches it says otherwise than with the one that stays "
-            "in memory; keep nothing in `self` or in globals",
+            "with the state encoded and decoded between batches it says otherwise than with the one that "
+            "stays in memory; keep nothing in `self` or in globals",
         )
 
     def test_state_and_time_stay_bounded(self, subject: Subject, names: set[str]) -> None:
@@ -197,14 +205,14 @@ class ContractSuite:
         _require(stated == kind(), "its Settings, stated as they are by default, are not the defaults")
 
 
-def batching_never_matters(subject: Subject, frames: Sequence[bytes], what: str) -> None:
+def _batching_never_matters(subject: Subject, frames: Sequence[bytes], what: str) -> None:
     """Fail unless the session is judged the same however it is cut, naming a cut that makes a difference."""
     whole = _judge(subject, frames)
     for cuts in [*random_cuts(len(frames)), range(1, min(len(frames), SINGLE_CUTS_MAX))]:
         if _judge(subject, frames, cuts) != whole:
             few = smallest_cuts(cuts, lambda some: _judge(subject, frames, some) != whole)
             pytest.fail(
-                f"{what}: cut before frame {', '.join(map(str, few))} of {len(frames)}, the session is judged "
+                f"{what}: cut before frame {', '.join(map(str, few))} of {len(frames)}, it is judged "
                 f"otherwise than in one batch:\n{difference(whole, _judge(subject, frames, few))}\n"
                 "Whatever a frame needs of the frames before it must be in State, as whole milliseconds or "
                 "counts; Episodes, Baseline and EpisodeLog keep it for you."
@@ -229,6 +237,8 @@ def _judge(subject: Subject, frames: Sequence[bytes], cuts: Sequence[int] = ()) 
 
 
 def _session(name: str, names: set[str]) -> Sequence[bytes]:
+    if name.startswith(_RECORDED):
+        return recorded(name.removeprefix(_RECORDED))
     return material.some_sessions(names)[name]()
 
 

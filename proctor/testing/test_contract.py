@@ -7,8 +7,7 @@ import pytest
 from proctor.analysis.discovery import find_plugins
 from proctor.errors import ProctorError
 from proctor.testing.judging import Subject, subject
-from proctor.testing.sessions import recorded
-from proctor.testing.suite import ContractSuite, batching_never_matters
+from proctor.testing.suite import ContractSuite
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -16,8 +15,6 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "name" in metafunc.fixturenames:
         chosen = metafunc.config.getoption("--analyzer")
         metafunc.parametrize("name", chosen or [plugin.name for plugin in find_plugins()])
-    if "recording" in metafunc.fixturenames:
-        metafunc.parametrize("recording", metafunc.config.getoption("--recording"))
 
 
 class TestContract(ContractSuite):
@@ -37,7 +34,3 @@ class TestContract(ContractSuite):
         if not chosen.rule.enabled:
             pytest.skip(f"{policy} switches {name} off")
         return chosen
-
-    def test_batching_of_recordings_never_matters(self, subject: Subject, recording: str) -> None:
-        """The same for the dumps that the command line names."""
-        batching_never_matters(subject, recorded(recording), recording)
