@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
@@ -52,7 +53,9 @@ def new(
 
 
 def _print(listed: "Sequence[Listed]") -> None:
-    table = Table("rule", "title", "plugin", "version", "contract", "status")
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for heading in ("rule", "title", "plugin", "version", "contract", "status"):
+        table.add_column(heading, overflow="fold")  # never cut short: names are there to be copied
     for one in listed:
         contract = "" if one.contract is None else str(one.contract)
         cells = (one.rule, one.title, one.plugin, one.version, contract, one.status)

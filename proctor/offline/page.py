@@ -9,6 +9,7 @@ from proctor.analysis.frames import FrameBatch
 from proctor.analysis.policy import Policy
 from proctor.analysis.schema import Report
 from proctor.analysis.wording import clock, length
+from proctor.offline.details import entries
 from proctor.offline.figure import Values, figure
 from proctor.offline.recording import Recording
 from proctor.offline.signals import diagrams, happenings
@@ -19,7 +20,7 @@ _templates = Environment(
     trim_blocks=True,
     lstrip_blocks=True,
 )
-_templates.filters |= {"clock": clock, "length": length}
+_templates.filters |= {"clock": clock, "length": length, "entries": entries}
 
 
 def page(report: Report, recording: Recording, policy: Policy) -> str:

@@ -13,6 +13,7 @@ from proctor.analysis.api import Level
 from proctor.analysis.schema import Report, Status
 from proctor.analysis.verdict import Priority
 from proctor.analysis.wording import clock, length
+from proctor.offline.details import entries
 
 FILE_COLUMNS = 110
 NARROW_COLUMNS = 70
@@ -52,6 +53,10 @@ def _parts(report: Report, *, narrow: bool) -> Iterator[RenderableType]:
     if report.findings:
         yield _heading("Findings")
         yield _findings(report, narrow=narrow)
+    for analyzer in report.analyzers.values():
+        if analyzer.details:
+            yield _heading(analyzer.title)
+            yield from (_item(f"{key}: {value}") for key, value in entries(analyzer.details))
     yield _heading("What was observed")
     yield from map(_item, _quality(report))
     yield _heading("What it follows from")
@@ -136,7 +141,7 @@ def _table(*columns: str) -> Table:
 
 
 def _heading(words: str) -> Text:
-    return Text(f"\n{words}", "bold")
+    return Text.assemble("\n", _text(words, "bold"))
 
 
 def _item(words: str) -> RenderableType:
