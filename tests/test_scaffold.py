@@ -1,4 +1,4 @@
-"""New distributions: whole, with tests that pass as written; what cannot be a name is refused with a remedy."""
+"""New distributions are whole, and their tests pass as written; names that cannot be are refused."""
 
 import tomllib
 

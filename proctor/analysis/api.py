@@ -8,7 +8,7 @@ they are cut; :class:`proctor.analysis.episodes.Episodes` does this for rules ab
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
@@ -116,11 +116,20 @@ class Analyzer(Protocol):
     report says so and all others stand.
     """
 
-    api_version: ClassVar[int]
-    title: ClassVar[str]
+    api_version: int
+    title: str
     """A few words for the report, e.g. `Phone in view`."""
-    Settings: ClassVar[type[msgspec.Struct]]
-    State: ClassVar[type[msgspec.Struct]]
+
+    # Properties, for only these can be classes within a class; no analyzer need write them so.
+    @property
+    def Settings(self) -> type[msgspec.Struct]:
+        """What a policy may set."""
+        ...
+
+    @property
+    def State(self) -> type[msgspec.Struct]:
+        """What is kept between batches."""
+        ...
 
     def __init__(self, settings: Any) -> None: ...
 

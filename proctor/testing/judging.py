@@ -66,14 +66,15 @@ class Subject:
     """Longest that it may take over one batch, in a main thread on Unix; None is for ever."""
 
     @property
-    def analyzer(self) -> type[Analyzer]:
+    def analyzer(self) -> type[Any]:
         """The class."""
-        kind: type[Analyzer] = self.plugin.load()
+        kind: type[Any] = self.plugin.load()
         return kind
 
     def made(self) -> Analyzer:
         """Construct the analyzer with its settings."""
-        return self.analyzer(msgspec.convert(self.rule.settings, self.analyzer.Settings))
+        made: Analyzer = self.analyzer(msgspec.convert(self.rule.settings, self.analyzer.Settings))
+        return made
 
     def folding(self, frames: Sequence[bytes], cuts: Sequence[int] = ()) -> Iterator[Slot]:
         """Fold, and yield what a server keeps before the first batch and after each; one and the same slot.
@@ -109,7 +110,7 @@ class Subject:
 
 
 def judge(
-    analyzer: type[Any] | str, frames: Sequence[bytes], cuts: Sequence[int] = (), **settings: Any
+    analyzer: type[Analyzer] | str, frames: Sequence[bytes], cuts: Sequence[int] = (), **settings: Any
 ) -> Assessment:
     """Return what an analyzer says about stored frames, as a server would have it in the report.
 
@@ -143,7 +144,7 @@ def only(assessment: Assessment) -> Finding:
 
 
 def subject(
-    analyzer: type[Any] | str,
+    analyzer: type[Analyzer] | str,
     settings: Mapping[str, Any] | None = None,
     *,
     policy: Path | None = None,
@@ -195,7 +196,7 @@ def _named(name: str) -> Plugin:
     )
 
 
-def _at_hand(analyzer: type[Any]) -> Plugin:
+def _at_hand(analyzer: type[Analyzer]) -> Plugin:
     module, name = analyzer.__module__, analyzer.__qualname__
     plugin = _AtHand(analyzer.__name__, module.partition(".")[0], "0", f"{module}:{name}")
     plugin.analyzer = analyzer

@@ -79,10 +79,7 @@ _ODDITIES: Sequence[Any] = (
 def some_sessions(names: Iterable[str]) -> dict[str, Callable[[], Sequence[bytes]]]:
     """Return makers of sessions by what they are; `names` are features besides the known ones."""
     rates = {
-        f"made by hand at {fps} frames per second": lambda fps=fps: held(
-            *_DEEDS, *[(1, _AT_EASE | event(name)) for name in EVENTS[:6]], fps=fps, jitter=fps
-        )
-        for fps in (1, 5, 25)
+        f"made by hand at {fps} frames per second": lambda fps=fps: _made_by_hand(fps) for fps in (1, 5, 25)
     }
     people = {
         f"simulated, {kind}": lambda kind=kind: _simulated(kind)
@@ -90,6 +87,12 @@ def some_sessions(names: Iterable[str]) -> dict[str, Callable[[], Sequence[bytes
     }
     wild_ones = {f"wild, seed {seed}": lambda seed=seed: wild(500, seed, names) for seed in (1, 2)}
     return {**rates, **people, **wild_ones}
+
+
+@cache
+def _made_by_hand(fps: int) -> Sequence[bytes]:
+    happenings = [(1, _AT_EASE | event(name)) for name in EVENTS[:6]]
+    return held(*_DEEDS, *happenings, fps=fps, jitter=fps)
 
 
 @cache
@@ -102,8 +105,13 @@ def wild(count: int, seed: int, names: Iterable[str] = ()) -> list[bytes]:
 
     `names` are features besides the known ones.
     """
+    return list(_wild(count, seed, tuple(sorted(set(names) - VOCABULARY.keys()))))
+
+
+@cache
+def _wild(count: int, seed: int, names: tuple[str, ...]) -> Sequence[bytes]:
     rng = random.Random(seed)  # noqa: S311  repeatable, and keeps no secret
-    kinds: dict[str, Kind | None] = {**dict.fromkeys(sorted(names)), **VOCABULARY}
+    kinds: dict[str, Kind | None] = {**dict.fromkeys(names), **VOCABULARY}
     now, moments, features = 0.0, [], dict[str, Any]()
     for _ in range(count):
         for name, kind in kinds.items():
@@ -128,6 +136,7 @@ def _any_value(kind: Kind | None, rng: random.Random) -> Any:
     }[kind]
 
 
+@cache
 def nothing_known() -> dict[str, list[bytes]]:
     """Make sessions in which nothing is known, by how."""
     seconds = [number / 2 for number in range(240)]

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import msgspec
 import pytest
 
-from proctor.analysis.api import Assessment, Group
+from proctor.analysis.api import Analyzer, Assessment, Group
 from proctor.analysis.fold import FRAMES_AT_ONCE
 from proctor.analysis.slot import STATE_MAX_BYTES
 from proctor.features import VOCABULARY
@@ -39,7 +39,7 @@ SESSIONS = sorted(material.some_sessions(()))
 class ContractSuite:
     """Tests of one analyzer against the contract. Subclasses name it."""
 
-    analyzer: ClassVar[str | type[Any]]
+    analyzer: ClassVar[str | type[Analyzer]]
     """Its entry-point name if it is installed, or its class."""
     settings: ClassVar[Mapping[str, Any]] = {}
     """What a policy might set."""
