@@ -1,7 +1,8 @@
 """The options of `pytest --pyargs proctor.testing`.
 
 They are a plugin of pytest's, for a conftest.py in a package that `--pyargs` names is read too late to add
-options. This one imports nothing, since it is loaded into every test run of an environment that has Proctor.
+options. This one is loaded into every test run of an environment that has Proctor, so it imports nothing until
+one of its options is there.
 """
 
 import typing
@@ -37,3 +38,19 @@ def pytest_addoption(parser: "pytest.Parser") -> None:
         metavar="SECONDS",
         help="longest that an analyzer may take over one batch (a server's ANALYSIS_TIMEOUT_SECONDS)",
     )
+
+
+def pytest_configure(config: "pytest.Config") -> None:
+    """Refuse names of analyzers that are not installed, before any test runs."""
+    if chosen := config.getoption("--analyzer"):
+        import pytest
+
+        from proctor.analysis.discovery import find_plugins
+
+        installed = [plugin.name for plugin in find_plugins()]
+        for name in chosen:
+            if name not in installed:
+                known = ", ".join(installed) or "none"
+                raise pytest.UsageError(
+                    f"--analyzer {name}: not installed; there are {known}; to add yours: pip install -e ."
+                )

@@ -40,7 +40,7 @@ The policy's table `[rules.ENTRY_NAME]` fills `Settings`; findings, windows and 
 `assess` returns. Its `details`, any JSON values, are the analyzer's own section of the report: the value of
 `analyzers.ENTRY_NAME.details`, shown under the analyzer's title in reports as text and HTML.
 
-`proctor plugins new NAME` writes a distribution to begin with, and :mod:`proctor.testing` is there to test it.
+`proctor plugins new NAME` writes a distribution to begin with, and :mod:`proctor.testing` helps to test it.
 Importing this package loads neither the server nor an event loop.
 """
 

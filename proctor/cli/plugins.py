@@ -55,7 +55,8 @@ def new(
 def _print(listed: "Sequence[Listed]") -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in ("rule", "title", "plugin", "version", "contract", "status"):
-        table.add_column(heading, overflow="fold")  # never cut short: names are there to be copied
+        # Never cut short, and titles give way first: names are there to be copied.
+        table.add_column(heading, overflow="fold", no_wrap=heading != "title")
     for one in listed:
         contract = "" if one.contract is None else str(one.contract)
         cells = (one.rule, one.title, one.plugin, one.version, contract, one.status)

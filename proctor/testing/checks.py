@@ -1,10 +1,13 @@
 """What the contract suite finds out about assessments: faults, differences, and the cut that makes one."""
 
 import random
+import traceback
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 
+from proctor.analysis import slot
 from proctor.analysis.api import WINDOW_SECONDS, Assessment, Finding
 from proctor.testing.judging import frame_id, time_ms
 
@@ -65,6 +68,17 @@ def difference(whole: Assessment, cut: Assessment) -> str:
         for name in Assessment.__struct_fields__
         if (one := getattr(whole, name)) != (other := getattr(cut, name))
     )
+
+
+def own_lines(error: BaseException) -> str:
+    """Return the part of a traceback that is the analyzer's, without the way that leads there."""
+    ours = (Path(__file__).parent, Path(slot.__file__))
+    lines = [
+        line
+        for line in traceback.extract_tb(error.__traceback__)
+        if not any(Path(line.filename).is_relative_to(place) for place in ours)
+    ]
+    return "".join(traceback.format_list(lines))
 
 
 def canonical(value: object) -> str:

@@ -78,9 +78,7 @@ _ODDITIES: Sequence[Any] = (
 
 def some_sessions(names: Iterable[str]) -> dict[str, Callable[[], Sequence[bytes]]]:
     """Return makers of sessions by what they are; `names` are features besides the known ones."""
-    rates = {
-        f"made by hand at {fps} frames per second": lambda fps=fps: _made_by_hand(fps) for fps in (1, 5, 25)
-    }
+    rates = {f"made by hand, {fps} fps": lambda fps=fps: _made_by_hand(fps) for fps in (1, 5, 25)}
     people = {
         f"simulated, {kind}": lambda kind=kind: _simulated(kind)
         for kind in ("phone", "second-person", "honest-bad-network")

@@ -21,7 +21,15 @@ from proctor.analysis.fold import FRAMES_AT_ONCE
 from proctor.analysis.slot import STATE_MAX_BYTES
 from proctor.features import VOCABULARY
 from proctor.testing import material
-from proctor.testing.checks import SINGLE_CUTS_MAX, canonical, difference, faults, random_cuts, smallest_cuts
+from proctor.testing.checks import (
+    SINGLE_CUTS_MAX,
+    canonical,
+    difference,
+    faults,
+    own_lines,
+    random_cuts,
+    smallest_cuts,
+)
 from proctor.testing.judging import Subject, batches, subject
 from proctor.testing.replica import judged_elsewhere
 from proctor.testing.sessions import recorded
@@ -188,7 +196,7 @@ class ContractSuite:
         try:
             elsewhere = judged_elsewhere(subject, frames)
         except subprocess.CalledProcessError as error:
-            pytest.fail(f"another process cannot judge with it:\n{error.stderr}")
+            pytest.fail(f"another process cannot judge with it:\n{error.stderr}", pytrace=False)
         _require(
             set(elsewhere) == {canonical(_judge(subject, frames))},
             "another process judges the same frames otherwise; sort what comes out of sets, use neither "
@@ -215,20 +223,22 @@ def _batching_never_matters(subject: Subject, frames: Sequence[bytes], what: str
                 f"{what}: cut before frame {', '.join(map(str, few))} of {len(frames)}, it is judged "
                 f"otherwise than in one batch:\n{difference(whole, _judge(subject, frames, few))}\n"
                 "Whatever a frame needs of the frames before it must be in State, as whole milliseconds or "
-                "counts; Episodes, Baseline and EpisodeLog keep it for you."
+                "counts; Episodes, Baseline and EpisodeLog keep it for you.",
+                pytrace=False,
             )
 
 
 @contextmanager
 def _told(when: str) -> Iterator[None]:
     """Say what a server would make of an error."""
+    complaint = ""
     try:
         yield
-    except (Exception, SystemExit) as error:
-        raise AssertionError(
-            f"{when}: {type(error).__name__}: {error}\n"
-            "A server would switch the analyzer off for the rest of the session; the error above says where."
-        ) from error
+    except (Exception, SystemExit) as error:  # noqa: BLE001  whatever it is, it is the analyzer's own
+        complaint = f"{when}: {type(error).__name__}: {error}\n{own_lines(error)}"
+    if complaint:
+        hint = "A server would switch the analyzer off for the rest of the session."
+        pytest.fail(complaint + hint, pytrace=False)
 
 
 def _judge(subject: Subject, frames: Sequence[bytes], cuts: Sequence[int] = ()) -> Assessment:
@@ -249,4 +259,4 @@ def _in_order(assessment: Assessment, frames: Sequence[bytes], what: str) -> Non
 
 def _require(held: bool, complaint: str) -> None:
     if not held:
-        pytest.fail(complaint)
+        pytest.fail(complaint, pytrace=False)
