@@ -1,8 +1,8 @@
 """The options of `pytest --pyargs proctor.testing`.
 
 They are a plugin of pytest's, for a conftest.py in a package that `--pyargs` names is read too late to add
-options. This one is loaded into every test run of an environment that has Proctor, so it imports nothing until
-one of its options is there.
+options. This one is loaded into every test run of an environment that has Proctor, so it imports nothing
+until one of its options is there.
 """
 
 import typing

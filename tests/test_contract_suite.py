@@ -84,7 +84,7 @@ def test_a_name_that_is_not_installed_is_told_with_those_that_are(tmp_path):
     """Once, before any test runs."""
     done = start_suite(tmp_path, "--analyzer", "nobody")
     assert done.returncode == 4
-    assert "--analyzer nobody: not installed; there are CountsBatches, " in done.stderr
+    assert "--analyzer nobody: not installed; there are ChangesStateInAssess, " in done.stderr
     assert "pip install -e ." in done.stderr
 
 

@@ -12,29 +12,29 @@ from tests.plugins.distribution import install, own_tests, rules_in
 
 
 def test_everything_that_a_distribution_needs_is_written(tmp_path):
-    folder = write_distribution("hands_hidden", tmp_path / "new")
-    assert folder == tmp_path / "new" / "proctor-hands-hidden"
+    folder = write_distribution("hand_busy", tmp_path / "new")
+    assert folder == tmp_path / "new" / "proctor-hand-busy"
     assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == {
         "pyproject.toml",
         "README.md",
         ".gitignore",
-        "hands_hidden/__init__.py",
-        "hands_hidden/py.typed",
-        "tests/test_hands_hidden.py",
+        "hand_busy/__init__.py",
+        "hand_busy/py.typed",
+        "tests/test_hand_busy.py",
         "tests/test_contract.py",
     }
     project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    assert project["name"] == "proctor-hands-hidden"
-    assert project["entry-points"]["proctor.analyzers"] == {"hands_hidden": "hands_hidden:HandsHidden"}
+    assert project["name"] == "proctor-hand-busy"
+    assert project["entry-points"]["proctor.analyzers"] == {"hand_busy": "hand_busy:HandBusy"}
     assert list((tmp_path / "new").iterdir()) == [folder]
 
 
 @pytest.mark.slow
 def test_its_tests_pass_as_written(tmp_path):
     """Installed without network; the contract suite is among them."""
-    folder = write_distribution("hands_hidden", tmp_path)
+    folder = write_distribution("hand_busy", tmp_path)
     target = install(folder, tmp_path)
-    assert "hands_hidden" in rules_in(target)
+    assert "hand_busy" in rules_in(target)
     passed = int(own_tests(folder, target).split(" passed")[0].split()[-1])
     assert passed > 30
 

@@ -39,7 +39,7 @@ def plugins(
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(help="The rule's name in reports and policies, e.g. hands_hidden.")],
+    name: Annotated[str, typer.Argument(help="The rule's name in reports and policies, e.g. hand_busy.")],
     directory: Annotated[Path, typer.Option(help="Where its folder is made.")] = Path(),
 ) -> None:
     """Write a distribution with a new rule, whose tests pass as written."""
