@@ -2,6 +2,7 @@
 
 import json
 import signal
+import textwrap
 import time
 from collections import Counter
 from itertools import pairwise
@@ -9,6 +10,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 
+import proctor.testing
 from proctor.analysis import API_VERSION, Assessment, FrameBatch
 from proctor.analysis.slot import STATE_MAX_BYTES
 from proctor.errors import InvalidRequest, Misconfigured
@@ -178,6 +180,24 @@ class TestDeadline:
         finally:
             signal.signal(signal.SIGALRM, handler)
             signal.setitimer(signal.ITIMER_REAL, *before)
+
+
+def test_the_example_runs_as_it_stands():
+    """The tests in the package's documentation pass."""
+    block = (proctor.testing.__doc__ or "").split("::\n", 1)[1].split("\n\nAn analyzer is named", 1)[0]
+    namespace: dict = {"__name__": "example"}
+    exec(textwrap.dedent(block), namespace)
+    tests = [value for name, value in namespace.items() if name.startswith("test_")]
+    assert len(tests) == 4
+    for test in tests:
+        test()
+
+
+def test_everything_that_is_exported_is_documented():
+    for name in proctor.testing.__all__:
+        exported = getattr(proctor.testing, name)
+        if callable(exported):
+            assert exported.__doc__, name
 
 
 def test_the_cut_that_matters_is_found():

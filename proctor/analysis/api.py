@@ -113,7 +113,7 @@ class Analyzer(Protocol):
 
     An analyzer runs in a worker process: it may import what it likes, must not keep anything outside its
     state, and has `analysis_timeout_seconds` per batch. If it raises, hangs or dies, its own section of the
-    report says so and all others stand.
+    report says so and all others stand. `pytest --pyargs proctor.testing` holds analyzers to all of this.
     """
 
     api_version: int
