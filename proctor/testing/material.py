@@ -78,12 +78,12 @@ _ODDITIES: Sequence[Any] = (
 
 def some_sessions(names: Iterable[str]) -> dict[str, Callable[[], Sequence[bytes]]]:
     """Return makers of sessions by what they are; `names` are features besides the known ones."""
-    rates = {f"made by hand, {fps} fps": lambda fps=fps: _made_by_hand(fps) for fps in (1, 5, 25)}
+    rates = {f"made by hand, {fps} fps": lambda fps=fps: _made_by_hand(fps) for fps in (1, 5, 15)}
     people = {
         f"simulated, {kind}": lambda kind=kind: _simulated(kind)
         for kind in ("phone", "second-person", "honest-bad-network")
     }
-    wild_ones = {f"wild, seed {seed}": lambda seed=seed: wild(500, seed, names) for seed in (1, 2)}
+    wild_ones = {f"wild, seed {seed}": lambda seed=seed: wild(400, seed, names) for seed in (1, 2)}
     return {**rates, **people, **wild_ones}
 
 

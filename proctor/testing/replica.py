@@ -1,9 +1,9 @@
-"""Judging in other processes, whose hashes, memory and clock are others than here."""
+"""Judging in another process, whose hashes, memory and clock are others than here."""
 
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -12,8 +12,6 @@ from proctor.analysis.discovery import Plugin
 from proctor.analysis.policy import Rule
 from proctor.testing.checks import canonical
 from proctor.testing.judging import Subject
-
-_HASH_SEEDS = ("1", "2")
 
 
 class _Task(msgspec.Struct):
@@ -24,32 +22,24 @@ class _Task(msgspec.Struct):
     frames: list[bytes]
 
 
-def judged_elsewhere(subject: Subject, frames: Sequence[bytes]) -> list[str]:
-    """Return the assessment, as JSON with sorted keys, of each of two processes that hash differently.
+def judged_elsewhere(subject: Subject, frames: Sequence[bytes]) -> str:
+    """Return the assessment, as JSON with sorted keys, of another process that hashes otherwise.
 
     Raises:
-        subprocess.CalledProcessError: one failed; its `stderr` says why.
+        subprocess.CalledProcessError: it failed; `stderr` says why.
     """
     task = _Task(sys.path, subject.plugin, dict(subject.rule.settings), list(frames))
-    given = msgspec.msgpack.encode(task)
-    running = [_start({"PYTHONHASHSEED": seed}) for seed in _HASH_SEEDS]
-    answers = []
-    for process in running:
-        said, complaint = process.communicate(given)
-        if process.returncode:
-            raise subprocess.CalledProcessError(process.returncode, process.args, said, complaint.decode())
-        answers.append(said.decode())
-    return answers
-
-
-def _start(environment: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen(
+    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    done = subprocess.run(
         [sys.executable, "-m", "proctor.testing.replica"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **environment},
+        input=msgspec.msgpack.encode(task),
+        capture_output=True,
+        env={**os.environ, "PYTHONHASHSEED": seed},
+        check=False,
     )
+    if done.returncode:
+        raise subprocess.CalledProcessError(done.returncode, done.args, stderr=done.stderr.decode())
+    return done.stdout.decode()
 
 
 def _main() -> None:
