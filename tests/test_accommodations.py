@@ -19,8 +19,8 @@ from proctor.analysis.view import view
 from proctor.errors import InvalidRequest
 from proctor.features import VOCABULARY
 from proctor.model import ExamSession
+from proctor.testing import FACE, NO_FACE, ORIGIN_MS, event, held, stored
 from proctor.times import iso_from_ms
-from tests.plugins.recording import FACE, NO_FACE, ORIGIN_MS, event, held, stored
 
 PLUGINS = tuple(plugin for plugin in find_plugins() if plugin.package == "proctor")
 CALM = FACE | {"gaze_on_script": 1, "head_yaw": 0.01, "head_pose": "forward", "phone_present": 0}

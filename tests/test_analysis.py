@@ -6,7 +6,7 @@ import sys
 import textwrap
 
 import proctor.analysis
-from tests.plugins.recording import FACE, held, judge, only
+from proctor.testing import FACE, held, judge, only
 
 
 def test_importing_the_contract_loads_neither_server_nor_event_loop():

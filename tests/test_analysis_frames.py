@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from proctor.analysis.frames import FrameBatch
-from tests.plugins.recording import ORIGIN_MS, event, stored
+from proctor.testing import ORIGIN_MS, event, stored
 
 ZEROS = {
     "face_present": 0,

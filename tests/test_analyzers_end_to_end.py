@@ -1,7 +1,5 @@
 """Other people's analyzers in a running server: the good one is heard, the bad cost their own section."""
 
-import shutil
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +10,7 @@ import trio
 
 from tests.fixtures.process import ServerProcess, install_rogues, proctor, serve
 from tests.fixtures.server import Client
+from tests.plugins.distribution import install
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
 
@@ -60,19 +59,21 @@ async def report_of(server: ServerProcess, session_id: str) -> dict[str, Any]:
 
 
 async def test_an_installed_rule_is_in_the_report(tmp_path: Path):
-    """Installed as its README says, into a folder of its own, and nothing registered anywhere."""
-    source, target = tmp_path / "source", tmp_path / "installed"
-    shutil.copytree(EXAMPLE, source, ignore=shutil.ignore_patterns("build", "*.egg-info", "__pycache__"))
-    offline = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
-    await trio.run_process(
-        [sys.executable, "-m", "pip", "install", *offline, "--target", str(target), str(source)]
-    )
+    """Installed as its README says, and nothing registered anywhere.
+
+    A policy sets it: without, two thirds of the usual width would be no distance. Its own section is there.
+    """
+    target = await trio.to_thread.run_sync(install, EXAMPLE, tmp_path)
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    (policies / "default.toml").write_text("[rules.too_far]\nwidth_share = 0.8\n")
     listed = await proctor(tmp_path, "plugins", PYTHONPATH=str(target), COLUMNS="200")
     assert "proctor-example-rule" in listed.stdout
-    async with serve(tmp_path, pythonpath=[target], ANALYZE_INTERVAL_SECONDS="0") as server:
+    chosen = {"ANALYZE_INTERVAL_SECONDS": "0", "POLICY_DIRECTORY": str(policies)}
+    async with serve(tmp_path, pythonpath=[target], **chosen) as server:
         async with clock_told(server, "exam") as client:
             near = [frame(seconds, face_w=200) for seconds in range(40)]
-            far = [frame(seconds, face_w=60) for seconds in range(40, 60)]
+            far = [frame(seconds, face_w=130) for seconds in range(40, 60)]
             await send(client, near + far, seq=1)
             live = await report_of(server, "exam")
         assert (await server.post("exam", "end")).status_code == 204
@@ -82,6 +83,7 @@ async def test_an_installed_rule_is_in_the_report(tmp_path: Path):
         assert section["status"] == "ok"
         assert section["plugin"] == "proctor-example-rule"
         assert section["version"] == "1.0.0"
+        assert section["details"] == {"usual_width": 200.0, "unit": "px"}
         (finding,) = [finding for finding in report["findings"] if finding["rule"] == "too_far"]
         assert finding["plugin"] == "proctor-example-rule"
         assert 35 < finding["start_seconds"] < 45

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proctor.analysis.baseline import SAMPLES_MAX, Baseline
 from proctor.analysis.frames import FrameBatch
-from tests.plugins.recording import ORIGIN_MS, stored
+from proctor.testing import ORIGIN_MS, stored
 
 
 def follow(times, values, cuts=(), samples_min=20):

@@ -12,7 +12,7 @@ from proctor.analysis.granting import Granting
 from proctor.analysis.policy import Rule, built_in_policy
 from proctor.errors import InvalidRequest
 from proctor.model import ExamSession
-from tests.plugins.recording import FACE, NO_FACE, ORIGIN_MS, held
+from proctor.testing import FACE, NO_FACE, ORIGIN_MS, held
 
 PLUGINS = tuple(plugin for plugin in find_plugins() if plugin.package == "proctor")
 CALM = FACE | {"gaze_on_script": 1, "phone_present": 0}

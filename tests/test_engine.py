@@ -20,7 +20,7 @@ from proctor.analysis.policy import built_in_policy
 from proctor.errors import InvalidRequest, Misconfigured, Unavailable
 from proctor.model import ExamSession
 from proctor.settings import Settings
-from tests.plugins.recording import FACE, ORIGIN_MS, held
+from proctor.testing import FACE, ORIGIN_MS, held
 
 ROGUES = Path(__file__).parent / "rogues"
 CALM = FACE | {"gaze_on_script": 1, "phone_present": 0}

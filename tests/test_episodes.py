@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from proctor.analysis.episodes import EPISODES_MAX, WINDOWS_MAX, Episode, EpisodeLog, Episodes, Hysteresis
 from proctor.analysis.frames import FrameBatch
-from tests.plugins.recording import ORIGIN_MS, stored
+from proctor.testing import ORIGIN_MS, stored
 
 RULE = Hysteresis(persist_seconds=3.0, merge_seconds=1.0, bridge_seconds=5.0)
 NAN = math.nan

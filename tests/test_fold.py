@@ -16,7 +16,7 @@ from proctor.analysis.schema import Status
 from proctor.analysis.slot import Fault
 from proctor.errors import InvalidRequest
 from proctor.model import ExamSession, FrameId
-from tests.plugins.recording import FACE, NO_FACE, ORIGIN_MS, event, held
+from proctor.testing import FACE, NO_FACE, ORIGIN_MS, event, held
 
 PLUGINS = tuple(plugin for plugin in find_plugins() if plugin.package == "proctor")
 SESSION = ExamSession(session_id="s", started_ms=ORIGIN_MS)

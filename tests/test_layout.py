@@ -105,8 +105,9 @@ def test_every_shield_has_a_time_limit(path):
             assert re.search(r"(move_on_after|move_on_at|fail_after|fail_at)\(", line), line.strip()
 
 
-def test_plugin_authors_load_neither_the_server_nor_an_event_loop():
-    check = "import sys, proctor.analysis; assert not {'trio', 'quart', 'asyncio'} & set(sys.modules)"
+@pytest.mark.parametrize("module", ["proctor.analysis", "proctor.testing"])
+def test_plugin_authors_load_neither_the_server_nor_an_event_loop(module):
+    check = f"import sys, {module}; assert not {{'trio', 'quart', 'asyncio', 'pytest'}} & set(sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", check], cwd=ROOT, capture_output=True, text=True, check=False
     )

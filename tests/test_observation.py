@@ -12,7 +12,7 @@ from proctor.analysis.frames import FrameBatch
 from proctor.analysis.observation import LONGEST_GAPS, WINDOWS_MAX, Observation, Span
 from proctor.features import VOCABULARY
 from proctor.model import FrameId
-from tests.plugins.recording import ORIGIN_MS, stored
+from proctor.testing import ORIGIN_MS, stored
 
 GAP_SECONDS = 5.0
 

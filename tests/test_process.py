@@ -16,6 +16,7 @@ import trio
 from trio_websocket import ConnectionClosed
 
 from proctor import __version__
+from proctor.analysis.api import API_VERSION
 from proctor.settings import Settings
 from proctor.storage.frames import open_frame_store
 from tests.fixtures.process import ServerProcess, install_rogues, proctor, serve
@@ -211,9 +212,10 @@ async def test_a_postgresql_schema_is_made_by_hand(tmp_path: Path, postgres_url:
 async def test_plugins_are_listed(tmp_path: Path):
     done = await proctor(tmp_path, "plugins", COLUMNS="200")
     assert done.returncode == 0
-    rows = {line.split("│")[1].strip(): line for line in done.stdout.splitlines() if "│" in line}
-    assert set(rows) == RULES
-    assert all(__version__ in row for row in rows.values())
+    _, _, *rows = done.stdout.split("\n\n")[0].strip().splitlines()
+    assert {row.split()[0] for row in rows} == RULES
+    assert all(__version__ in row for row in rows)
+    assert all(row.split()[-2:] == [str(API_VERSION), "ok"] for row in rows)
 
 
 async def send_frames(server: ServerProcess, session_id: str, count: int) -> None:

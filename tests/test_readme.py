@@ -88,6 +88,8 @@ def test_the_commands_it_shows_exist():
     for line in re.findall(r"^proctor (\w+.*)$", README, re.MULTILINE):
         name, *arguments = shlex.split(line)
         command = commands[name]
+        while arguments and arguments[0] in getattr(command, "commands", {}):
+            command = command.commands[arguments.pop(0)]
         known = {option for parameter in command.params for option in parameter.opts}
         assert {argument for argument in arguments if argument.startswith("--")} <= known, line
     for name in re.findall(r"`(?:\.venv/bin/)?proctor (\w+)", README):

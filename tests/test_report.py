@@ -16,7 +16,7 @@ from proctor.analysis.report import CATEGORIES
 from proctor.analysis.schema import Status, report_schema
 from proctor.analysis.slot import Fault
 from proctor.model import ExamSession
-from tests.plugins.recording import FACE, NO_FACE, ORIGIN_MS, event, held, stored
+from proctor.testing import FACE, NO_FACE, ORIGIN_MS, event, held, stored
 
 PLUGINS = tuple(plugin for plugin in find_plugins() if plugin.package == "proctor")
 CALM = FACE | {"gaze_on_script": 1, "head_yaw": 0.01, "phone_present": 0}

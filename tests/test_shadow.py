@@ -9,7 +9,7 @@ from proctor.analysis.discovery import discover, find_plugins
 from proctor.analysis.fold import Job, ReportRequest, report
 from proctor.analysis.policy import built_in_policy, load_policy
 from proctor.model import ExamSession
-from tests.plugins.recording import FACE, NO_FACE, ORIGIN_MS, held
+from proctor.testing import FACE, NO_FACE, ORIGIN_MS, held
 
 PLUGINS = tuple(plugin for plugin in find_plugins() if plugin.package == "proctor")
 CALM = FACE | {"gaze_on_script": 1, "phone_present": 0}

@@ -14,7 +14,7 @@ from proctor.analysis.frames import FrameBatch
 from proctor.analysis.policy import Rule
 from proctor.analysis.schema import Status
 from proctor.analysis.slot import REASON_MAX_CHARACTERS, Slot, assess_slot, describe, fold_slot
-from tests.plugins.recording import FACE, ORIGIN_MS, held
+from proctor.testing import FACE, ORIGIN_MS, held
 
 ROGUES = Path(__file__).parent / "rogues"
 FRAMES = held((5, FACE))

@@ -37,7 +37,11 @@ A plugin is a distribution with an entry point in the group `proctor.analyzers` 
             return self.rule.assess(state.episodes, lambda length: f"No hand was in view for {length}")
 
 The policy's table `[rules.ENTRY_NAME]` fills `Settings`; findings, windows and the score follow from what
-`assess` returns. Importing this package loads neither the server nor an event loop.
+`assess` returns. Its `details`, any JSON values, are the analyzer's own section of the report: the value of
+`analyzers.ENTRY_NAME.details`, shown under the analyzer's title in reports as text and HTML.
+
+`proctor plugins new NAME` writes a distribution to begin with, and :mod:`proctor.testing` helps to test it.
+Importing this package loads neither the server nor an event loop.
 """
 
 from proctor.analysis.api import (

@@ -8,7 +8,7 @@ they are cut; :class:`proctor.analysis.episodes.Episodes` does this for rules ab
 """
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 
@@ -113,14 +113,23 @@ class Analyzer(Protocol):
 
     An analyzer runs in a worker process: it may import what it likes, must not keep anything outside its
     state, and has `analysis_timeout_seconds` per batch. If it raises, hangs or dies, its own section of the
-    report says so and all others stand.
+    report says so and all others stand. `pytest --pyargs proctor.testing` holds analyzers to all of this.
     """
 
-    api_version: ClassVar[int]
-    title: ClassVar[str]
+    api_version: int
+    title: str
     """A few words for the report, e.g. `Phone in view`."""
-    Settings: ClassVar[type[msgspec.Struct]]
-    State: ClassVar[type[msgspec.Struct]]
+
+    # Properties, for only these can be classes within a class; no analyzer need write them so.
+    @property
+    def Settings(self) -> type[msgspec.Struct]:
+        """What a policy may set."""
+        ...
+
+    @property
+    def State(self) -> type[msgspec.Struct]:
+        """What is kept between batches."""
+        ...
 
     def __init__(self, settings: Any) -> None: ...
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from proctor.analysis.api import API_VERSION, Analyzer
+from proctor.analysis.api import API_VERSION
 from proctor.errors import Misconfigured
 
 GROUP = "proctor.analyzers"
@@ -47,7 +47,8 @@ class LoadedPlugin(NamedTuple):
     """An analyzer that keeps to the contract, as far as that can be told without running it."""
 
     plugin: Plugin
-    analyzer: type[Analyzer]
+    analyzer: type[Any]
+    """An :class:`Analyzer`, which types can say of its instances only: its Settings and State are classes."""
 
 
 def find_plugins(installed: Iterable[Distribution] | None = None) -> tuple[Plugin, ...]:

@@ -21,7 +21,7 @@ app.command()(serve.serve)
 app.command()(serve.demo)
 app.command()(simulate.simulate)
 app.command()(analyze.analyze)
-app.command()(plugins.plugins)
+app.add_typer(plugins.app, name="plugins")
 app.add_typer(db.app, name="db")
 
 

@@ -10,6 +10,7 @@ from proctor.analysis.policy import Policy
 from proctor.analysis.schema import Report
 from proctor.analysis.wording import clock, length
 from proctor.offline.changes import change_in_words, finding_in_words
+from proctor.offline.details import entries
 from proctor.offline.figure import Values, figure
 from proctor.offline.recording import Recording
 from proctor.offline.signals import diagrams, signals
@@ -23,6 +24,7 @@ _templates = Environment(
 _templates.filters |= {
     "clock": clock,
     "length": length,
+    "entries": entries,
     "change": change_in_words,
     "finding_change": finding_in_words,
 }

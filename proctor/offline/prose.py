@@ -20,7 +20,7 @@ def table_of(*columns: str) -> Table:
 
 def heading(words: str) -> Text:
     """Write the heading of a section."""
-    return Text(f"\n{words}", "bold")
+    return Text.assemble("\n", plain(words, "bold"))
 
 
 def item(words: str) -> RenderableType:

@@ -13,6 +13,7 @@ from proctor.analysis.schema import Report, Status
 from proctor.analysis.verdict import Priority
 from proctor.analysis.wording import clock, counted, length
 from proctor.offline.changes import comparison_parts
+from proctor.offline.details import entries
 from proctor.offline.prose import heading, item, plain, table_of
 
 FILE_COLUMNS = 110
@@ -60,6 +61,10 @@ def _parts(report: Report, *, narrow: bool) -> Iterator[RenderableType]:
     if report.accommodations:
         yield heading("What was granted")
         yield from map(item, _granted(report))
+    for analyzer in report.analyzers.values():
+        if analyzer.details:
+            yield heading(analyzer.title)
+            yield from (item(f"{key}: {value}") for key, value in entries(analyzer.details))
     yield heading("What was observed")
     yield from map(item, _quality(report))
     yield heading("What it follows from")

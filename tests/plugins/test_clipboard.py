@@ -1,7 +1,7 @@
 """Attempts to copy and paste, by how many and how close together."""
 
+from proctor.testing import FACE, event, judge, levels, only, stored
 from proctor_rules.clipboard import Clipboard
-from tests.plugins.recording import FACE, event, judge, levels, only, stored
 
 
 def attempts(*times, name="PASTE_ATTEMPT"):

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
+from proctor.testing import event, held, judge, levels, only, stored
 from proctor_rules.gaze_off_screen import GazeOffScreen
-from tests.plugins.recording import event, held, judge, levels, only, stored
 
 ON = {"face_present": 1, "gaze_on_script": 1, "gaze_direction": "center"}
 OFF = {"face_present": 1, "gaze_on_script": 0, "gaze_direction": "bottom_left", "gazePoint_x": 40}

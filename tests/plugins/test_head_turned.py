@@ -4,8 +4,8 @@ import random
 
 import pytest
 
+from proctor.testing import event, held, judge, levels, only, stored
 from proctor_rules.head_turned import HeadTurned
-from tests.plugins.recording import event, held, judge, levels, only, stored
 
 
 def head(spans, *, offset=0.0, pose=None, noise=0.01, fps=5):

@@ -2,8 +2,8 @@
 
 import pytest
 
+from proctor.testing import FACE, NO_FACE, event, held, judge, levels, only, stored
 from proctor_rules.multiple_faces import MultipleFaces
-from tests.plugins.recording import FACE, NO_FACE, event, held, judge, levels, only, stored
 
 TWO = {"face_present": 1, "no_of_face": 2, "face_conf": 90}
 UNSURE = {**TWO, "face_conf": 55}

@@ -2,8 +2,8 @@
 
 import pytest
 
+from proctor.testing import FACE, NO_FACE, event, held, judge, levels, only, stored
 from proctor_rules.no_face import NoFace
-from tests.plugins.recording import FACE, NO_FACE, event, held, judge, levels, only, stored
 
 
 @pytest.mark.parametrize(("seconds", "level"), [(2, []), (5, ["info"]), (12, ["concern"])])

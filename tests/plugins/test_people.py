@@ -11,7 +11,7 @@ from proctor.analysis.policy import load_policies
 from proctor.model import ExamSession
 from proctor.simulator.people import Episode, episode, exam_taker
 from proctor.simulator.replay import stored_frames
-from tests.plugins.recording import ORIGIN_MS
+from proctor.testing import ORIGIN_MS
 
 HONEST = ["honest-calm", "honest-lively", "honest-bad-network", "honest-odd-camera"]
 LOW, MEDIUM, HIGH = {"none", "low"}, {"medium", "high"}, {"high"}

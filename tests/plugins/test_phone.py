@@ -2,8 +2,8 @@
 
 import pytest
 
+from proctor.testing import held, judge, levels, only, stored
 from proctor_rules.phone import Phone
-from tests.plugins.recording import held, judge, levels, only, stored
 
 NONE = {"phone_present": 0, "phone_conf": 0}
 SURE = {"phone_present": 1, "phone_conf": 87}

@@ -1,7 +1,7 @@
 """Talking, as events tell it."""
 
+from proctor.testing import event, judge, levels, only, stored
 from proctor_rules.speech import Speech
-from tests.plugins.recording import event, judge, levels, only, stored
 
 ON = {"face_present": 1, "gaze_on_script": 1}
 OFF = {"face_present": 1, "gaze_on_script": 0, "gaze_direction": "left"}

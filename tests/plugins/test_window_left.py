@@ -2,8 +2,8 @@
 
 import pytest
 
+from proctor.testing import FACE, event, judge, levels, only, stored
 from proctor_rules.window_left import WindowLeft
-from tests.plugins.recording import FACE, event, judge, levels, only, stored
 
 LEFT, BACK = event("TAB_SWITCHED"), event("TAB_RETURNED")
 BLUR, FOCUS = event("WINDOW_FOCUS_LOST"), event("WINDOW_FOCUS_RESTORED")
@@ -18,10 +18,10 @@ def test_levels_by_seconds(seconds, level):
 
 def test_absence_needs_no_frames_in_between():
     """Both of its ends are known, so a client that sends events only loses nothing."""
-    finding = only(judge(WindowLeft, stored([(10, LEFT), (150, BACK)])))
+    finding = only(judge(WindowLeft, stored([(0, BACK), (10, LEFT), (150, BACK)])))
     assert finding.message == "Another tab or window was in front for 2 min 20 s"
     assert (finding.start_seconds, finding.end_seconds) == (10.0, 150.0)
-    assert [name.rpartition("-")[2] for name in finding.frame_ids] == ["0", "0", "1"]
+    assert [name.rpartition("-")[2] for name in finding.frame_ids] == ["1", "1", "2"]
 
 
 def test_tab_and_focus_together_are_one_absence():
@@ -66,7 +66,7 @@ def test_leaving_full_screen_counts_by_times():
 
 
 def test_windows_of_an_absence_are_graded():
-    strengths = judge(WindowLeft, stored([(8, LEFT), (30, BACK), (50, FACE)])).window_strengths
+    strengths = judge(WindowLeft, stored([(0, FACE), (8, LEFT), (30, BACK), (50, FACE)])).window_strengths
     assert set(strengths) == {0, 1, 2}
     assert strengths[0] < strengths[1] == strengths[2]
 

@@ -32,7 +32,7 @@ class TooFar:
         concern_seconds: Seconds = 60.0
         width_share: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.5
         """A face narrower than this share of the usual width is far away."""
-        baseline_seconds: Seconds = 30.0
+        baseline_seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 30
         """How long a candidate must have been seen before there is a usual width."""
 
     class State(msgspec.Struct):
@@ -60,9 +60,10 @@ class TooFar:
         state.far.fold(frames, evidence, self._durations.hysteresis)
 
     def assess(self, state: State) -> Assessment:
-        """Report when the candidate sat far away."""
-        return self._durations.assess(
-            state.far,
-            lambda extent: f"The candidate sat far from the camera for {extent}",
-            baseline=state.usual_width.centre,
+        """Report when the candidate sat far away, and in its own section what is usual for this candidate."""
+        usual = state.usual_width.centre
+        assessment = self._durations.assess(
+            state.far, lambda extent: f"The candidate sat far from the camera for {extent}", baseline=usual
         )
+        details = {} if usual is None else {"usual_width": usual, "unit": "px"}
+        return msgspec.structs.replace(assessment, details=details)
