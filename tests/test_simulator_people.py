@@ -165,7 +165,7 @@ def test_odd_cameras_call_a_straight_head_turned():
 @pytest.mark.parametrize("kind", ["looks-aside", "eyes-aside"])
 @pytest.mark.parametrize("seed", range(3))
 def test_looks_aside_come_again_and_again_with_the_screen_between_them(kind, seed):
-    """A third of labelled time at least is off the screen, and much more than of other time, but never all."""
+    """A third of labelled time at least is off the screen, much more than of other time, and never all."""
     taker = exam_taker(kind, seed, 30)
     labelled = [truth[:2] for truth in taker.truth]
     assert {truth.category for truth in taker.truth} == {Category.GAZE}
