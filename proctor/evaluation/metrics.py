@@ -1,8 +1,8 @@
 """What is measured, as functions of the truth and of a report: no I/O, no clock, no chance.
 
 A window of 10 s is positive when over half of it lies in labelled intervals, and is left out when less of it
-does. A second is concern time when concerns cover over half of it; seconds next to the ends of intervals, within
-the tolerance of the labels, do not count. An interval is found when concerns cover half of it.
+does. A second is concern time when concerns cover over half of it; seconds next to the ends of intervals,
+within the tolerance of the labels, do not count. An interval is found when concerns cover half of it.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

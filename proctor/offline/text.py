@@ -1,6 +1,5 @@
-"""A report as text: for a terminal of any width, a pipe or a file."""
+"""A report as text."""
 
-import io
 from collections.abc import Iterator
 
 from rich.box import SIMPLE_HEAD
@@ -13,8 +12,10 @@ from proctor.analysis.api import Level
 from proctor.analysis.schema import Report, Status
 from proctor.analysis.verdict import Priority
 from proctor.analysis.wording import clock, length
+from proctor.offline.output import heading as _heading
+from proctor.offline.output import plain as _text
+from proctor.offline.output import rendered
 
-FILE_COLUMNS = 110
 NARROW_COLUMNS = 70
 """Below this, tables leave out what a reader misses least."""
 
@@ -37,9 +38,7 @@ def print_report(report: Report, console: Console | None = None) -> None:
 
 def written(report: Report) -> str:
     """Return the text as it stands in a file."""
-    file = io.StringIO()
-    print_report(report, Console(file=file, width=FILE_COLUMNS, highlight=False, force_terminal=False))
-    return file.getvalue()
+    return rendered(lambda console: print_report(report, console))
 
 
 def _parts(report: Report, *, narrow: bool) -> Iterator[RenderableType]:
@@ -135,14 +134,5 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _heading(words: str) -> Text:
-    return Text(f"\n{words}", "bold")
-
-
 def _item(words: str) -> RenderableType:
     return Padding(_text(words), (0, 0, 0, 2), expand=False)
-
-
-def _text(words: str, style: str = "") -> Text:
-    # What clients and plugins wrote must not steer the terminal.
-    return Text("".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in words), style)
