@@ -52,8 +52,8 @@ def evaluate(
 ) -> None:
     """Tell how well policies and rules do on sessions whose truth is known, simulated or recorded.
 
-    To choose thresholds before an exam: what would be found, how soon, and how many honest candidates reviewers
-    would be sent. The same options give the same answer.
+    To choose thresholds before an exam: what would be found, how soon, and how many honest candidates a
+    reviewer would be sent. The same options give the same answer.
     """
     settings = read_settings()
     from proctor.evaluation import command

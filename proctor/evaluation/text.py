@@ -1,77 +1,19 @@
 """An evaluation as text: policies side by side, then each by kind of person."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from proctor.analysis.verdict import Priority
+from proctor.evaluation.columns import COLUMNS, EXPLAINED, number, share
 from proctor.evaluation.summary import Calibration, Evaluation, Figures, PolicyResult
 from proctor.offline.output import heading, plain
 
+_BETWEEN = 3
+"""Characters between two columns."""
+
 _SHOWN_THRESHOLDS = range(10, 101, 10)
-
-REVIEWED = (Priority.MEDIUM, Priority.HIGH)
-"""Priorities for which somebody looks soon."""
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """Write a figure, or a dash where there is none."""
-    return "-" if value is None else f"{value:.{digits}f}"
-
-
-def share(value: float | None) -> str:
-    """Write a share of 1 as per cent."""
-    return "-" if value is None else f"{value:.0%}"
-
-
-def reviewed(figures: Figures) -> str:
-    """Write how many sessions rank medium or high."""
-    return f"{sum(figures.priorities[rank] for rank in REVIEWED)} of {figures.sessions}"
-
-
-def unseen(figures: Figures) -> str:
-    """Write how many sessions could not be judged."""
-    return f"{figures.priorities[Priority.INSUFFICIENT]} of {figures.sessions}"
-
-
-def place(figures: Figures) -> str:
-    """Write the middle place in the review queue."""
-    return f"{figures.places.median:.0f} of {figures.places.of}"
-
-
-COLUMNS: Mapping[str, Callable[[Figures], str]] = {
-    "F1": lambda figures: number(figures.second_f1),
-    "found": lambda figures: share(figures.interval_recall),
-    "false/h": lambda figures: number(figures.false_per_hour),
-    "alert s": lambda figures: number(figures.alerts.median_seconds, 0),
-    "reviewed": reviewed,
-    "told apart": lambda figures: number(figures.told_apart),
-    "place": place,
-    "window AUC": lambda figures: number(figures.window_auc),
-    "alert 90 %": lambda figures: number(figures.alerts.slow_seconds, 0),
-    "precision": lambda figures: number(figures.second_precision),
-    "recall": lambda figures: number(figures.second_recall),
-    "unseen": unseen,
-}
-"""What is shown of figures, by column; where there is little room, the first of them."""
-
-EXPLAINED: Mapping[str, str] = {
-    "F1, precision, recall": "concern time against labelled time, by the second",
-    "found": "labelled intervals of which concerns cover half",
-    "false/h": "separate concerns outside labelled time, per hour of it",
-    "alert s, alert 90 %": (
-        "seconds from the start of a labelled interval until a report on the running session first had a "
-        "concern in it: median, and for nine of ten of those that came"
-    ),
-    "reviewed": "sessions of priority medium or high",
-    "told apart": "how likely a session scores on the right side of one of the other sort, honest or not",
-    "place": "the middle one in a queue of all sessions by score",
-    "window AUC": "how likely the confidence of ten labelled seconds is above that of ten others",
-    "unseen": "sessions of which too little was observed",
-}
-"""What the columns mean."""
 
 
 def print_evaluation(evaluation: Evaluation, console: Console) -> None:
@@ -84,10 +26,10 @@ def _parts(evaluation: Evaluation, width: int) -> Iterator[RenderableType]:
     yield plain(evaluation.source, "bold")
     yield heading("Overall")
     rows = {each.policy: each.overall for each in evaluation.policies}
-    yield _figures("policy", rows, width)
+    yield _figures("policy", rows, width, [name for name in COLUMNS if name != "place"])
     for each in evaluation.policies:
         yield heading(f"By kind, {each.policy}")
-        yield _figures("kind", each.kinds, width)
+        yield _figures("kind", each.kinds, width, list(COLUMNS))
     yield heading("What a review threshold sends to reviewers")
     yield _thresholds(evaluation)
     for each in evaluation.policies:
@@ -97,12 +39,13 @@ def _parts(evaluation: Evaluation, width: int) -> Iterator[RenderableType]:
         yield plain(f"{name}: {meaning}.", "dim")
 
 
-def _figures(first: str, rows: Mapping[str, Figures], width: int) -> Table:
-    cells = {name: [show(figures) for figures in rows.values()] for name, show in COLUMNS.items()}
-    left = width - max(map(len, [first, *rows])) - 2
+def _figures(first: str, rows: Mapping[str, Figures], width: int, columns: Sequence[str]) -> Table:
+    """Show as many columns as there is room for."""
+    cells = {name: [COLUMNS[name](figures) for figures in rows.values()] for name in columns}
+    left = width - max(map(len, [first, *rows]))
     shown = []
     for name, column in cells.items():
-        left -= max(map(len, [name, *column])) + 2
+        left -= max(map(len, [name, *column])) + _BETWEEN
         if left >= 0:
             shown.append(name)
     table = _table(first, *shown)
