@@ -77,8 +77,8 @@ def _thresholds(evaluation: Evaluation) -> Plot:
     layout["yaxis"] |= {"range": [-0.02, 1.02], "tickformat": ".0%"}
     about = (
         "Share of honest sessions that reviewers are sent (solid), of the others (dashed), and of those sent "
-        f"that are not honest if {evaluation.prevalence:.1%} of all candidates are not (dotted). Upright: where "
-        "a policy begins to rank medium (dotted) and high (dashed)."
+        f"that are not honest if {evaluation.prevalence:.1%} of all candidates are not (dotted). Upright: "
+        "where a policy begins to rank medium (dotted) and high (dashed)."
     )
     return Plot("thresholds", "What a review threshold does", about, _figure(traces, layout))
 
@@ -123,7 +123,7 @@ def _found(evaluation: Evaluation) -> Plot:
         # Filled, so that they are seen on bars of their own colour.
         mark = {"color": "#fff", "symbol": "diamond", "size": 8, "line": {"width": 2, "color": colour}}
         diamonds = _points(_named(evaluation, result, "window AUC"), aucs, kinds, mark)
-        traces += [bar, diamonds | {"offsetgroup": str(place)}]
+        traces += [bar, diamonds | {"offsetgroup": str(place), "orientation": "h"}]
     layout = _by_kind(evaluation, x="", kinds=[kind for kind, _ in labelled(evaluation.policies[0])])
     layout["xaxis"] |= {"range": [0, 1.03]}
     about = "F1 of concern time by the second (bars) and AUC of window confidence (diamonds); 1 is best."
@@ -251,7 +251,7 @@ def _bar(name: str, y: Sequence[str], x: Sequence[float | None], colour: str, pl
         "name": name,
         "x": list(x),
         "y": list(y),
-        "marker": {"color": colour, "line": {"color": colour, "width": 1}},
+        "marker": {"color": colour},
         "offsetgroup": str(place),
         "hovertemplate": "%{y}: %{x:.2f}<extra>" + name + "</extra>",
     }
@@ -298,10 +298,8 @@ def _by_kind(
     kinds: Sequence[str] | None = None,
     shapes: Sequence[Values] = (),
 ) -> Values:
-    """Lay out a row for each kind, those with something to find above the honest ones."""
-    figures = evaluation.policies[0].kinds
-    shown = list(figures) if kinds is None else list(kinds)
-    shown.sort(key=lambda kind: figures[kind].honest_sessions == figures[kind].sessions)
+    """Lay out a row for each kind."""
+    shown = list(evaluation.policies[0].kinds if kinds is None else kinds)
     rows = len(shown) * (1 + 0.4 * (len(evaluation.policies) - 1))
     layout = _layout(round(rows * _KIND_PIXELS) + _MARGIN_PIXELS, x=x, shapes=shapes)
     layout["yaxis"] |= {

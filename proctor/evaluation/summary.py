@@ -144,6 +144,8 @@ def policy_result(policy: Policy, name: str, measured: Sequence[Measured], preva
     queue = dict(zip(map(id, measured), places([each.score for each in measured]), strict=True))
     kinds = dict.fromkeys(each.kind for each in measured)
     grouped = {kind: [each for each in measured if each.kind == kind] for kind in kinds}
+    # Those with something to find first.
+    grouped = dict(sorted(grouped.items(), key=lambda item: all(each.honest for each in item[1])))
     return PolicyResult(
         policy=name,
         digest=policy.digest,
