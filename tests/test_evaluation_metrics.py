@@ -1,11 +1,11 @@
-"""Figures against cases worked by hand, against their definitions, and against the scorer of the recordings."""
+"""Figures against cases worked by hand, their definitions, and the recordings' own scorer."""
 
 import csv
 import gzip
 import importlib.util
 import json
 import math
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -75,7 +75,7 @@ class TestSpans:
     @given(spans)
     def test_a_union_is_apart_and_covers_the_same_time(self, some):
         union = merged(some)
-        assert all(earlier.end < later.start for earlier, later in zip(union, union[1:], strict=False))
+        assert all(earlier.end < later.start for earlier, later in pairwise(union))
         for moment in range(81):
             inside = any(start <= moment / 2 < end for start, end in some)
             assert any(start <= moment / 2 < end for start, end in union) == inside

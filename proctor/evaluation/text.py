@@ -13,6 +13,8 @@ from proctor.offline.output import heading, plain
 _BETWEEN = 3
 """Characters between two columns."""
 
+_EDGES = 2
+
 _SHOWN_THRESHOLDS = range(10, 101, 10)
 
 
@@ -42,7 +44,7 @@ def _parts(evaluation: Evaluation, width: int) -> Iterator[RenderableType]:
 def _figures(first: str, rows: Mapping[str, Figures], width: int, columns: Sequence[str]) -> Table:
     """Show as many columns as there is room for."""
     cells = {name: [COLUMNS[name](figures) for figures in rows.values()] for name in columns}
-    left = width - max(map(len, [first, *rows]))
+    left = width - max(map(len, [first, *rows])) - _EDGES
     shown = []
     for name, column in cells.items():
         left -= max(map(len, [name, *column])) + _BETWEEN
