@@ -1,11 +1,12 @@
 """`proctor evaluate`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from proctor.cli.console import errors, mistakes_told, read_settings
+from proctor.cli.options import FormatOption, OutputOption
 
 _People = Annotated[int, typer.Option(min=1, help="Simulated people of each kind.")]
 _Minutes = Annotated[float, typer.Option(min=1, max=600, help="Length of each simulated exam.")]
@@ -42,13 +43,8 @@ def evaluate(
     workers: Annotated[
         int | None, typer.Option(min=1, max=256, help="Processes to judge in; by default one per processor.")
     ] = None,
-    form: Annotated[
-        Literal["text", "json", "html"] | None,
-        typer.Option("--format", help="By default what the ending of the output's name says, else text."),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; standard output if none is given.")
-    ] = None,
+    form: FormatOption = None,
+    output: OutputOption = None,
 ) -> None:
     """Tell how well policies and rules do on sessions whose truth is known, simulated or recorded.
 

@@ -1,12 +1,11 @@
 """An evaluation as plotly figures, built as plain JSON values as those of reports are."""
 
-import html
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from proctor.evaluation import marks
 from proctor.evaluation.summary import Calibration, Evaluation, Figures, PolicyResult, Session
-
-Values = dict[str, Any]
+from proctor.offline.figure import Values
 
 _COLOURS = ("#1a9aa0", "#d1495b", "#c98a12", "#8d6a9f", "#2e7d5b", "#5b7bd5")
 """One for each policy, in turn."""
@@ -66,13 +65,8 @@ def _thresholds(evaluation: Evaluation) -> Plot:
         for words, dash, shares in lines:
             name = _named(evaluation, result, words)
             line = {"color": colour, "dash": dash, "width": 2, "shape": "linear"}
-            traces.append(_line(name, scores, shares, line))
-    shapes = [
-        _upright(score, colour, dash)
-        for result, colour in _coloured(evaluation)
-        for score, dash in ((result.medium_score, "dot"), (result.high_score, "dash"))
-    ]
-    layout = _layout(_PLOT_PIXELS, x="review sessions from this score on", shapes=shapes)
+            traces.append(marks.line(name, scores, shares, line))
+    layout = marks.layout(_PLOT_PIXELS, x="review sessions from this score on", shapes=_ranks(evaluation))
     layout["xaxis"] |= {"range": [0, 101]}
     layout["yaxis"] |= {"range": [-0.02, 1.02], "tickformat": ".0%"}
     about = (
@@ -80,12 +74,12 @@ def _thresholds(evaluation: Evaluation) -> Plot:
         f"that are not honest if {evaluation.prevalence:.1%} of all candidates are not (dotted). Upright: "
         "where a policy begins to rank medium (dotted) and high (dashed)."
     )
-    return Plot("thresholds", "What a review threshold does", about, _figure(traces, layout))
+    return Plot("thresholds", "What a review threshold does", about, marks.figure(traces, layout))
 
 
 def _scores(evaluation: Evaluation) -> Plot:
     traces = [
-        _strip(
+        marks.strip(
             _named(evaluation, result, "honest" if honest else "others"),
             [(each.kind, each.score, each.name) for each in result.sessions if each.honest is honest],
             colour,
@@ -95,17 +89,12 @@ def _scores(evaluation: Evaluation) -> Plot:
         for place, (result, colour) in enumerate(_coloured(evaluation))
         for honest in (True, False)
     ]
-    shapes = [
-        _upright(score, colour, dash)
-        for result, colour in _coloured(evaluation)
-        for score, dash in ((result.medium_score, "dot"), (result.high_score, "dash"))
-    ]
-    layout = _by_kind(evaluation, x="score", shapes=shapes)
+    layout = _by_kind(evaluation, x="score", shapes=_ranks(evaluation))
     layout["xaxis"] |= {"range": [-3, 103]}
     about = (
         "A dot for each session, open for honest ones. Upright: from where a policy ranks medium and high."
     )
-    return Plot("scores", "Scores", about, _figure(traces, layout))
+    return Plot("scores", "Scores", about, marks.figure(traces, layout))
 
 
 def _found(evaluation: Evaluation) -> Plot:
@@ -115,26 +104,26 @@ def _found(evaluation: Evaluation) -> Plot:
     traces = []
     for place, (result, colour) in enumerate(_coloured(evaluation)):
         rows = labelled(result)
-        kinds = [_plain(kind) for kind, _ in rows]
-        bar = _bar(
+        kinds = [marks.plain(kind) for kind, _ in rows]
+        bar = marks.bars(
             _named(evaluation, result, "F1"), kinds, [each.second_f1 for _, each in rows], colour, place
         )
         aucs = [each.window_auc for _, each in rows]
         # Filled, so that they are seen on bars of their own colour.
         mark = {"color": "#fff", "symbol": "diamond", "size": 8, "line": {"width": 2, "color": colour}}
-        diamonds = _points(_named(evaluation, result, "window AUC"), aucs, kinds, mark)
+        diamonds = marks.dots(_named(evaluation, result, "window AUC"), aucs, kinds, mark)
         traces += [bar, diamonds | {"offsetgroup": str(place), "orientation": "h"}]
     layout = _by_kind(evaluation, x="", kinds=[kind for kind, _ in labelled(evaluation.policies[0])])
     layout["xaxis"] |= {"range": [0, 1.03]}
     about = "F1 of concern time by the second (bars) and AUC of window confidence (diamonds); 1 is best."
-    return Plot("found", "What is found", about, _figure(traces, layout))
+    return Plot("found", "What is found", about, marks.figure(traces, layout))
 
 
 def _false(evaluation: Evaluation) -> Plot:
     traces = [
-        _bar(
+        marks.bars(
             _named(evaluation, result, ""),
-            [_plain(kind) for kind in result.kinds],
+            [marks.plain(kind) for kind in result.kinds],
             [figures.false_per_hour for figures in result.kinds.values()],
             colour,
             place,
@@ -144,7 +133,7 @@ def _false(evaluation: Evaluation) -> Plot:
     layout = _by_kind(evaluation, x="concerns per hour")
     layout["xaxis"] |= {"rangemode": "tozero"}
     about = "Separate concerns outside labelled time, per hour of it; 0 is best."
-    return Plot("false", "False alarms", about, _figure(traces, layout))
+    return Plot("false", "False alarms", about, marks.figure(traces, layout))
 
 
 def _alerts(evaluation: Evaluation) -> Plot:
@@ -157,7 +146,7 @@ def _alerts(evaluation: Evaluation) -> Plot:
         ]
 
     traces = [
-        _strip(_named(evaluation, result, ""), seconds(result.sessions), colour, place, "circle")
+        marks.strip(_named(evaluation, result, ""), seconds(result.sessions), colour, place, "circle")
         for place, (result, colour) in enumerate(_coloured(evaluation))
     ]
     kinds = [kind for kind, figures in evaluation.policies[0].kinds.items() if figures.intervals]
@@ -167,7 +156,7 @@ def _alerts(evaluation: Evaluation) -> Plot:
         "From the start of a labelled interval until a report on the running session first had a concern in "
         "it: a dot for each interval that had one."
     )
-    return Plot("alerts", "Time to alert", about, _figure(traces, layout))
+    return Plot("alerts", "Time to alert", about, marks.figure(traces, layout))
 
 
 def _reliability(
@@ -175,13 +164,13 @@ def _reliability(
 ) -> Plot:
     most = max((each.count for result in evaluation.policies for each in of(result).bins), default=1)
     traces: list[Values] = [
-        _line("calibrated", [0, 1], [0, 1], {"color": "#9aa0a6", "dash": "dot", "width": 1})
+        marks.line("calibrated", [0, 1], [0, 1], {"color": "#9aa0a6", "dash": "dot", "width": 1})
     ]
     for result, colour in _coloured(evaluation):
         bins = of(result).bins
         least, largest = _DOT_PIXELS
         sizes = [least + (largest - least) * (each.count / most) ** 0.5 for each in bins]
-        trace = _points(
+        trace = marks.dots(
             _named(evaluation, result, ""),
             [each.mean_confidence for each in bins],
             [each.share for each in bins],
@@ -197,13 +186,22 @@ def _reliability(
             "hovertemplate": "%{text} of confidence %{x:.2f}: %{y:.0%}<extra></extra>",
         }
         traces.append(trace)
-    layout = _layout(_PLOT_PIXELS, x="confidence")
+    layout = marks.layout(_PLOT_PIXELS, x="confidence")
     layout["xaxis"] |= {"range": [-0.03, 1.03]}
     layout["yaxis"] |= {"range": [-0.05, 1.1], "tickformat": ".0%"}
     words = (
         f"Dots say {about}, with their number; on the dotted line confidence is as often right as it says."
     )
-    return Plot(name, title, words, _figure(traces, layout))
+    return Plot(name, title, words, marks.figure(traces, layout))
+
+
+def _ranks(evaluation: Evaluation) -> list[Values]:
+    """Mark from where each policy ranks medium and high."""
+    return [
+        marks.upright(score, colour, dash)
+        for result, colour in _coloured(evaluation)
+        for score, dash in ((result.medium_score, "dot"), (result.high_score, "dash"))
+    ]
 
 
 def _coloured(evaluation: Evaluation) -> list[tuple[PolicyResult, str]]:
@@ -212,83 +210,7 @@ def _coloured(evaluation: Evaluation) -> list[tuple[PolicyResult, str]]:
 
 def _named(evaluation: Evaluation, result: PolicyResult, words: str) -> str:
     many = len(evaluation.policies) > 1 or not words
-    return ", ".join(filter(None, [_plain(result.policy) if many else "", words]))
-
-
-def _plain(words: str) -> str:
-    # Plotly takes text for markup; names of folders, files and suites are none.
-    return html.escape(words)
-
-
-def _line(name: str, x: Sequence[float], y: Sequence[float | None], line: Values) -> Values:
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": name,
-        "x": list(x),
-        "y": list(y),
-        "line": line,
-        "hovertemplate": "%{y:.0%}<extra>" + name + "</extra>",
-    }
-
-
-def _points(name: str, x: Sequence[float | None], y: Sequence[Any], marker: Values) -> Values:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": name,
-        "x": list(x),
-        "y": list(y),
-        "marker": marker,
-        "hovertemplate": "%{x:.2f}<extra>" + name + "</extra>",
-    }
-
-
-def _bar(name: str, y: Sequence[str], x: Sequence[float | None], colour: str, place: int) -> Values:
-    return {
-        "type": "bar",
-        "orientation": "h",
-        "name": name,
-        "x": list(x),
-        "y": list(y),
-        "marker": {"color": colour},
-        "offsetgroup": str(place),
-        "hovertemplate": "%{y}: %{x:.2f}<extra>" + name + "</extra>",
-    }
-
-
-def _strip(name: str, dots: Sequence[tuple[str, float, str]], colour: str, place: int, symbol: str) -> Values:
-    clear = "rgba(0,0,0,0)"
-    return {
-        "type": "box",
-        "orientation": "h",
-        "name": name,
-        "x": [value for _, value, _ in dots],
-        "y": [_plain(kind) for kind, _, _ in dots],
-        "text": [_plain(words) for _, _, words in dots],
-        "boxpoints": "all",
-        "jitter": 0.7,
-        "pointpos": 0,
-        "fillcolor": clear,
-        "line": {"color": clear},
-        "marker": {"color": colour, "symbol": symbol, "size": 6, "opacity": 0.85},
-        "offsetgroup": str(place),
-        "hoveron": "points",
-        "hovertemplate": "%{text}: %{x:.0f}<extra>" + name + "</extra>",
-    }
-
-
-def _upright(x: float, colour: str, dash: str) -> Values:
-    return {
-        "type": "line",
-        "x0": x,
-        "x1": x,
-        "yref": "paper",
-        "y0": 0,
-        "y1": 1,
-        "line": {"color": colour, "width": 1, "dash": dash},
-        "opacity": 0.7,
-    }
+    return ", ".join(filter(None, [marks.plain(result.policy) if many else "", words]))
 
 
 def _by_kind(
@@ -301,11 +223,11 @@ def _by_kind(
     """Lay out a row for each kind."""
     shown = list(evaluation.policies[0].kinds if kinds is None else kinds)
     rows = len(shown) * (1 + 0.4 * (len(evaluation.policies) - 1))
-    layout = _layout(round(rows * _KIND_PIXELS) + _MARGIN_PIXELS, x=x, shapes=shapes)
+    layout = marks.layout(round(rows * _KIND_PIXELS) + _MARGIN_PIXELS, x=x, shapes=shapes)
     layout["yaxis"] |= {
         "type": "category",
         "categoryorder": "array",
-        "categoryarray": [_plain(kind) for kind in shown],
+        "categoryarray": [marks.plain(kind) for kind in shown],
         # Of a kind that nothing was found of there is a row all the same.
         "range": [len(shown) - 0.5, -0.5],
         "tickfont": {"size": 11},
@@ -317,26 +239,4 @@ def _by_kind(
         "scattermode": "group",
         "bargap": 0.25,
         "boxgap": 0.1,
-    }
-
-
-def _layout(height: int, *, x: str, shapes: Sequence[Values] = ()) -> Values:
-    return {
-        "height": height,
-        "margin": {"l": 50, "r": 15, "t": 10, "b": 40},
-        "hovermode": "closest",
-        "dragmode": False,
-        "showlegend": True,
-        "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom", "font": {"size": 11}},
-        "xaxis": {"title": {"text": x, "font": {"size": 12}}, "automargin": True, "zeroline": False},
-        "yaxis": {"automargin": True, "zeroline": False},
-        "shapes": list(shapes),
-    }
-
-
-def _figure(traces: Sequence[Values], layout: Values) -> Values:
-    return {
-        "data": list(traces),
-        "layout": layout,
-        "config": {"displaylogo": False, "displayModeBar": False, "responsive": True},
     }
