@@ -75,9 +75,7 @@ def test_text_shows_each_policy_and_kind():
     code, answer, errors = run(*SHORT)
     text = answer.decode()
     assert (code, errors) == (0, "")
-    assert text.startswith(
-        "4 simulated exams of 6 minutes, 2 people of each kind, 3 frames per second, seed 1\n"
-    )
+    assert text.startswith("4 simulated exams of 6 minutes, 2 of each kind, 3 frames per second, seed 1\n")
     for words in ("By kind, default", "phone", "honest-poster", "score from", "window AUC", "off by"):
         assert words in text
 

@@ -154,7 +154,7 @@ def _source(options: EvaluateOptions, sittings: Sequence[Sitting]) -> str:
         return "; ".join([f"{len(sittings)} labelled recordings of {folders}", *rules])
     exams = f"{len(sittings)} simulated exams of {options.minutes:g} minutes"
     rate = f"{options.fps:g} frames per second, seed {options.seed}"
-    return "; ".join([f"{exams}, {options.people} people of each kind, {rate}", *rules])
+    return "; ".join([f"{exams}, {options.people} of each kind, {rate}", *rules])
 
 
 def _measured(

@@ -177,7 +177,8 @@ def _reliability(
             {"color": colour, "size": sizes, "opacity": 0.75},
         )
         trace |= {
-            "mode": "lines+markers+text",
+            # Numbers of several policies would lie on top of each other; hovering tells them.
+            "mode": "lines+markers" if len(evaluation.policies) > 1 else "lines+markers+text",
             "line": {"color": colour, "width": 1},
             "text": [f"{each.count}" for each in bins],
             "textposition": "top center",
@@ -189,9 +190,7 @@ def _reliability(
     layout = marks.layout(_PLOT_PIXELS, x="confidence")
     layout["xaxis"] |= {"range": [-0.03, 1.03]}
     layout["yaxis"] |= {"range": [-0.05, 1.1], "tickformat": ".0%"}
-    words = (
-        f"Dots say {about}, with their number; on the dotted line confidence is as often right as it says."
-    )
+    words = f"Dots, larger for more, say {about}; on the dotted line confidence is right as often as it says."
     return Plot(name, title, words, marks.figure(traces, layout))
 
 
