@@ -7,6 +7,7 @@ from contextlib import redirect_stdout
 import msgspec
 
 from proctor.analysis.api import WINDOW_SECONDS
+from proctor.analysis.schema import Status
 from proctor.analysis.verdict import Priority
 from proctor.evaluation.alerts import Judge, Seen, concern_spans, seconds_to_alert
 from proctor.evaluation.metrics import (
@@ -40,6 +41,8 @@ class Measured(msgspec.Struct, frozen=True, kw_only=True):
     alerts: list[float | None]
     """By interval: seconds from its start until a concern could first be raised; None if none was."""
     false_concerns: int
+    failures: dict[str, str] = {}
+    """Analyzers that failed, and why: what they would have found is missing."""
 
     @property
     def honest(self) -> bool:
@@ -62,12 +65,18 @@ class _Verdict(msgspec.Struct):
     review_priority: Priority
 
 
+class _Analyzer(msgspec.Struct):
+    status: Status
+    reason: str | None
+
+
 class _Report(msgspec.Struct):
     """What is read of a report; the rest is passed over."""
 
     verdict: _Verdict
     window_analysis: _Windows
     findings: list[Seen]
+    analyzers: dict[str, _Analyzer]
 
 
 def measure(sitting: Sitting, judges: Sequence[Judge]) -> list[Measured]:
@@ -99,4 +108,9 @@ def _measured(sitting: Sitting, recording: Recording, labels: Labels, by: Judge)
         found=intervals_found(labels, concerns),
         alerts=seconds_to_alert(recording, by, labels.intervals, concerns),
         false_concerns=false_concerns(labels, concerns),
+        failures={
+            name: analyzer.reason or ""
+            for name, analyzer in report.analyzers.items()
+            if analyzer.status in (Status.FAILED, Status.TIMED_OUT)
+        },
     )

@@ -1,5 +1,6 @@
 """Measured sessions put together: all of them and by kind, for each policy. What `--format json` writes."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 
@@ -116,6 +117,8 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     digest: str
     rules: list[str]
     """Those that judged."""
+    failures: list[str]
+    """Rules that failed, in how many sessions and why; what they would have found is missing."""
     low_score: float
     medium_score: float
     high_score: float
@@ -150,6 +153,7 @@ def policy_result(policy: Policy, name: str, measured: Sequence[Measured], preva
         policy=name,
         digest=policy.digest,
         rules=sorted(rule for rule, settings in policy.rules.items() if settings.enabled),
+        failures=_failures(measured),
         low_score=policy.verdict.low_score,
         medium_score=policy.verdict.medium_score,
         high_score=policy.verdict.high_score,
@@ -162,6 +166,16 @@ def policy_result(policy: Policy, name: str, measured: Sequence[Measured], preva
         verdict_calibration=_calibration((each.confidence, not each.honest) for each in measured),
         sessions=[_session(each, queue[id(each)]) for each in measured],
     )
+
+
+def _failures(measured: Sequence[Measured]) -> list[str]:
+    """Tell of each rule that failed, with the first reason."""
+    counts = Counter(rule for each in measured for rule in each.failures)
+    reasons = {rule: reason for each in reversed(measured) for rule, reason in each.failures.items()}
+    return [
+        f"{rule} failed in {count} of {len(measured)} sessions: {reasons[rule]}"
+        for rule, count in sorted(counts.items())
+    ]
 
 
 def thresholds(measured: Sequence[Measured], prevalence: float) -> list[Threshold]:

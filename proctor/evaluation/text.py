@@ -30,6 +30,9 @@ def _parts(evaluation: Evaluation, width: int) -> Iterator[RenderableType]:
     rows = {each.policy: each.overall for each in evaluation.policies}
     yield _figures("policy", rows, width, [name for name in COLUMNS if name != "place"])
     for each in evaluation.policies:
+        for failure in each.failures:
+            yield plain(f"{each.policy}: {failure}", "bold red")
+    for each in evaluation.policies:
         yield heading(f"By kind, {each.policy}")
         yield _figures("kind", each.kinds, width, list(COLUMNS))
     yield heading("What a review threshold sends to reviewers")
