@@ -17,6 +17,7 @@ from proctor.analysis.discovery import discover
 from proctor.analysis.policy import built_in_policy
 from proctor.analysis.verdict import Priority
 from proctor.evaluation.alerts import Judge
+from proctor.evaluation.columns import queue
 from proctor.evaluation.measure import Measured, measure
 from proctor.evaluation.metrics import (
     Labels,
@@ -198,6 +199,17 @@ class TestSummary:
         assert apart == {"phone": 1.0, "notes": 0.5, "honest-calm": 1.0, "honest-lively": 0.5}
         middle = {kind: figures.places.median for kind, figures in result.kinds.items()}
         assert middle == {"phone": 1, "honest-lively": 2, "notes": 3, "honest-calm": 4}
+
+    def test_the_queue_is_told_of_both_sorts(self, result):
+        assert (result.honest_places.first, result.honest_places.last) == (2, 4)
+        assert (result.other_places.first, result.other_places.median, result.other_places.of) == (1, 2, 4)
+        words = (
+            "In a queue of all 4 by score, honest sessions are 2 to 4, the middle one 3; others are 1 to 3"
+        )
+        assert queue(result).startswith(words)
+        alone = policy_result(BY.policy, "p", [measured("phone", 1, "none")], 0.02)
+        assert alone.honest_places is None
+        assert "honest" not in queue(alone)
 
     def test_honest_kinds_have_no_figures_about_what_is_found(self, result):
         calm = result.kinds["honest-calm"]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from proctor.analysis.verdict import Priority
-from proctor.evaluation.summary import Figures
+from proctor.evaluation.summary import Figures, PolicyResult
 
 REVIEWED = (Priority.MEDIUM, Priority.HIGH)
 """Priorities for which somebody looks soon."""
@@ -31,7 +31,18 @@ def unseen(figures: Figures) -> str:
 
 def place(figures: Figures) -> str:
     """Write the middle place in the review queue."""
-    return f"{figures.places.median:.0f} of {figures.places.of}"
+    return f"{figures.places.median:.0f} of {figures.places.of}" if figures.places else "-"
+
+
+def queue(result: PolicyResult) -> str:
+    """Say where honest sessions stand in the review queue, and the others."""
+    sorts = (("honest sessions", result.honest_places), ("others", result.other_places))
+    parts = [
+        f"{name} are {places.first:.0f} to {places.last:.0f}, the middle one {places.median:.0f}"
+        for name, places in sorts
+        if places
+    ]
+    return f"In a queue of all {result.overall.sessions} by score, {'; '.join(parts)}."
 
 
 COLUMNS: Mapping[str, Callable[[Figures], str]] = {

@@ -63,7 +63,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     told_apart: float | None
     """How likely one of these sessions is on the right side of one of all those of the other sort."""
     alerts: Alerts
-    places: Places
+    places: Places | None
     priorities: dict[str, int]
     """Sessions by review priority."""
 
@@ -123,6 +123,8 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     medium_score: float
     high_score: float
     overall: Figures
+    honest_places: Places | None
+    other_places: Places | None
     kinds: dict[str, Figures]
     thresholds: list[Threshold]
     window_calibration: Calibration
@@ -158,6 +160,8 @@ def policy_result(policy: Policy, name: str, measured: Sequence[Measured], preva
         medium_score=policy.verdict.medium_score,
         high_score=policy.verdict.high_score,
         overall=_figures(measured, measured, queue),
+        honest_places=_places([queue[id(each)] for each in measured if each.honest], len(measured)),
+        other_places=_places([queue[id(each)] for each in measured if not each.honest], len(measured)),
         kinds={kind: _figures(some, measured, queue) for kind, some in grouped.items()},
         thresholds=thresholds(measured, prevalence),
         window_calibration=_calibration(
@@ -251,7 +255,9 @@ def _alerts(alerts: Sequence[float | None]) -> Alerts:
     )
 
 
-def _places(some: Sequence[float], of: int) -> Places:
+def _places(some: Sequence[float], of: int) -> Places | None:
+    if not some:
+        return None
     return Places(first=min(some), median=median(some), last=max(some), of=of)
 
 

@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from proctor.evaluation.columns import COLUMNS, EXPLAINED, number, share
+from proctor.evaluation.columns import COLUMNS, EXPLAINED, number, queue, share
 from proctor.evaluation.summary import Calibration, Evaluation, Figures, PolicyResult
 from proctor.offline.output import heading, plain
 
@@ -30,6 +30,7 @@ def _parts(evaluation: Evaluation, width: int) -> Iterator[RenderableType]:
     rows = {each.policy: each.overall for each in evaluation.policies}
     yield _figures("policy", rows, width, [name for name in COLUMNS if name != "place"])
     for each in evaluation.policies:
+        yield plain(f"{each.policy}: {queue(each)}")
         for failure in each.failures:
             yield plain(f"{each.policy}: {failure}", "bold red")
     for each in evaluation.policies:
