@@ -29,7 +29,7 @@ def evaluate(
     policy: Annotated[
         list[str] | None,
         typer.Option(
-            help="Policy to judge by, a name or a file NAME.toml; several are compared.  [default: default]"
+            help="Policy to judge by, a name or a file NAME.toml, else the default; several are compared."
         ),
     ] = None,
     kind: Annotated[list[str] | None, typer.Option(help="Only this kind; may be repeated.")] = None,
