@@ -72,6 +72,7 @@ def test_truth_lies_within_the_exam_and_only_dishonest_kinds_have_any(kind):
         ("second-person", Category.MULTIPLE_FACES, "no_of_face", 2, 0.7),
         ("leaves-seat", Category.NO_FACE, "face_present", 0, 0.99),
         ("reads-notes", Category.GAZE, "gaze_on_script", 0, 0.5),
+        ("brief-phone", Category.PHONE, "phone_present", 1, 0.6),
     ],
 )
 @pytest.mark.parametrize("seed", range(3))
@@ -159,6 +160,101 @@ def test_odd_cameras_call_a_straight_head_turned():
     odd = [frame for seed in range(3) for frame in features(exam_taker("honest-odd-camera", seed, 5))]
     assert sum(frame["head_pose"] in ("left", "right") for frame in odd) > 0.6 * len(odd)
     assert sum(frame["gaze_on_script"] == 0 for frame in odd) > 0.25 * len(odd)
+
+
+@pytest.mark.parametrize("kind", ["looks-aside", "eyes-aside"])
+@pytest.mark.parametrize("seed", range(3))
+def test_looks_aside_come_again_and_again_with_the_screen_between_them(kind, seed):
+    """A third of labelled time at least is off the screen, much more than of other time, and never all."""
+    taker = exam_taker(kind, seed, 30)
+    labelled = [truth[:2] for truth in taker.truth]
+    assert {truth.category for truth in taker.truth} == {Category.GAZE}
+    aside, usual = (
+        share(features(taker), "gaze_on_script", 0, spans) for spans in (labelled, [(0.0, 1800.0)])
+    )
+    assert 1.6 * usual < aside
+    assert 0.33 < aside < 0.8
+
+
+def seen(kind: str, minutes: float = 20) -> list[dict]:
+    return [frame for seed in range(3) for frame in features(exam_taker(kind, seed, minutes))]
+
+
+def part(frames: list[dict], name: str, *values: object) -> float:
+    return sum(frame[name] in values for frame in frames) / len(frames)
+
+
+def test_a_brief_phone_is_held_for_eight_seconds():
+    """Also in a long exam, where phones are otherwise held for longer."""
+    for seed in range(3):
+        truth = exam_taker("brief-phone", seed, 40).truth
+        assert [round(item.end_seconds - item.start_seconds, 3) for item in truth] == [8.0] * len(truth)
+
+
+def test_eyes_aside_are_looks_without_the_head():
+    """As many heads are turned in labelled time as in other time; with the head, many more."""
+    turned = {}
+    for kind in ("eyes-aside", "looks-aside"):
+        taker = exam_taker(kind, 1, 40)
+        frames = [frame for frame in features(taker) if frame["head_pose"] != "None"]
+        inside = [any(t[0] <= frame["timestamp"] / 1000 < t[1] for t in taker.truth) for frame in frames]
+        yaw = np.array([frame["head_yaw"] for frame in frames])
+        away = np.abs(yaw - np.median(yaw)) > 0.05
+        turned[kind] = away[np.array(inside)].mean() - away[~np.array(inside)].mean()
+    assert turned["looks-aside"] > 0.25 > 0.05 > abs(turned["eyes-aside"])
+
+
+def test_detectors_flicker_and_posters_stay():
+    """What is no second person: instants of one, a face on the wall nearly always, one some of the time."""
+    flickers, poster, dim = (
+        part(seen(kind), "no_of_face", 2, 3)
+        for kind in ("honest-flickering-detectors", "honest-poster", "honest-flickering-poster")
+    )
+    assert 0.02 < flickers < 0.12 < dim < 0.7 < 0.85 < poster
+    assert part(seen("honest-flickering-detectors"), "phone_present", 1) > 0.02
+    assert part(seen("honest-lively"), "no_of_face", 2, 3) < 0.005
+
+
+def test_glasses_hide_eyes_dim_light_hides_faces_and_distance_shrinks_them():
+    assert part(seen("honest-glasses"), "gaze_direction", "None") > 0.4
+    assert part(seen("honest-dim-light"), "face_present", 0) > 0.06
+    confidences, widths = (
+        [np.median([frame[name] for frame in seen(kind) if frame["face_present"]]) for kind in kinds]
+        for name, kinds in (
+            ("face_conf", ("honest-dim-light", "honest-lively")),
+            ("face_w", ("honest-sits-back", "honest-lively")),
+        )
+    )
+    assert confidences[0] < 65 < confidences[1]
+    assert widths[0] < 0.6 * widths[1]
+
+
+def test_slow_clients_send_a_frame_in_two_seconds_and_never_more_than_asked_for():
+    assert len(features(exam_taker("honest-slow-client", 1, 10))) == pytest.approx(300, rel=0.1)
+    assert len(features(exam_taker("honest-slow-client", 1, 10, fps=0.2))) == pytest.approx(120, rel=0.1)
+
+
+def test_clients_driven_by_events_send_what_is_new_and_a_sign_of_life():
+    """Two frames alike lie at least four seconds apart; no silence is much longer."""
+    names = ("no_of_face", "phone_present", "gaze_on_script", "head_pose")
+    frames = features(exam_taker("phone-event-driven", 1, 20))
+    assert len(frames) < 0.5 * len(features(exam_taker("phone", 1, 20)))
+    for earlier, later in pairwise(frames):
+        pause = later["timestamp"] - earlier["timestamp"]
+        assert pause >= 4000 or any(earlier[name] != later[name] for name in names)
+        assert pause < 5000
+
+
+def test_reading_aloud_comes_in_short_turns():
+    """Never so long without a pause as those who talk to somebody."""
+    taker = exam_taker("honest-reads-aloud", 1, 40)
+    heard = [frame["ts"] / 1000 for frame in taker.frames() if frame.get("event") == "TALKING_DETECTED"]
+    assert len(heard) > 20
+    longest = run = 0
+    for earlier, later in pairwise(heard):
+        run = run + 1 if later - earlier < 4 else 0
+        longest = max(longest, run)
+    assert longest <= 4
 
 
 def test_frame_rate_is_what_was_asked_for():

@@ -1,11 +1,12 @@
 """`proctor analyze`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from proctor.cli.console import mistakes_told, read_settings
+from proctor.cli.options import FormatOption, OutputOption
 
 
 def analyze(
@@ -24,13 +25,8 @@ def analyze(
         Path | None,
         typer.Option(help="An earlier report (JSON): tell what has changed, and why.", exists=True),
     ] = None,
-    form: Annotated[
-        Literal["text", "json", "html"] | None,
-        typer.Option("--format", help="By default what the ending of the output's name says, else text."),
-    ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="File to write; standard output if none is given.")
-    ] = None,
+    form: FormatOption = None,
+    output: OutputOption = None,
 ) -> None:
     """Judge a dump offline, by the same analysis as a server's, and write its report.
 

@@ -32,7 +32,7 @@ def simulate(
     acknowledged is missing.
     """
     from proctor.simulator import run
-    from proctor.simulator.people import KINDS
+    from proctor.simulator.kinds import KINDS
 
     if replay is not None:
         task = partial(

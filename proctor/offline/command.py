@@ -1,10 +1,9 @@
 """`proctor analyze`: read, judge, and write in the form that is wanted."""
 
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -15,13 +14,9 @@ from proctor.analysis.policy import Policy
 from proctor.analysis.schema import Report
 from proctor.errors import InvalidRequest
 from proctor.offline.judge import choose_policy, judge
+from proctor.offline.output import Format, format_of, write, write_text
 from proctor.offline.recording import Recording, read_recording
 from proctor.settings import Settings
-
-Format = Literal["text", "json", "html"]
-
-_FORMATS: dict[str, Format] = {".json": "json", ".html": "html"}
-"""By the ending of the file that is written; any other is text."""
 
 
 class Wish(NamedTuple):
@@ -59,12 +54,12 @@ def analyze(settings: Settings, wish: Wish) -> None:
         )
     report = judge(recording, analyzers, policy, analysed_ms)
     comparison = compare(_read(wish.compare), report) if wish.compare is not None else None
-    form = wish.form or _FORMATS.get(wish.output.suffix if wish.output else "", "text")
+    form = format_of(wish.form, wish.output)
     if form == "json":
-        _write((report if comparison is None else msgspec.json.encode(comparison)) + b"\n", wish.output)
+        write((report if comparison is None else msgspec.json.encode(comparison)) + b"\n", wish.output)
     elif form == "html":
         told = msgspec.json.decode(report, type=Report)
-        _write(_page(told, recording, policy, comparison), wish.output)
+        write(_page(told, recording, policy, comparison), wish.output)
     else:
         _write_text(comparison or msgspec.json.decode(report, type=Report), wish.output)
 
@@ -87,17 +82,6 @@ def _read(path: Path) -> bytes:
         raise InvalidRequest(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _write(data: bytes, output: Path | None) -> None:
-    if output is None:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return
-    try:
-        output.write_bytes(data)
-    except OSError as error:
-        raise InvalidRequest(f"cannot write {output}: {error.strerror or error}") from error
-
-
 # Programs that read JSON start many of these, and need not wait for what draws tables and plots.
 
 
@@ -107,10 +91,7 @@ def _page(report: Report, recording: Recording, policy: Policy, comparison: Comp
     return page(report, recording, policy, comparison).encode()
 
 
-def _write_text(report: Report | Comparison, output: Path | None) -> None:
-    from proctor.offline.text import print_text, written
+def _write_text(told: Report | Comparison, output: Path | None) -> None:
+    from proctor.offline.text import print_text
 
-    if output is None:
-        print_text(report)
-    else:
-        _write(written(report).encode(), output)
+    write_text(lambda console: print_text(told, console), output)

@@ -93,8 +93,6 @@ def _layout(report: Report, rows: int) -> Values:
         "showlegend": False,
         "hovermode": "closest",
         "dragmode": "zoom",
-        "paper_bgcolor": "#fff",
-        "plot_bgcolor": "#f6f7f8",
         "xaxis": {
             "type": "date",
             "tickformat": "%H:%M:%S",
@@ -219,7 +217,7 @@ def _finding_shapes(report: Report, diagrams: Sequence[Diagram]) -> Iterator[Val
                     "y0": normal,
                     "y1": normal,
                     **_span(finding.start_seconds, finding.end_seconds),
-                    "line": {"color": "#333", "width": 1.5, "dash": "dash"},
+                    "line": {"width": 1.5, "dash": "dash"},
                 }
 
 
@@ -233,7 +231,7 @@ def _threshold_shape(window_threshold: float) -> Values:
         "yref": "y2",
         "y0": window_threshold,
         "y1": window_threshold,
-        "line": {"color": "#333", "width": 1, "dash": "dot"},
+        "line": {"width": 1, "dash": "dot"},
     }
 
 

@@ -1,9 +1,4 @@
-"""A report as one HTML file that needs nothing from anywhere: to be kept, mailed, printed, read offline."""
-
-import msgspec
-from jinja2 import Environment, PackageLoader, select_autoescape
-from markupsafe import Markup
-from plotly.offline import get_plotlyjs
+"""A report as a page."""
 
 from proctor.analysis.compare import Comparison
 from proctor.analysis.policy import Policy
@@ -12,15 +7,11 @@ from proctor.analysis.wording import clock, length
 from proctor.offline.changes import change_in_words, finding_in_words
 from proctor.offline.details import entries
 from proctor.offline.figure import Values, figure
+from proctor.offline.html import library, script, templates
 from proctor.offline.recording import Recording
 from proctor.offline.signals import diagrams, signals
 
-_templates = Environment(
-    loader=PackageLoader("proctor.offline", "templates"),
-    autoescape=select_autoescape(),
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_templates = templates()
 _templates.filters |= {
     "clock": clock,
     "length": length,
@@ -36,8 +27,8 @@ def page(report: Report, recording: Recording, policy: Policy, comparison: Compa
     return _templates.get_template("report.html").render(
         report=report,
         comparison=comparison,
-        timeline=_script(msgspec.json.encode(timeline).decode()) if timeline else None,
-        plotly=Markup(get_plotlyjs()) if timeline else None,  # noqa: S704  the library itself
+        timeline=script(timeline) if timeline else None,
+        plotly=library() if timeline else None,
     )
 
 
@@ -47,8 +38,3 @@ def _timeline(report: Report, recording: Recording, policy: Policy) -> Values | 
     drawn = signals(recording.frames, recording.session.started_ms)
     lines = diagrams(drawn, policy.observation.gap_seconds)
     return figure(report, lines, drawn.happenings, policy.verdict.window_confidence)
-
-
-def _script(json: str) -> Markup:
-    # Nothing in it can end the script element that it stands in.
-    return Markup(json.replace("<", "\\u003c"))  # noqa: S704  escaped just here

@@ -1,6 +1,5 @@
-"""A report as text: for a terminal of any width, a pipe or a file."""
+"""A report as text."""
 
-import io
 from collections.abc import Iterator
 
 from rich.console import Console, RenderableType
@@ -14,9 +13,9 @@ from proctor.analysis.verdict import Priority
 from proctor.analysis.wording import clock, counted, length
 from proctor.offline.changes import comparison_parts
 from proctor.offline.details import entries
+from proctor.offline.output import rendered
 from proctor.offline.prose import heading, item, plain, table_of
 
-FILE_COLUMNS = 110
 NARROW_COLUMNS = 70
 """Below this, tables leave out what a reader misses least."""
 
@@ -40,9 +39,7 @@ def print_text(told: Report | Comparison, console: Console | None = None) -> Non
 
 def written(told: Report | Comparison) -> str:
     """Return the text as it stands in a file."""
-    file = io.StringIO()
-    print_text(told, Console(file=file, width=FILE_COLUMNS, highlight=False, force_terminal=False))
-    return file.getvalue()
+    return rendered(lambda console: print_text(told, console))
 
 
 def _parts(report: Report, *, narrow: bool) -> Iterator[RenderableType]:

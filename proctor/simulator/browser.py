@@ -1,12 +1,12 @@
 """What an engine in a browser makes of a scene: 37 features a frame, noisy, uncalibrated, sometimes wrong."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
+from proctor.simulator.camera import Camera
 from proctor.simulator.scene import Counts, Flags, Floats, Scene
 
 PICTURE_WIDTH, PICTURE_HEIGHT = 640, 480
@@ -20,75 +20,6 @@ _GAZE_PIXELS_X, _GAZE_PIXELS_Y = 90.0, 70.0
 """How far the uncalibrated gaze point moves from between the eyes for half a screen."""
 
 Columns = dict[str, np.ndarray[Any, Any]]
-
-
-@dataclass(frozen=True)
-class Camera:
-    """Where a camera stands and what its detectors get wrong. Rates are shares of frames."""
-
-    yaw: float
-    """Offset of the head ratios, because the camera is beside or below the screen."""
-    pitch: float
-    head_gain: float
-    """Head ratio of a fully turned head."""
-    head_noise: float
-    gaze_x: float
-    """Offset of the gaze, half screens."""
-    gaze_y: float
-    gaze_noise: float
-    face_x: float
-    """Usual middle of the face, pixels."""
-    face_y: float
-    face_width: float
-    face_conf: float
-    """Usual confidence, 0 to 100."""
-    missed_faces: float
-    missed_eyes: float
-    false_faces: float
-    false_phones: float
-
-    @classmethod
-    def usual(cls, rng: Generator) -> Self:
-        """A notebook's own camera in a lit room."""
-        return cls(
-            yaw=rng.normal(0, 0.03),
-            pitch=rng.normal(0.01, 0.03),
-            head_gain=rng.uniform(0.22, 0.36),
-            head_noise=rng.uniform(0.004, 0.01),
-            gaze_x=rng.normal(0, 0.06),
-            gaze_y=rng.normal(0, 0.06),
-            gaze_noise=rng.uniform(0.06, 0.12),
-            face_x=rng.normal(320, 25),
-            face_y=rng.normal(270, 25),
-            face_width=rng.uniform(125, 200),
-            face_conf=rng.uniform(87, 96),
-            missed_faces=rng.uniform(0, 0.006),
-            missed_eyes=rng.uniform(0.02, 0.14),
-            false_faces=rng.uniform(0, 0.002),
-            false_phones=rng.uniform(0, 0.002),
-        )
-
-    @classmethod
-    def odd(cls, rng: Generator) -> Self:
-        """A camera far to one side or below, in bad light, with a poster or a bright window behind."""
-        side = 1.0 if rng.random() < 0.5 else -1.0
-        return cls(
-            yaw=side * rng.uniform(0.15, 0.3),
-            pitch=rng.uniform(-0.15, 0.2),
-            head_gain=rng.uniform(0.2, 0.36),
-            head_noise=rng.uniform(0.01, 0.025),
-            gaze_x=-side * rng.uniform(0.2, 0.7),
-            gaze_y=rng.uniform(-0.4, 0.5),
-            gaze_noise=rng.uniform(0.15, 0.3),
-            face_x=320 + side * rng.uniform(40, 130),
-            face_y=rng.normal(260, 50),
-            face_width=rng.uniform(90, 240),
-            face_conf=rng.uniform(68, 85),
-            missed_faces=rng.uniform(0.01, 0.05),
-            missed_eyes=rng.uniform(0.1, 0.4),
-            false_faces=rng.uniform(0.005, 0.03),
-            false_phones=rng.uniform(0.002, 0.015),
-        )
 
 
 def look_through(camera: Camera, scene: Scene, rng: Generator) -> Iterator[dict[str, Any]]:
@@ -121,6 +52,8 @@ def _count_faces(camera: Camera, scene: Scene, rng: Generator) -> Counts:
     turned = np.clip(np.abs(scene.yaw) - 0.6, 0, 0.5)
     own = scene.face_visible & (rng.random(size) > camera.missed_faces + turned)
     others = rng.binomial(scene.others, 0.92)
+    if camera.poster:
+        others += rng.random(size) < camera.poster
     return own + others + (rng.random(size) < camera.false_faces)
 
 
@@ -157,7 +90,9 @@ def _hands_and_phone(camera: Camera, scene: Scene, rng: Generator) -> Columns:
     seen = rng.random(size) < 0.9 * scene.phone
     imagined = (rng.random(size) < camera.false_phones) & ~seen
     phone = seen | imagined
-    conf = np.where(seen, 60 + 30 * scene.phone + rng.normal(0, 4, size), rng.uniform(50, 72, size))
+    conf = np.where(
+        seen, 60 + 30 * scene.phone + rng.normal(0, 4, size), rng.uniform(50, camera.false_phone_conf, size)
+    )
     hands = np.where(rng.random(size) < 0.06, 0, scene.hands)
     left, right = hands > 0, hands > 1
     points = {

@@ -155,6 +155,40 @@ def _read_notes(scene: Scene, span: Span, rng: Generator) -> None:
         moment = until + rng.uniform(1.5, 4.0)  # back to the screen, to write it down
 
 
+def _look_aside(scene: Scene, span: Span, rng: Generator, head: tuple[float, float]) -> None:
+    side, down = _either(rng) * rng.uniform(1.5, 2.2), rng.uniform(-0.2, 0.5)
+    moment = span.start
+    while moment < span.end:
+        until = min(moment + rng.uniform(2.5, 6.0), span.end)
+        x, y = side + rng.normal(0, 0.12), down + rng.normal(0, 0.12)
+        look(scene, Span(moment, until), x, y, head=rng.uniform(*head))
+        moment = until + rng.uniform(2.5, 7.0)
+
+
+def _look_aside_with_head(scene: Scene, span: Span, rng: Generator) -> None:
+    _look_aside(scene, span, rng, head=(0.25, 0.4))
+
+
+def _look_aside_with_eyes(scene: Scene, span: Span, rng: Generator) -> None:
+    _look_aside(scene, span, rng, head=(0.0, 0.06))
+
+
+def _sit_back(scene: Scene, span: Span, rng: Generator) -> None:
+    frames, weight = scene.ease(span, 2.0)
+    scene.nearness[frames] *= 1 - weight * rng.uniform(0.3, 0.5)
+    scene.shift_y[frames] += weight * rng.uniform(0.1, 0.4)
+    scene.pitch[frames] += weight * rng.uniform(0.05, 0.25)
+
+
+def _flicker_face(scene: Scene, span: Span, _rng: Generator) -> None:
+    scene.others[scene.frames(span)] += 1
+
+
+def _flicker_phone(scene: Scene, span: Span, rng: Generator) -> None:
+    frames = scene.frames(span)
+    scene.phone[frames] = np.maximum(scene.phone[frames], rng.uniform(0.2, 0.7))
+
+
 def _leave_seat(scene: Scene, span: Span, rng: Generator) -> None:
     side = _either(rng)
     frames, weight = scene.ease(Span(span.start - 1.2, span.end + 1.2), 1.2)
@@ -187,11 +221,33 @@ _HABITS = (
     Habit("mumble", _mumble, (0.5, 1.5), per_hour=10),
     Habit("mouse_out", _move_mouse_out, (0.5, 8.0), per_hour=12),
     Habit("notification", _lose_focus, (0.2, 0.8), per_hour=1.5),
+    Habit("face_loss", _lose_face, (1.0, 6.0), per_hour=25),
+    Habit("face_flicker", _flicker_face, (0.2, 1.2), per_hour=60),
+    Habit("phone_flicker", _flicker_phone, (0.2, 0.8), per_hour=45),
+    Habit("read_aloud", _talk, (3.5, 14.0), per_hour=20),
+    Habit("sit_back", _sit_back, (60.0, 600.0), per_hour=5),
     Habit("phone", _hold_phone, (8.0, 45.0), per_hour=6, at_least=1, category=Category.PHONE),
     Habit(
         "second_person", _have_company, (12.0, 60.0), per_hour=4, at_least=1, category=Category.MULTIPLE_FACES
     ),
     Habit("notes", _read_notes, (120.0, 240.0), per_hour=3, at_least=1, category=Category.GAZE),
+    Habit("brief_phone", _hold_phone, (8.0, 8.0), per_hour=1.5, at_least=1, category=Category.PHONE),
+    Habit(
+        "looks_aside",
+        _look_aside_with_head,
+        (60.0, 180.0),
+        per_hour=4,
+        at_least=1,
+        category=Category.GAZE,
+    ),
+    Habit(
+        "eyes_aside",
+        _look_aside_with_eyes,
+        (60.0, 180.0),
+        per_hour=4,
+        at_least=1,
+        category=Category.GAZE,
+    ),
     Habit("absence", _leave_seat, (30.0, 120.0), per_hour=3, at_least=1, category=Category.NO_FACE),
     Habit("tab", _switch_tab, (5.0, 40.0), per_hour=9, at_least=2, category=Category.WINDOW),
     Habit("paste", _paste, (1.0, 1.0), per_hour=4, at_least=1, category=Category.CLIPBOARD),

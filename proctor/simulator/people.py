@@ -1,8 +1,8 @@
-"""Who takes exams in simulations: kinds of people, honest and not, drawn from a seed with known truth."""
+"""Who takes exams in simulations: people of a kind, drawn from a seed, with known truth."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -10,14 +10,19 @@ import numpy as np
 from numpy.random import Generator
 
 from proctor.errors import InvalidRequest
-from proctor.simulator.browser import Camera, look_through
+from proctor.simulator.browser import look_through
+from proctor.simulator.camera import Camera
 from proctor.simulator.habits import HABITS, Category, Habit, spread
+from proctor.simulator.kinds import KINDS, Network
 from proctor.simulator.scene import Floats, Happening, Scene, Span, at_rest
 
 _BLOCK_FRAMES = 2048
 """Frames rendered at once: enough for NumPy to pay off, few enough that many exam takers fit into memory."""
 _HIDDEN_TAB = ("tab",)
 """Habits during which browsers slow their timers down to one frame a second."""
+
+_TELLING = ("no_of_face", "phone_present", "gaze_on_script", "head_pose")
+"""Features whose change makes a client driven by events send a frame."""
 
 
 class Truth(NamedTuple):
@@ -36,57 +41,6 @@ class Episode(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Network:
-    """How frames get from the browser to the server."""
-
-    regularity: float = 12.0
-    """Shape of the gamma distribution of the time between frames: higher is more even."""
-    gaps: Habit | None = None
-    """Times from which no frame exists, because the browser was stuck or threw them away."""
-    outages: Habit | None = None
-    """Times without a connection; the frames of them come later, in a burst."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A sort of exam taker: what they do, with how much eagerness, through which camera and network."""
-
-    habits: Mapping[str, float]
-    """Name to eagerness: 1 is the habit's usual rate."""
-    camera: Callable[[Generator], Camera] = Camera.usual
-    network: Network = field(default_factory=Network)
-
-
-def _nothing(_scene: Scene, _span: Span, _rng: Generator) -> None:
-    """Networks change no scene."""
-
-
-_BAD_NETWORK = Network(
-    regularity=1.5,
-    gaps=Habit("gap", _nothing, (2.0, 25.0), per_hour=14, at_least=1),
-    outages=Habit("outage", _nothing, (3.0, 20.0), per_hour=10, at_least=1),
-)
-_CALM = {"blink": 1.0, "glance": 0.3, "thinking": 0.2, "posture": 0.3, "hands": 0.5}
-_LIVELY = dict.fromkeys(
-    ("blink", "glance", "thinking", "head_turn", "posture", "face_dropout", "hands", "mumble", "mouse_out"),
-    1.0,
-)
-KINDS: Mapping[str, Kind] = {
-    "honest-calm": Kind(_CALM),
-    "phone": Kind(_LIVELY | {"phone": 1.0}),
-    "honest-lively": Kind(_LIVELY | {"notification": 1.0}),
-    "second-person": Kind(_LIVELY | {"second_person": 1.0}),
-    "honest-bad-network": Kind(_CALM, network=_BAD_NETWORK),
-    "reads-notes": Kind(_LIVELY | {"notes": 1.0}),
-    "honest-odd-camera": Kind(_LIVELY, camera=Camera.odd),
-    "leaves-seat": Kind(_LIVELY | {"absence": 1.0}),
-    "switches-tabs": Kind(_CALM | {"tab": 1.0, "paste": 1.0}),
-    "talks": Kind(_LIVELY | {"talk": 1.0}),
-}
-"""Every sort of exam taker, in an order whose first few are a fair mix. Names of honest ones say so."""
-
-
-@dataclass(frozen=True)
 class ExamTaker:
     """One person's exam: the same arguments always give the same exam, frame by frame."""
 
@@ -98,6 +52,7 @@ class ExamTaker:
     """When there is no connection; the frames of those times can only be sent afterwards."""
     _scene: Scene
     _camera: Camera
+    _network: Network
     _seed: tuple[int, ...]
 
     @property
@@ -119,16 +74,23 @@ class ExamTaker:
         rng = np.random.default_rng(self._seed)
         coming = deque(sorted(self._scene.happenings, key=lambda happening: happening.seconds))
         latest: dict[str, Any] = {}
-        number = 0
+        number, sent = 0, 0.0
         for number, (seconds, features) in enumerate(
             zip(self._scene.seconds.tolist(), self._render(rng), strict=True)
         ):
             while coming and coming[0].seconds < seconds:
                 yield _engine_event(coming.popleft(), start_ms, number - 1, latest)
-            latest = features
+            if self._nothing_new(features, latest, seconds - sent):
+                continue
+            latest, sent = features, seconds
             yield {**features, "timestamp": start_ms + round(seconds * 1000)}
         for happening in coming:
             yield _engine_event(happening, start_ms, number, latest)
+
+    def _nothing_new(self, features: dict[str, Any], latest: dict[str, Any], silence: float) -> bool:
+        """Return whether a client driven by events keeps a frame to itself."""
+        due = not latest or silence >= self._network.silent_seconds
+        return not due and all(features[name] == latest[name] for name in _TELLING)
 
     def _render(self, rng: Generator) -> Iterator[dict[str, Any]]:
         for first in range(0, self._scene.seconds.size, _BLOCK_FRAMES):
@@ -160,10 +122,12 @@ def exam_taker(
     outages = spread(plans, seconds, sort.network.outages) if sort.network.outages else []
     camera = sort.camera(moods)
     hidden = [span for span, habit in episodes if habit.name in _HIDDEN_TAB]
-    scene = at_rest(moods, _moments(clock, seconds, fps, sort.network, gaps, hidden))
+    scene = at_rest(
+        moods, _moments(clock, seconds, min(fps, sort.network.fps_max), sort.network, gaps, hidden)
+    )
     for span, habit in episodes:
         habit.act(scene, span, acts)
-    return ExamTaker(kind, seconds, tuple(episodes), tuple(outages), scene, camera, entropy)
+    return ExamTaker(kind, seconds, tuple(episodes), tuple(outages), scene, camera, sort.network, entropy)
 
 
 def episode(habit: str, start_seconds: float, end_seconds: float) -> Episode:

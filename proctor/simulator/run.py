@@ -16,7 +16,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from proctor.errors import InvalidRequest
 from proctor.simulator.api import ExamApi
 from proctor.simulator.exam import Candidate, Outcome, take_exam
-from proctor.simulator.people import KINDS, exam_taker
+from proctor.simulator.kinds import KINDS
+from proctor.simulator.people import exam_taker
 from proctor.simulator.replay import Recording
 from proctor.simulator.summary import as_dict, print_table
 from proctor.simulator.tally import Tally
