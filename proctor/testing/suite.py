@@ -122,14 +122,22 @@ class ContractSuite:
         _in_order(assessment, frames, f"a session of {len(frames):,} frames")
 
     @pytest.mark.parametrize("how", sorted(material.nothing_known()))
-    def test_nothing_known_finds_nothing(self, subject: Subject, how: str) -> None:
-        """Where nothing was observed nothing is found, but for trouble with camera or connection."""
+    def test_nothing_known_finds_nothing(self, subject: Subject, names: set[str], how: str) -> None:
+        """Where nothing is known nothing is found, and nothing is said to be in order either.
+
+        Trouble with camera or connection may be found; what reads no features may judge their absence.
+        """
         said = _judge(subject, material.nothing_known()[how])
         suspicions = [finding for finding in said.findings if finding.group is not Group.TECHNICAL]
         _require(
             not suspicions and not (said.window_strengths and not said.findings),
             f"in frames with {how} it sees {canonical(said)[:300]!r}; unknown is neither yes nor no: where "
             "np.isnan(frames[name]) give Episodes NaN, too",
+        )
+        _require(
+            not (names and said.observed_windows),
+            f"in frames with {how} it says that it could judge {', '.join(sorted(names))}; a comparison with "
+            "NaN is False, so where np.isnan(frames[name]) give Episodes NaN, too",
         )
 
     def test_any_feature_may_be_missing(self, subject: Subject, names: set[str]) -> None:

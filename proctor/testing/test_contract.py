@@ -30,7 +30,7 @@ class TestContract(ContractSuite):
                 name, policy=Path(policy) if policy else None, call_seconds=option("--call-seconds")
             )
         except ProctorError as error:
-            pytest.fail(str(error), pytrace=False)
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
         if not chosen.rule.enabled:
             pytest.skip(f"{policy} switches {name} off")
         return chosen

@@ -103,6 +103,13 @@ class TakesUnknownForZero(Upright):
         return (np.nan_to_num(frames["hand_count"]) == 0).astype(float)
 
 
+class TakesUnknownForNo(Upright):
+    """Finds nothing in it, but says that all was well."""
+
+    def evidence(self, frames: FrameBatch) -> Any:
+        return (frames["hand_count"] == 0).astype(float)
+
+
 class LeavesItToChance(Upright):
     def assess(self, state: Any) -> Assessment:
         return msgspec.structs.replace(super().assess(state), details={"luck": random.random()})
