@@ -16,7 +16,7 @@ from proctor.offline.details import ENTRIES_MAX, VALUE_CHARACTERS_MAX, entries
 from proctor.offline.judge import judge
 from proctor.offline.page import page
 from proctor.offline.recording import read_recording
-from proctor.offline.text import print_report, written
+from proctor.offline.text import print_text, written
 
 T0 = 1_767_603_600_000
 
@@ -60,7 +60,7 @@ def test_text_has_it_under_the_analyzers_title(report):
 
 def test_narrow_terminals_lose_nothing(report):
     console = Console(file=io.StringIO(), width=30, highlight=False)
-    print_report(report[0], console)
+    print_text(report[0], console)
     assert "model:" in console.file.getvalue()
 
 

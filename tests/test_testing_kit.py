@@ -12,6 +12,7 @@ import pytest
 
 import proctor.testing
 from proctor.analysis import API_VERSION, Assessment, FrameBatch
+from proctor.analysis.fold import FRAMES_AT_ONCE
 from proctor.analysis.slot import STATE_MAX_BYTES
 from proctor.errors import InvalidRequest, Misconfigured
 from proctor.testing import (
@@ -131,8 +132,8 @@ class TestJudge:
 
     def test_batches_end_where_they_are_cut_and_where_a_server_would(self):
         assert judge(Probe, held((2, FACE)), [1, 4]).details == {"batches": [1, 3, 7]}
-        frames = list(huge())[:10_500]
-        assert judge(Probe, frames).details == {"batches": [10_000, 500]}
+        frames = list(huge())[: FRAMES_AT_ONCE + 500]
+        assert judge(Probe, frames).details == {"batches": [FRAMES_AT_ONCE, 500]}
 
     def test_the_first_frame_is_the_beginning_whenever_it_was(self):
         late = [(1000 + second, NONE if second > 10 else HANDS) for second in range(40)]

@@ -124,7 +124,7 @@ class TrustsHashes(Upright):
 class TakesItsTime(Upright):
     def fold(self, state: Any, frames: FrameBatch) -> None:
         super().fold(state, frames)
-        if len(frames) >= 10_000:
+        if len(frames) >= 4_000:
             time.sleep(60)
 
 
