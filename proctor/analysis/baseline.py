@@ -1,5 +1,7 @@
 """A candidate's own normal: running median and spread of a signal, in bounded memory."""
 
+from collections.abc import Collection
+from math import fsum
 from statistics import median
 
 import msgspec
@@ -21,8 +23,9 @@ class Baseline(msgspec.Struct):
     were cut into batches.
     """
 
-    rank: float = 0.5
-    """Share of the values below the centre, which is the median unless a rule asks for another quantile."""
+    rank: float | None = 0.5
+    """Share of the values below the centre, which is the median unless a rule asks for another quantile.
+    None makes it the mean: of a flag, how much of the time it is set."""
     stride: int = 1
     """Seconds from one sample to the next."""
     samples: dict[int, float] = msgspec.field(default_factory=dict)
@@ -62,12 +65,15 @@ class Baseline(msgspec.Struct):
         if self.samples:
             # For so few values this takes half as long as numpy.median.
             values = self.samples.values()
-            self.centre = centre = median(values) if self.rank == 0.5 else self._quantile()
+            self.centre = centre = self._quantile(values)
             self.spread = median(abs(value - centre) for value in values) * _MAD_TO_DEVIATION
 
-    def _quantile(self) -> float:
-        ordered = sorted(self.samples.values())
-        return ordered[int(self.rank * (len(ordered) - 1))]
+    def _quantile(self, values: Collection[float]) -> float:
+        if self.rank is None:
+            return fsum(values) / len(values)
+        if self.rank == 0.5:
+            return median(values)
+        return sorted(values)[int(self.rank * (len(values) - 1))]
 
     def _sample(self, times: NDArray[np.int64], values: NDArray[np.float64]) -> None:
         known = np.flatnonzero(~np.isnan(values))
