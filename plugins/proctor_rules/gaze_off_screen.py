@@ -35,7 +35,9 @@ class GazeOffScreen:
 
         info_seconds: Seconds = 5.0
         concern_seconds: Seconds = 15.0
-        within_seconds: Seconds = 25.0
+        within_seconds: Seconds = 60.0
+        apart_seconds: Seconds = 10.0
+        """Looks with more than this between them do not add up: people think, look up, and think again."""
         merge_seconds: Seconds = 2.5
         decay: Rate = 0.5
         point_spreads: Spreads = 3.03
@@ -83,6 +85,7 @@ class GazeOffScreen:
             ),
             concern_seconds=settings.concern_seconds,
             within_seconds=settings.within_seconds,
+            apart_seconds=settings.apart_seconds,
         )
 
         self._repetition = Repetition(

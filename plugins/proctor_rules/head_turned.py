@@ -27,7 +27,9 @@ class HeadTurned:
 
         info_seconds: Seconds = 1.0
         concern_seconds: Seconds = 15.0
-        within_seconds: Seconds = 25.0
+        within_seconds: Seconds = 60.0
+        apart_seconds: Seconds = 10.0
+        """Looks with more than this between them do not add up: people think, look up, and think again."""
         merge_seconds: Seconds = 2.0
         turned_ratio: Ratio = 0.15
         turned_spreads: Spreads = 6.0
@@ -69,6 +71,7 @@ class HeadTurned:
             ),
             concern_seconds=settings.concern_seconds,
             within_seconds=settings.within_seconds,
+            apart_seconds=settings.apart_seconds,
         )
 
         self._repetition = Repetition(

@@ -156,15 +156,22 @@ def repeated(
 
 
 def with_repeated(findings: Sequence[Finding], repetitions: Sequence[Finding]) -> list[Finding]:
-    """Put the two in order of time; what a repetition consists of is not told a second time."""
-    rest = [one for one in findings if not any(_within(one, whole) for whole in repetitions)]
-    return sorted([*rest, *repetitions], key=lambda one: one.start_seconds)
+    """Put the two in order of time, and tell nothing twice.
+
+    A repetition that is a concern for the most part already is not told again, nor are the looks of another.
+    """
+    concerns = [one for one in findings if one.level is Level.CONCERN]
+    new = [one for one in repetitions if sum(_overlap(one, other) for other in concerns) < _length(one) / 2]
+    rest = [one for one in findings if one in concerns or all(2 * _overlap(one, all_) < _length(one) for all_ in new)]
+    return sorted([*rest, *new], key=lambda one: one.start_seconds)
 
 
-def _within(finding: Finding, whole: Finding) -> bool:
-    slack = 1.0  # an episode and a look end by different rules
-    inside = whole.start_seconds - slack <= finding.start_seconds <= finding.end_seconds
-    return inside and finding.end_seconds <= whole.end_seconds + slack and finding.level is Level.INFO
+def _length(finding: Finding) -> float:
+    return finding.end_seconds - finding.start_seconds
+
+
+def _overlap(one: Finding, other: Finding) -> float:
+    return max(0.0, min(one.end_seconds, other.end_seconds) - max(one.start_seconds, other.start_seconds))
 
 
 def _longer(look: Look, more: Look) -> Look:

@@ -23,7 +23,9 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
     """Its `persist_seconds` is what a finding takes at the least."""
     concern_seconds: float
     within_seconds: float = 0.0
-    """If not 0, what counts towards `concern_seconds` is evidence of all episodes in any stretch so long."""
+    """If not 0, what counts towards `concern_seconds` is evidence in any stretch so long, of all episodes …"""
+    apart_seconds: float | None = None
+    """… that have no longer between one and the next; None means however far apart."""
     repeats: int = 0
     """If not 0, so many alerts within `repeats_within_seconds` are a concern from the last of them on."""
     repeats_within_seconds: float = 300.0
@@ -50,18 +52,19 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
         Two belong together if some stretch of `within_seconds` reaches into both and has enough evidence.
         """
         behaviours: list[Episode] = []
-        for earlier, episode in zip([None, *episodes], episodes, strict=False):
-            if earlier is not None and self._one_behaviour(earlier, episode, episodes):
-                behaviours[-1] = joined(behaviours[-1], episode)
-            else:
-                behaviours.append(episode)
+        for chain in self._chains(episodes):
+            for earlier, episode in zip([None, *chain], chain, strict=False):
+                if earlier is not None and self._one_behaviour(earlier, episode, chain):
+                    behaviours[-1] = joined(behaviours[-1], episode)
+                else:
+                    behaviours.append(episode)
         return behaviours
 
     def findings(
         self, episodes: Sequence[Episode], describe: Callable[[str], str], baseline: float | None = None
     ) -> list[Finding]:
         """Make a finding of every episode; they must be in order of time."""
-        counted = self._counted_seconds(episodes)
+        counted = [seconds for chain in self._chains(episodes) for seconds in self._counted_seconds(chain)]
         alerts = self._recent_alerts(episodes)
         return [
             self._finding(episode, seconds, alert, describe(extent(episode)), baseline)
@@ -106,6 +109,17 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
                 unit="s",
             ),
         )
+
+    def _chains(self, episodes: Sequence[Episode]) -> list[list[Episode]]:
+        """Split where there is more than `apart_seconds` between one episode and the next."""
+        chains: list[list[Episode]] = []
+        for episode in episodes:
+            before = chains[-1][-1].end_ms if chains else 0
+            apart = self.apart_seconds is not None and episode.start_ms - before > self.apart_seconds * 1000
+            if not chains or apart:
+                chains.append([])
+            chains[-1].append(episode)
+        return chains
 
     def _one_behaviour(self, earlier: Episode, later: Episode, episodes: Sequence[Episode]) -> bool:
         """Return whether a stretch that reaches into both holds `concern_seconds` of evidence."""
