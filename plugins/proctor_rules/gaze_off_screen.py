@@ -114,9 +114,7 @@ class GazeOffScreen:
         repetitions = repeated(
             state.looks, self._repetition, category="gaze", signal="gaze_on_script", what="The gaze went"
         )
-        return msgspec.structs.replace(
-            assessment, findings=with_repeated(assessment.findings, repetitions)
-        )
+        return msgspec.structs.replace(assessment, findings=with_repeated(assessment.findings, repetitions))
 
     def _usual(self, state: State, frames: FrameBatch) -> Column:
         seconds = self._settings.baseline_seconds

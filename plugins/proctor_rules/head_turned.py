@@ -101,12 +101,14 @@ class HeadTurned:
             state.turned, lambda extent: f"The head was turned away for {extent}", state.yaw.centre
         )
         repetitions = repeated(
-            state.looks, self._repetition, category="head", signal="head_yaw", what="The head turned",
+            state.looks,
+            self._repetition,
+            category="head",
+            signal="head_yaw",
+            what="The head turned",
             baseline=state.yaw.centre,
         )
-        return msgspec.structs.replace(
-            assessment, findings=with_repeated(assessment.findings, repetitions)
-        )
+        return msgspec.structs.replace(assessment, findings=with_repeated(assessment.findings, repetitions))
 
     def _turn(self, usual: Baseline, frames: FrameBatch, name: str) -> tuple[Column, Column]:
         """How far the head is from its usual pose: in turns, with a sign, and in spreads."""

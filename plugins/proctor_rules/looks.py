@@ -84,7 +84,9 @@ class Looks(msgspec.Struct):
         codes = np.where(np.isnan(away), 2, away)[:-1]
         gone = np.diff(times) > np.maximum(lasted, _GAP_MS)
         starts = np.flatnonzero(np.concatenate(([True], (codes[1:] != codes[:-1]) | gone[:-1])))
-        sums = [np.add.reduceat(part, starts).tolist() for part in (lasted, lasted * xs[:-1], lasted * ys[:-1])]
+        sums = [
+            np.add.reduceat(part, starts).tolist() for part in (lasted, lasted * xs[:-1], lasted * ys[:-1])
+        ]
         ends = [*starts[1:].tolist(), len(codes)]
         for start, end, span, x, y in zip(starts.tolist(), ends, *sums, strict=True):
             if codes[start] == 1:
@@ -148,7 +150,11 @@ def repeated(
             ),
             frame_ids=(one.first_id, one.worst_id, one.last_id),
             observed=Observed(
-                signal=signal, value=float(one.frames), threshold=float(rule.looks), baseline=baseline, unit="looks"
+                signal=signal,
+                value=float(one.frames),
+                threshold=float(rule.looks),
+                baseline=baseline,
+                unit="looks",
             ),
         )
         for one in looks.so_far()
@@ -162,7 +168,11 @@ def with_repeated(findings: Sequence[Finding], repetitions: Sequence[Finding]) -
     """
     concerns = [one for one in findings if one.level is Level.CONCERN]
     new = [one for one in repetitions if sum(_overlap(one, other) for other in concerns) < _length(one) / 2]
-    rest = [one for one in findings if one in concerns or all(2 * _overlap(one, all_) < _length(one) for all_ in new)]
+    rest = [
+        one
+        for one in findings
+        if one in concerns or all(2 * _overlap(one, all_) < _length(one) for all_ in new)
+    ]
     return sorted([*rest, *new], key=lambda one: one.start_seconds)
 
 
@@ -176,7 +186,13 @@ def _overlap(one: Finding, other: Finding) -> float:
 
 def _longer(look: Look, more: Look) -> Look:
     return Look(
-        look.start_ms, more.end_ms, look.on_ms + more.on_ms, look.x + more.x, look.y + more.y, look.first_id, more.last_id
+        look.start_ms,
+        more.end_ms,
+        look.on_ms + more.on_ms,
+        look.x + more.x,
+        look.y + more.y,
+        look.first_id,
+        more.last_id,
     )
 
 

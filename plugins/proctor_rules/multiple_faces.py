@@ -1,14 +1,17 @@
 """Somebody else is in the picture."""
 
+from functools import partial
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from proctor.analysis.api import API_VERSION, Assessment, Group
 from proctor.analysis.durations import Durations
 from proctor.analysis.episodes import Episodes
 from proctor.analysis.frames import FrameBatch
-from proctor_rules.evidence import by_confidence, confident, either, or_events
+from proctor_rules.background import apart_from_background, joined
+from proctor_rules.evidence import FRAMES_MIN, by_confidence, confident, either, or_events
 from proctor_rules.limits import Seconds, Share, Times
 
 
@@ -31,6 +34,10 @@ class MultipleFaces:
         """What the frames so far amount to."""
 
         several: Episodes = msgspec.field(default_factory=Episodes)
+        more: Episodes = msgspec.field(default_factory=Episodes)
+        """More than two: somebody comes in where a second face hangs on the wall."""
+        rated: bool = False
+        """The detector gives confidences."""
 
     def __init__(self, settings: Any) -> None:
         self._durations = Durations(
@@ -40,17 +47,38 @@ class MultipleFaces:
             hysteresis=by_confidence(settings),
             concern_seconds=settings.concern_seconds,
             repeats=settings.repeats,
+            frames_min=FRAMES_MIN,
         )
 
     def fold(self, state: State, frames: FrameBatch) -> None:
         """Take in the next frames."""
-        count = frames["no_of_face"]
+        count, confidence = frames["no_of_face"], frames["face_conf"]
+        hysteresis = self._durations.hysteresis
         several = either(count > 1, (count <= 1) | frames.faceless)
-        evidence = or_events(frames, confident(several, frames["face_conf"]), {"MULTIPLE_FACES"})
-        state.several.fold(frames, evidence, self._durations.hysteresis)
+        evidence = or_events(frames, confident(several, confidence), {"MULTIPLE_FACES"})
+        state.several.fold(frames, evidence, hysteresis)
+        more = confident(either(count > 2, (count <= 2) | frames.faceless), confidence)
+        state.more.fold(frames, more, hysteresis)
+        state.rated |= bool(np.any((count > 1) & (confidence > 0)))
 
     def assess(self, state: State) -> Assessment:
         """Report when others were there."""
-        return self._durations.assess(
-            state.several, lambda extent: f"More than one face was visible for {extent}"
+        assessment = self._durations.assess(state.several, _several)
+        apart = partial(
+            apart_from_background, durations=self._durations, rated=state.rated, short=not state.rated
         )
+        several = apart(assessment, state=state.several, what="A second face", describe=_several)
+        if several is assessment:
+            return assessment
+        more = apart(
+            self._durations.assess(state.more, _more), state=state.more, what="A third face", describe=_more
+        )
+        return joined(several, more)
+
+
+def _several(extent: str) -> str:
+    return f"More than one face was visible for {extent}"
+
+
+def _more(extent: str) -> str:
+    return f"More faces than usual were visible for {extent}"

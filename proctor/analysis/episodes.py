@@ -21,7 +21,8 @@ WINDOWS_MAX = 8_640
 
 _WINDOW_MS = round(WINDOW_SECONDS * 1000)
 _FULL = 1000  # what one millisecond of whole evidence adds to a level or a window
-_OFF, _ON, _BETWEEN, _UNKNOWN = 0, 1, 2, 3
+_SLOWLY = 4  # a detector that is no longer sure may be so for four times as long as one that sees nothing
+_OFF, _ON, _BETWEEN, _UNKNOWN, _KEPT_ON = 0, 1, 2, 3, 4
 
 
 class Hysteresis(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,6 +46,8 @@ class Hysteresis(msgspec.Struct, frozen=True, kw_only=True):
     """… until it falls below this."""
     decay: float = 1.0
     """How fast time without evidence drains the bucket, as a multiple of how fast time with it fills it."""
+    sure: bool = False
+    """Evidence between `leave` and `enter` is not counted and makes no episode; it only ends one more slowly."""
     hint: float | None = None
     """Evidence from here on still tells one window from another, however weak; None means `leave`."""
 
@@ -152,6 +155,8 @@ class Episodes(msgspec.Struct):
                 self._fill(_run(times, ids, evidence, slice(start, end), span), rule)
             elif codes[start] == _OFF:
                 self._drain(span, rule)
+            elif codes[start] == _KEPT_ON:
+                self._drain(span, rule, _SLOWLY if self.confirmed else 1)
             else:
                 self.unknown_ms += span
             if broken[end - 1] or self.unknown_ms > bridge_ms:
@@ -166,6 +171,8 @@ class Episodes(msgspec.Struct):
         latest = np.maximum.accumulate(decided)
         carried = np.where(latest >= 0, codes[latest], int(self.on))
         self.on = bool(carried[-1])
+        if rule.sure:
+            carried = np.where(carried == _ON, _KEPT_ON, _OFF)
         return np.where(codes == _BETWEEN, carried, codes)
 
     def _fold_windows(
@@ -193,9 +200,9 @@ class Episodes(msgspec.Struct):
         elif self.level >= round(rule.persist_seconds * 1000) * _FULL and self.current.frames > 1:
             self.confirmed, self.level = True, merge
 
-    def _drain(self, span_ms: int, rule: Hysteresis) -> None:
+    def _drain(self, span_ms: int, rule: Hysteresis, slowly: int = 1) -> None:
         self.unknown_ms = 0
-        self.level -= span_ms * round(rule.decay * _FULL)
+        self.level -= span_ms * round(rule.decay * _FULL / slowly)
         if self.level <= 0:
             self._close()
 
