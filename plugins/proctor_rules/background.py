@@ -40,12 +40,13 @@ class Background(NamedTuple):
 
 
 def background(
-    state: Episodes, episodes: Sequence[Episode], durations: Durations, *, rated: bool, short: bool
+    state: Episodes, episodes: Sequence[Episode], durations: Durations, *, rated: bool, objects: bool
 ) -> Background | None:
     """Return what was there all the time, or None if nothing was.
 
     `rated` says that the detector gave confidences, and so that what it was not sure of is not among the
-    episodes; `short` that some short ones all over the session are enough.
+    episodes: without them some short ones all over the session are enough. So they are of `objects`, which
+    are taken for others for a moment at a time.
     """
     if not episodes:
         return None
@@ -60,14 +61,14 @@ def background(
     if len(shares) >= _WINDOWS_MIN:
         steadily |= min(fmean(part) for part in parts) >= _MOSTLY
         often = min(fmean(share >= _SEEN for share in part) for part in parts) >= _OFTEN
-        often |= short and _all_over(episodes, max(known))
+        often |= (objects or not rated) and _all_over(episodes, max(known))
     else:
         often = False
     if steadily:
         return Background(math.inf)
     if not often:
         return None
-    most = _LASTING_SECONDS if fmean(shares) < _SELDOM else math.inf
+    most = _LASTING_SECONDS if objects or fmean(shares) < _SELDOM else math.inf
     return Background(min(_stands_out(state, episodes, durations), max(most, durations.concern_seconds)))
 
 
@@ -93,7 +94,7 @@ def apart_from_background(
     state: Episodes,
     *,
     rated: bool,
-    short: bool,
+    objects: bool,
     what: str,
     describe: Callable[[str], str],
 ) -> Assessment:
@@ -102,7 +103,7 @@ def apart_from_background(
     `what` begins the sentence on the background, e.g. `A second face`.
     """
     episodes = state.so_far(durations.hysteresis)
-    usual = background(state, episodes, durations, rated=rated, short=short)
+    usual = background(state, episodes, durations, rated=rated, objects=objects)
     if usual is None:
         return assessment
     out = [episode for episode in episodes if episode.seconds >= usual.stands_out_seconds]

@@ -64,9 +64,7 @@ class MultipleFaces:
     def assess(self, state: State) -> Assessment:
         """Report when others were there."""
         assessment = self._durations.assess(state.several, _several)
-        apart = partial(
-            apart_from_background, durations=self._durations, rated=state.rated, short=not state.rated
-        )
+        apart = partial(apart_from_background, durations=self._durations, rated=state.rated, objects=False)
         several = apart(assessment, state=state.several, what="A second face", describe=_several)
         if several is assessment:
             return assessment

@@ -68,7 +68,7 @@ class Phone:
             self._durations,
             state.seen,
             rated=state.rated,
-            short=True,
+            objects=True,
             what="Something like a phone",
             describe=_describe,
         )

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from proctor.analysis.cadence import Cadence, pieces
 from proctor.analysis.frames import FrameBatch
 
 SAMPLES_MAX = 256
@@ -35,6 +36,9 @@ class Baseline(msgspec.Struct):
     """Median, or other quantile, at the start of the period; None before the first samples."""
     spread: float | None = None
     """Median distance from it, scaled to equal the standard deviation where the values are normal."""
+    last: tuple[int, float | None] | None = None
+    """Time and value, None for NaN, of the newest frame."""
+    cadence: Cadence = msgspec.field(default_factory=Cadence)
     trusted: bool = False
     """Centre and spread rest on as many samples as the rule asked for."""
 
@@ -46,7 +50,7 @@ class Baseline(msgspec.Struct):
         `values` is NaN where the signal is unknown or the frame no example of what is normal. The results are
         NaN until there were such values in `samples_min` seconds, and for the rest of that period.
         """
-        times = frames.milliseconds
+        own, (times, values, places) = len(values), self._held(frames.milliseconds, values)
         periods = times // _PERIOD_MS
         starts = np.flatnonzero(np.diff(periods, prepend=periods[0] - 1)).tolist()
         centre, spread = np.full(len(times), np.nan), np.full(len(times), np.nan)
@@ -55,7 +59,23 @@ class Baseline(msgspec.Struct):
             if self.trusted:
                 centre[start:end], spread[start:end] = self.centre, self.spread
             self._sample(times[start:end], values[start:end])
-        return centre, spread
+        return (centre, spread) if len(times) == own else (centre[places], spread[places])
+
+    def _held(
+        self, times: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.intp]]:
+        """Repeat what clients that send on changes only said last, and say where each frame is then."""
+        before_ms, before = self.last or (int(times[0]), None)
+        stretch = np.concatenate(([before_ms], times))
+        self.last = (int(times[-1]), None if np.isnan(values[-1]) else float(values[-1]))
+        held = pieces(stretch, self.cadence.lasted(stretch, 0)[1])
+        if held is None:
+            return times, values, np.arange(len(times))
+        more, places = held
+        values = np.concatenate(([np.nan if before is None else before], values))[
+            np.append(places, len(times))
+        ]
+        return more, values, np.append(np.flatnonzero(np.diff(places)) + 1, len(places))
 
     def _renew(self, period: int, samples_min: int) -> None:
         if period == self.period:

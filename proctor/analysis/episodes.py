@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proctor.analysis.api import WINDOW_SECONDS
+from proctor.analysis.cadence import Cadence, pieces
 from proctor.analysis.frames import FrameBatch
 
 EPISODES_MAX = 100
@@ -47,7 +48,7 @@ class Hysteresis(msgspec.Struct, frozen=True, kw_only=True):
     decay: float = 1.0
     """How fast time without evidence drains the bucket, as a multiple of how fast time with it fills it."""
     sure: bool = False
-    """Evidence between `leave` and `enter` is not counted and makes no episode; it only ends one more slowly."""
+    """Evidence between `leave` and `enter` is not counted and makes no episode; one ends more slowly."""
     hint: float | None = None
     """Evidence from here on still tells one window from another, however weak; None means `leave`."""
 
@@ -108,6 +109,7 @@ class Episodes(msgspec.Struct):
     """What evidence between `leave` and `enter` counts as."""
     unknown_ms: int = 0
     newest: Sample | None = None
+    cadence: Cadence = msgspec.field(default_factory=Cadence)
     windows: dict[int, tuple[int, int]] = msgspec.field(default_factory=dict)
     """Report window to milliseconds of evidence (times `_FULL`) and of known time."""
 
@@ -120,7 +122,13 @@ class Episodes(msgspec.Struct):
             ids = (self.newest.frame_id, *ids)
         self.newest = Sample(int(times[-1]), float(evidence[-1]), ids[-1])
         if len(times) > 1:
-            self._fold_known(times, ids, evidence[:-1], rule)
+            evidence = evidence[:-1]
+            _, waits = self.cadence.lasted(times, round(rule.bridge_seconds * 1000))
+            held = pieces(times, waits)
+            if held is not None:
+                times, places = held
+                ids, evidence = [ids[place] for place in [*places.tolist(), -1]], evidence[places]
+            self._fold_known(times, ids, evidence, rule)
 
     def so_far(self, rule: Hysteresis) -> list[Episode]:
         """All episodes in order of time; one that is still going on ends at the newest frame."""

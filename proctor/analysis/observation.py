@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proctor.analysis.api import WINDOW_SECONDS
+from proctor.analysis.cadence import Cadence
 from proctor.analysis.frames import FrameBatch
 from proctor.clock import client_time_ms
 from proctor.errors import InvalidRequest
@@ -57,7 +58,8 @@ class Observation(msgspec.Struct):
     digest: bytes = b""
     """SHA-256 of the digest before the last frame, followed by that frame's JSON."""
     observed_ms: int = 0
-    """Time from frame to frame, without gaps."""
+    """Time from frame to frame, without gaps; a client that sends on changes only has none while it waits."""
+    cadence: Cadence = msgspec.field(default_factory=Cadence)
     gaps: int = 0
     gaps_ms: int = 0
     longest_gaps: list[Span] = msgspec.field(default_factory=list)
@@ -92,7 +94,7 @@ class Observation(msgspec.Struct):
         if self.last is not None and self.first is not None:
             times = np.concatenate(([self.last.time_ms - self.first.time_ms], times))
         steps = np.diff(times)
-        silent = steps > gap_seconds * 1000
+        silent = self.cadence.lasted(times, round(gap_seconds * 1000))[0] < steps
         self.observed_ms += int(steps[~silent].sum())
         self.gaps += int(silent.sum())
         self.gaps_ms += int(steps[silent].sum())
