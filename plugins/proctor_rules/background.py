@@ -18,13 +18,12 @@ from proctor.analysis.durations import Durations, in_words, spread
 from proctor.analysis.episodes import Episode, Episodes
 
 _PARTS = 4
-_WINDOWS_MIN = 30  # in five minutes nobody can tell what comes and goes, only what never left
+_WINDOWS_MIN = 30  # in five minutes nobody can tell what comes and goes …
+_FROM_THE_FIRST_MIN = 6  # … and in one, what has never left
 _SEEN = 0.1  # share of a window's known time from which it was seen there
-_OFTEN = 0.15  # share of such windows in each part of the session
 _ALWAYS = 0.9
 _MOSTLY = 0.5  # of the time in each part: among so much nothing can stand out
-_SELDOM = 0.25  # of the time: what flickers so little …
-_LASTING_SECONDS = 6.0  # … is not there for so long
+_SELDOM = 0.25  # of the time: what flickers so little is not there for long
 _EPISODES_MIN = 5
 _CHANCE = 0.05  # that anything of the background stands out in a session
 
@@ -32,48 +31,53 @@ STRENGTH = 0.1
 """Of the one finding that the background is."""
 
 
-class Background(NamedTuple):
-    """What was there all the time."""
+class Habit(NamedTuple):
+    """What makes something a session's background."""
 
-    stands_out_seconds: float
-    """An episode so long is none of it."""
+    share: float
+    """Of the windows in each quarter of the session, in so many it was seen."""
+    lasting_seconds: float
+    """An episode so long stands out from what flickers."""
+    rated: bool
+    """The detector gives confidences, and so what it was not sure of is not among the episodes. Without them
+    some short ones all over the session are enough, …"""
+    objects: bool
+    """… as they are of objects, which are taken for others for a moment at a time."""
 
 
-def background(
-    state: Episodes, episodes: Sequence[Episode], durations: Durations, *, rated: bool, objects: bool
-) -> Background | None:
-    """Return what was there all the time, or None if nothing was.
-
-    `rated` says that the detector gave confidences, and so that what it was not sure of is not among the
-    episodes: without them some short ones all over the session are enough. So they are of `objects`, which
-    are taken for others for a moment at a time.
-    """
+def background_seconds(
+    state: Episodes, episodes: Sequence[Episode], durations: Durations, habit: Habit
+) -> float | None:
+    """Return how long an episode is no part of what was there all the time; None if nothing was."""
     if not episodes:
         return None
     known = {window: known_ms / 1000 for window, (_, known_ms) in sorted(state.windows.items()) if known_ms}
-    if rated:
+    if habit.rated:
         evidence = spread(episodes)
     else:
         evidence = {window: weighed / 1_000_000 for window, (weighed, _) in state.windows.items()}
     shares = [min(evidence.get(window, 0.0) / seconds, 1.0) for window, seconds in known.items()]
     parts = _split(shares)
-    steadily = shares[0] >= _SEEN and fmean(shares) >= _ALWAYS
-    if len(shares) >= _WINDOWS_MIN:
-        steadily |= min(fmean(part) for part in parts) >= _MOSTLY
-        often = min(fmean(share >= _SEEN for share in part) for part in parts) >= _OFTEN
-        often |= (objects or not rated) and _all_over(episodes, max(known))
-    else:
-        often = False
-    if steadily:
-        return Background(math.inf)
-    if not often:
+    enough = len(shares) >= _WINDOWS_MIN
+    from_the_first = shares[0] >= _SEEN and len(shares) >= _FROM_THE_FIRST_MIN and not habit.objects
+    if (enough or from_the_first) and fmean(shares) >= _ALWAYS:
+        return math.inf
+    if not enough:
         return None
-    most = _LASTING_SECONDS if objects or fmean(shares) < _SELDOM else math.inf
-    return Background(min(_stands_out(state, episodes, durations), max(most, durations.concern_seconds)))
+    if min(fmean(part) for part in parts) >= _MOSTLY:
+        return math.inf
+    often = min(fmean(share >= _SEEN for share in part) for part in parts) >= habit.share
+    short = (habit.objects or not habit.rated) and _all_over(episodes, max(known))
+    if not (often or short):
+        return None
+    flickers = habit.objects or fmean(shares) < _SELDOM
+    least = durations.concern_seconds
+    most = max(habit.lasting_seconds, least) if flickers else math.inf
+    return min(max(_stands_out(episodes, len(episodes) + state.log.dropped), least), most)
 
 
-def _stands_out(state: Episodes, episodes: Sequence[Episode], durations: Durations) -> float:
-    """Return how long an episode of flicker is not, in a session with so many.
+def _stands_out(episodes: Sequence[Episode], count: int) -> float:
+    """Return how long no episode of flicker is, in a session with so many.
 
     Lengths of flicker fall off exponentially. A tenth of them, at least one, may not be flicker and is left
     out of their mean, which makes it smaller by a quarter.
@@ -81,20 +85,15 @@ def _stands_out(state: Episodes, episodes: Sequence[Episode], durations: Duratio
     ordered = sorted(episode.seconds for episode in episodes)
     usual = ordered[: min(len(ordered) - 1, round(0.9 * len(ordered)))]
     if not usual:
-        return durations.concern_seconds
-    excess = (fmean(usual) - usual[0]) / 0.744
-    return max(
-        durations.concern_seconds, usual[0] + excess * math.log((len(episodes) + state.log.dropped) / _CHANCE)
-    )
+        return 0.0
+    return usual[0] + (fmean(usual) - usual[0]) / 0.744 * math.log(count / _CHANCE)
 
 
 def apart_from_background(
     assessment: Assessment,
     durations: Durations,
     state: Episodes,
-    *,
-    rated: bool,
-    objects: bool,
+    habit: Habit,
     what: str,
     describe: Callable[[str], str],
 ) -> Assessment:
@@ -103,28 +102,21 @@ def apart_from_background(
     `what` begins the sentence on the background, e.g. `A second face`.
     """
     episodes = state.so_far(durations.hysteresis)
-    usual = background(state, episodes, durations, rated=rated, objects=objects)
-    if usual is None:
+    seconds = background_seconds(state, episodes, durations, habit)
+    if seconds is None:
         return assessment
-    out = [episode for episode in episodes if episode.seconds >= usual.stands_out_seconds]
-    rest = [episode for episode in episodes if episode.seconds < usual.stands_out_seconds]
+    out = [episode for episode in episodes if episode.seconds >= seconds]
+    rest = [episode for episode in episodes if episode.seconds < seconds]
     findings = durations.findings(out, describe)
     if rest:
-        findings = sorted([*findings, _summed_up(rest, durations, what)], key=lambda one: one.start_seconds)
+        findings.append(_summed_up(rest, state.log.dropped, durations, what))
+    stands_out = None if math.isinf(seconds) else round(seconds, 1)
     return msgspec.structs.replace(
         assessment,
-        findings=findings,
+        findings=sorted(findings, key=lambda one: one.start_seconds),
         window_strengths=durations.strengths_of(out),
-        details={
-            **assessment.details,
-            "background": {"stands_out_seconds": round(usual.stands_out_seconds, 1)},
-        },
+        details={**assessment.details, "background": {"stands_out_seconds": stands_out}},
     )
-
-
-def _details(usual: Background) -> dict[str, float | None]:
-    seconds = usual.stands_out_seconds
-    return {"stands_out_seconds": None if math.isinf(seconds) else round(seconds, 1)}
 
 
 def joined(one: Assessment, other: Assessment) -> Assessment:
@@ -147,7 +139,7 @@ def _all_over(episodes: Sequence[Episode], last_window: int) -> bool:
     return len(episodes) >= _EPISODES_MIN and len(parts) >= _PARTS - 1
 
 
-def _summed_up(episodes: Sequence[Episode], durations: Durations, what: str) -> Finding:
+def _summed_up(episodes: Sequence[Episode], dropped: int, durations: Durations, what: str) -> Finding:
     longest = max(episodes, key=lambda episode: episode.on_ms)
     whole = Episode(
         episodes[0].start_ms,
@@ -158,7 +150,7 @@ def _summed_up(episodes: Sequence[Episode], durations: Durations, what: str) -> 
         longest.worst_id,
         episodes[-1].last_id,
     )
-    times = "all along" if len(episodes) == 1 else f"again and again, {len(episodes)} times"
+    times = "all along" if len(episodes) == 1 else f"again and again, {len(episodes) + dropped} times"
     message = (
         f"{what} was seen {times}, for {in_words(whole.seconds)} in all, like something that stays there"
     )

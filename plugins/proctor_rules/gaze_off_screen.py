@@ -16,6 +16,7 @@ from proctor_rules.looks import Looks, Repetition, away, repeated, with_repeated
 
 _EVENTS = {"GAZE_AWAY", "PROLONGED_GAZE_AWAY", "EYES_OFF_SCREEN"}
 _PIXEL = 1.0  # points are whole pixels to many browsers
+_HOLD_SECONDS = 10.0  # a point that comes back to the screen need not be a change to a client
 _SELDOM = 0.1  # whom the flag sees on the screen no more than this, it does not see
 
 
@@ -82,6 +83,7 @@ class GazeOffScreen:
                 leave=0.7,
                 decay=settings.decay,
                 hint=HINT,
+                hold_seconds=_HOLD_SECONDS,
             ),
             concern_seconds=settings.concern_seconds,
             within_seconds=settings.within_seconds,

@@ -15,6 +15,8 @@ from proctor_rules.evidence import HINT, Column, Flags, either, or_events
 from proctor_rules.limits import Ratio, Seconds, Spreads, Times
 from proctor_rules.looks import Looks, Repetition, away, repeated, with_repeated
 
+_HOLD_SECONDS = 5.0  # a pose that comes back by numbers alone is no change to a client
+
 
 class HeadTurned:
     """Head pose against the candidate's own, for yaw and pitch are uncalibrated and depend on the camera."""
@@ -68,6 +70,7 @@ class HeadTurned:
                 enter=1.0,
                 leave=0.7,
                 hint=HINT,
+                hold_seconds=_HOLD_SECONDS,
             ),
             concern_seconds=settings.concern_seconds,
             within_seconds=settings.within_seconds,

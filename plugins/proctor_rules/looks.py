@@ -80,7 +80,7 @@ class Looks(msgspec.Struct):
         self.newest = (int(times[-1]), ids[-1], float(away[-1]), int(xs[-1]), int(ys[-1]))
         if len(times) < 2:
             return
-        lasted, _ = self.cadence.lasted(times, _GAP_MS)
+        lasted, _ = self.cadence.lasted(times, _GAP_MS, 2 * _GAP_MS)
         codes = np.where(np.isnan(away), 2, away)[:-1]
         gone = np.diff(times) > np.maximum(lasted, _GAP_MS)
         starts = np.flatnonzero(np.concatenate(([True], (codes[1:] != codes[:-1]) | gone[:-1])))

@@ -1,6 +1,5 @@
 """Somebody else is in the picture."""
 
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -10,7 +9,7 @@ from proctor.analysis.api import API_VERSION, Assessment, Group
 from proctor.analysis.durations import Durations
 from proctor.analysis.episodes import Episodes
 from proctor.analysis.frames import FrameBatch
-from proctor_rules.background import apart_from_background, joined
+from proctor_rules.background import Habit, apart_from_background, joined
 from proctor_rules.evidence import FRAMES_MIN, by_confidence, confident, either, or_events
 from proctor_rules.limits import Seconds, Share, Times
 
@@ -29,6 +28,10 @@ class MultipleFaces:
         merge_seconds: Seconds = 2.0
         confidence_min: Share = 0.7
         repeats: Times = 2
+        constant_share: Share = 0.15
+        """What is seen in so many windows of each quarter of the session is background, not news."""
+        constant_seconds: Seconds = 6.0
+        """What lasts so long stands out even from a background that flickers."""
 
     class State(msgspec.Struct):
         """What the frames so far amount to."""
@@ -40,6 +43,7 @@ class MultipleFaces:
         """The detector gives confidences."""
 
     def __init__(self, settings: Any) -> None:
+        self._share, self._lasting_seconds = settings.constant_share, settings.constant_seconds
         self._durations = Durations(
             category="multiple_faces",
             group=Group.PEOPLE,
@@ -63,13 +67,20 @@ class MultipleFaces:
 
     def assess(self, state: State) -> Assessment:
         """Report when others were there."""
-        assessment = self._durations.assess(state.several, _several)
-        apart = partial(apart_from_background, durations=self._durations, rated=state.rated, objects=False)
-        several = apart(assessment, state=state.several, what="A second face", describe=_several)
-        if several is assessment:
-            return assessment
-        more = apart(
-            self._durations.assess(state.more, _more), state=state.more, what="A third face", describe=_more
+        habit = Habit(self._share, self._lasting_seconds, rated=state.rated, objects=False)
+        found = self._durations.assess(state.several, _several)
+        several = apart_from_background(
+            found, self._durations, state.several, habit, "A second face", _several
+        )
+        if several is found:
+            return found
+        more = apart_from_background(
+            self._durations.assess(state.more, _more),
+            self._durations,
+            state.more,
+            habit,
+            "A third face",
+            _more,
         )
         return joined(several, more)
 

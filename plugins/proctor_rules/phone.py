@@ -9,7 +9,7 @@ from proctor.analysis.api import API_VERSION, Assessment, Group
 from proctor.analysis.durations import Durations
 from proctor.analysis.episodes import Episodes, Hysteresis
 from proctor.analysis.frames import FrameBatch
-from proctor_rules.background import apart_from_background
+from proctor_rules.background import Habit, apart_from_background
 from proctor_rules.evidence import FRAMES_MIN, by_confidence, confident
 from proctor_rules.limits import Seconds, Share, Times
 
@@ -30,6 +30,10 @@ class Phone:
         merge_seconds: Seconds = 2.0
         confidence_min: Share = 0.7
         repeats: Times = 2
+        constant_share: Share = 0.15
+        """What is seen in so many windows of each quarter of the session is background, not news."""
+        constant_seconds: Seconds = 6.0
+        """What lasts so long stands out even from a background that flickers."""
 
     class State(msgspec.Struct):
         """What the frames so far amount to."""
@@ -41,6 +45,7 @@ class Phone:
         """The detector gives confidences."""
 
     def __init__(self, settings: Any) -> None:
+        self._share, self._lasting_seconds = settings.constant_share, settings.constant_seconds
         self._held = Hysteresis(persist_seconds=settings.concern_seconds, enter=1.0, leave=_HELD)
         self._durations = Durations(
             category="phone",
@@ -67,10 +72,9 @@ class Phone:
             self._durations.assess(state.seen, _describe),
             self._durations,
             state.seen,
-            rated=state.rated,
-            objects=True,
-            what="Something like a phone",
-            describe=_describe,
+            Habit(self._share, self._lasting_seconds, rated=state.rated, objects=True),
+            "Something like a phone",
+            _describe,
         )
         strengths = self._durations.window_strengths(state.held, [])
         for window, strength in assessment.window_strengths.items():

@@ -6,7 +6,7 @@ import msgspec
 
 from proctor.analysis.api import API_VERSION, Assessment, Finding, Group
 from proctor.analysis.durations import Durations, grade, spread
-from proctor.analysis.episodes import Episode, EpisodeLog, Hysteresis
+from proctor.analysis.episodes import Episode, EpisodeLog, Hysteresis, not_listed
 from proctor.analysis.frames import FrameBatch
 from proctor_rules.limits import Events, Seconds, Times
 from proctor_rules.moments import Counts, Moments, times
@@ -135,6 +135,7 @@ class WindowLeft:
             findings=sorted(self._findings(state, absences), key=lambda finding: finding.start_seconds),
             window_strengths=strengths,
             observed_windows=None if state.engine_seen else [],
+            details=not_listed(state.absences.log, state.full_screen.log),
         )
 
     def _findings(self, state: State, absences: list[Episode]) -> list[Finding]:

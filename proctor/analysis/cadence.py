@@ -13,7 +13,7 @@ HOLD_MS = 60_000
 """Longer than this nothing holds: without any change for so long even an event-driven client may be gone."""
 
 _PAUSE_MS = 2000  # streams send a frame a second at the least
-_PAUSES_MIN, _PAUSES_MAX = 20, 90
+_PAUSES_MIN, _PAUSES_MAX = 10, 90
 """Percentage of steps that are pauses. A stream over a bad network has five, one whose frames hardly ever
 arrive a hundred; of changes some come soon after another."""
 _STEPS_MIN = 8
@@ -27,11 +27,13 @@ class Cadence(msgspec.Struct, array_like=True):
     pauses: int = 0
     """Steps of over two seconds."""
 
-    def lasted(self, times: NDArray[np.int64], gap_ms: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def lasted(
+        self, times: NDArray[np.int64], gap_ms: int, hold_ms: int = HOLD_MS
+    ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Take in the steps between these frames; return how long each lasted, 0 for a gap, and if it waited.
 
         `times` are milliseconds in rising order, one more than there are steps, beginning with the last frame
-        of the call before. A step of over `gap_ms` is a gap to a stream, to other clients beyond `HOLD_MS`.
+        of the call before. A step of over `gap_ms` is a gap to a stream, to other clients beyond `hold_ms`.
         """
         steps = np.diff(times)
         seen = self.steps + np.arange(1, len(steps) + 1)
@@ -39,7 +41,7 @@ class Cadence(msgspec.Struct, array_like=True):
         if len(steps):
             self.steps, self.pauses = int(seen[-1]), int(pauses[-1])
         bursty = (pauses * 100 >= _PAUSES_MIN * seen) & (pauses * 100 <= _PAUSES_MAX * seen)
-        waits = bursty & (seen >= _STEPS_MIN) & (steps <= HOLD_MS)
+        waits = bursty & (seen >= _STEPS_MIN) & (steps <= hold_ms)
         return np.where(waits | (steps <= gap_ms), steps, 0), waits
 
 

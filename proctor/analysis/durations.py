@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proctor.analysis.api import WINDOW_SECONDS, Assessment, Finding, Group, Level, Observed
-from proctor.analysis.episodes import Episode, Episodes, Hysteresis, joined
+from proctor.analysis.episodes import Episode, Episodes, Hysteresis, joined, not_listed
 
 _WINDOW_MS = round(WINDOW_SECONDS * 1000)
 
@@ -49,6 +49,7 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
             findings=self.findings(self.whole(episodes), describe, baseline),
             window_strengths=self.window_strengths(state, episodes),
             observed_windows=sorted(window for window, (_, known) in state.windows.items() if known),
+            details=not_listed(state.log),
         )
 
     def whole(self, episodes: Sequence[Episode]) -> list[Episode]:

@@ -5,13 +5,14 @@ where a session's frames are cut.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from proctor.analysis.api import WINDOW_SECONDS
-from proctor.analysis.cadence import Cadence, pieces
+from proctor.analysis.cadence import HOLD_MS, Cadence, pieces
 from proctor.analysis.frames import FrameBatch
 
 EPISODES_MAX = 100
@@ -41,6 +42,9 @@ class Hysteresis(msgspec.Struct, frozen=True, kw_only=True):
     """So long without evidence (with a `decay` of 1) and an episode is over."""
     bridge_seconds: float = 5.0
     """A longer gap between frames, or longer unknown, ends an episode with the last frame that knew."""
+    hold_seconds: float = HOLD_MS / 1000
+    """So long what a client said last holds that sends on changes only. Less for measures: some changes of
+    them are too small for it to tell."""
     enter: float = 0.5
     """Evidence counts from here on …"""
     leave: float = 0.5
@@ -88,6 +92,12 @@ class EpisodeLog(msgspec.Struct):
             self.dropped += 1
 
 
+def not_listed(*logs: EpisodeLog) -> dict[str, Any]:
+    """Say in an assessment's details how many episodes gave way, if any did."""
+    dropped = sum(log.dropped for log in logs)
+    return {"episodes_not_listed": dropped} if dropped else {}
+
+
 class Sample(msgspec.Struct, array_like=True):
     """The newest frame: how long it lasted is known only when the next one comes."""
 
@@ -123,7 +133,8 @@ class Episodes(msgspec.Struct):
         self.newest = Sample(int(times[-1]), float(evidence[-1]), ids[-1])
         if len(times) > 1:
             evidence = evidence[:-1]
-            _, waits = self.cadence.lasted(times, round(rule.bridge_seconds * 1000))
+            bridge_ms, hold_ms = round(rule.bridge_seconds * 1000), round(rule.hold_seconds * 1000)
+            _, waits = self.cadence.lasted(times, bridge_ms, hold_ms)
             held = pieces(times, waits)
             if held is not None:
                 times, places = held

@@ -20,7 +20,7 @@ from proctor.analysis.slot import Fault, Guard, Slot, assess_slot, fold_slot
 from proctor.errors import InvalidRequest
 from proctor.model import ExamSession, FrameId
 
-FORMAT = 1
+FORMAT = 2
 """Of the encoded state; rises when older states can no longer be continued."""
 
 FRAMES_AT_ONCE = 10_000
