@@ -134,7 +134,7 @@ class GazeOffScreen:
         on_screen, placed = frames["gaze_on_script"], ~np.isnan(own)
         trusted = (usual >= self._settings.trusted_share) & ~np.isnan(on_screen)
         far = own >= np.where(trusted, self._settings.flag_spreads, self._settings.look_spreads)
-        return away((far | ~placed) & ((on_screen == 0) | ~trusted), trusted | placed)
+        return away((far | ~placed) & ((on_screen == 0) | ~trusted), trusted | placed, ~trusted)
 
     def _distance(self, state: State, frames: FrameBatch) -> "_Distance":
         """How far gaze points are from the usual one."""

@@ -20,6 +20,10 @@ from proctor_rules.evidence import Column
 LOOKS_MAX = 64
 """Most looks that are remembered at a time, the latest."""
 
+FLEETING = 0.5
+"""A look by a measure that may have changed before the client, which waits for a change of words, says so."""
+
+_FLEETING_MS = 1000
 _LONGEST_BREAK_MS = 1000  # back for longer, or so long unknown, and the next look is another one
 _GAP_MS = 5000
 _WHOLE = 1000  # places are whole thousandths, so that sums do not depend on how frames were cut
@@ -70,7 +74,10 @@ class Looks(msgspec.Struct):
     cadence: Cadence = msgspec.field(default_factory=Cadence)
 
     def fold(self, frames: FrameBatch, away: Column, place: tuple[Column, Column], rule: Repetition) -> None:
-        """Take in the next frames. `away` is 1, 0 or NaN; `place` is 0 where nobody knows it."""
+        """Take in the next frames.
+
+        `away` is 1, or `FLEETING` where a measure alone says so, 0 or NaN; `place` is 0 where it is unknown.
+        """
         times, ids = frames.milliseconds, list(frames.ids)
         xs, ys = (np.rint(np.nan_to_num(axis).clip(-1e6, 1e6) * _WHOLE).astype(np.int64) for axis in place)
         if self.newest is not None:
@@ -80,9 +87,11 @@ class Looks(msgspec.Struct):
         self.newest = (int(times[-1]), ids[-1], float(away[-1]), int(xs[-1]), int(ys[-1]))
         if len(times) < 2:
             return
-        lasted, _ = self.cadence.lasted(times, _GAP_MS, 2 * _GAP_MS)
-        codes = np.where(np.isnan(away), 2, away)[:-1]
-        gone = np.diff(times) > np.maximum(lasted, _GAP_MS)
+        lasted, waits = self.cadence.lasted(times, _GAP_MS, 2 * _GAP_MS)
+        fled = waits & (away[:-1] == FLEETING) & (lasted > _FLEETING_MS)
+        lasted = np.where(fled, _FLEETING_MS, lasted)
+        codes = np.where(np.isnan(away), 2, np.ceil(away))[:-1]
+        gone = fled | (np.diff(times) > np.maximum(lasted, _GAP_MS))
         starts = np.flatnonzero(np.concatenate(([True], (codes[1:] != codes[:-1]) | gone[:-1])))
         sums = [
             np.add.reduceat(part, starts).tolist() for part in (lasted, lasted * xs[:-1], lasted * ys[:-1])
@@ -196,6 +205,9 @@ def _longer(look: Look, more: Look) -> Look:
     )
 
 
-def away(evidence: NDArray[np.bool_], known: NDArray[np.bool_]) -> Column:
-    """1 where there is evidence of a look away, 0 where it is known that there is none, else NaN."""
-    return np.where(known, np.where(evidence, 1.0, 0.0), np.nan)
+def away(
+    evidence: NDArray[np.bool_], known: NDArray[np.bool_], fleeting: NDArray[np.bool_] | None = None
+) -> Column:
+    """1 or `FLEETING` where there is evidence of a look away, 0 where there is known to be none, or NaN."""
+    worth = 1.0 if fleeting is None else np.where(fleeting, FLEETING, 1.0)
+    return np.where(known, np.where(evidence, worth, 0.0), np.nan)
