@@ -76,6 +76,14 @@ def background_seconds(
     return min(max(_stands_out(episodes, len(episodes) + state.log.dropped), least), most)
 
 
+def everywhere(state: Episodes, share: float) -> bool:
+    """Return whether there was evidence in so many windows of each quarter of the session."""
+    known = [
+        evidence >= _SEEN * 1000 * known for _, (evidence, known) in sorted(state.windows.items()) if known
+    ]
+    return len(known) >= _WINDOWS_MIN and min(fmean(part) for part in _split(known)) >= share
+
+
 def _stands_out(episodes: Sequence[Episode], count: int) -> float:
     """Return how long no episode of flicker is, in a session with so many.
 

@@ -5,11 +5,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from proctor.analysis.api import API_VERSION, WINDOW_SECONDS, Assessment, Finding, Group, Level
+from proctor.analysis.api import API_VERSION, Assessment, Finding, Group, Level
 from proctor.analysis.baseline import Baseline
 from proctor.analysis.durations import Durations
 from proctor.analysis.episodes import Episode, Episodes, Hysteresis
 from proctor.analysis.frames import FrameBatch
+from proctor_rules.background import everywhere
 from proctor_rules.evidence import Column, either
 from proctor_rules.limits import Seconds, Share
 
@@ -25,7 +26,7 @@ class Speech:
     title = "Talking"
 
     class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-        """Talking weighs more with the eyes off the screen; who looks at the screen may be reading aloud."""
+        """Talking weighs more with the eyes off the screen, and less of whom it is a habit to read aloud."""
 
         info_seconds: Seconds = 8.0
         concern_seconds: Seconds = 20.0
@@ -36,6 +37,8 @@ class Speech:
         """Talking while looking off the screen for so long …"""
         aside_share: Share = 0.5
         """… and so much of the time is a concern."""
+        habit_share: Share = 0.15
+        """Who talks in so many windows of each quarter of the session reads aloud."""
 
     class State(msgspec.Struct):
         """What the frames so far amount to."""
@@ -51,7 +54,7 @@ class Speech:
     def __init__(self, settings: Any) -> None:
         self._event_ms = round(settings.event_seconds * 1000)
         merge_seconds = settings.merge_seconds
-        self._aside_share = settings.aside_share
+        self._aside_share, self._habit_share = settings.aside_share, settings.habit_share
         self._aside = Hysteresis(persist_seconds=settings.aside_seconds, merge_seconds=merge_seconds)
         self._durations = Durations(
             category="speech",
@@ -67,7 +70,7 @@ class Speech:
         on_screen = frames["gaze_on_script"]
         usual, _ = state.on_screen.follow(frames, on_screen, samples_min=_BASELINE_SECONDS)
         # A flag that is off most of the time says more about the camera.
-        off = (on_screen == 0) & ~(usual <= _FLAG_SHARE)
+        off = (on_screen == 0) & (usual > _FLAG_SHARE)
         aside = either((talking > 0) & off, (talking == 0) | ~np.isnan(on_screen))
         state.talking.fold(frames, talking, self._durations.hysteresis)
         state.aside.fold(frames, aside, self._aside)
@@ -76,11 +79,12 @@ class Speech:
         """Report the talking."""
         assessment = self._durations.assess(state.talking, lambda extent: f"Talking went on for {extent}")
         aside = state.aside.so_far(self._aside)
-        findings = [self._with_gaze(finding, state.aside, aside) for finding in assessment.findings]
+        aloud = everywhere(state.talking, self._habit_share)
+        findings = [self._with_gaze(finding, aside, aloud=aloud) for finding in assessment.findings]
         return msgspec.structs.replace(assessment, findings=findings)
 
-    def _with_gaze(self, finding: Finding, gaze: Episodes, aside: list[Episode]) -> Finding:
-        """Make talking a concern if the candidate looked off the screen meanwhile, and not if at it."""
+    def _with_gaze(self, finding: Finding, aside: list[Episode], *, aloud: bool) -> Finding:
+        """Make talking a concern if the candidate looked off the screen meanwhile, else no reading aloud."""
         seconds = sum(_overlap(finding, episode) for episode in aside)
         length = finding.end_seconds - finding.start_seconds
         if seconds >= max(self._aside.persist_seconds, self._aside_share * length):
@@ -90,7 +94,7 @@ class Speech:
                 strength=max(finding.strength, 0.5),
                 message=f"{finding.message}, with the gaze off the screen",
             )
-        if not _known(finding, gaze):
+        if not aloud:
             return finding
         return msgspec.structs.replace(finding, level=Level.INFO, strength=min(finding.strength, 0.5))
 
@@ -116,12 +120,3 @@ def _overlap(finding: Finding, episode: Episode) -> float:
         finding.start_seconds * 1000, episode.start_ms
     )
     return max(0.0, both) / 1000 * episode.on_ms / max(episode.end_ms - episode.start_ms, 1)
-
-
-def _known(finding: Finding, gaze: Episodes) -> bool:
-    """Whether for most of the time it was known where the candidate looked."""
-    windows = range(
-        int(finding.start_seconds // WINDOW_SECONDS), int(finding.end_seconds // WINDOW_SECONDS) + 1
-    )
-    known_ms = sum(gaze.windows.get(window, (0, 0))[1] for window in windows)
-    return known_ms >= 500 * min(finding.end_seconds - finding.start_seconds, len(windows) * WINDOW_SECONDS)

@@ -71,7 +71,9 @@ def _verdict(facts: Facts, verdict: Judgement, observed: Observed) -> schema.Ver
         is_cheating=verdict.priority is Priority.HIGH,
         score=verdict.score,
         review_priority=verdict.priority,
-        confidence=verdict.score / 100 if facts.observation.frames else None,
+        confidence=facts.policy.verdict.calibration.of_verdict(verdict.score)
+        if facts.observation.frames
+        else None,
         confidence_level=verdict.band if facts.observation.frames else Priority.INSUFFICIENT,
         verdict_basis=wording.basis(verdict, observed, facts.policy, facts.titles),
     )

@@ -62,7 +62,11 @@ class Verdict(Part, frozen=True, kw_only=True):
     score: Score
     review_priority: Priority
     confidence: Annotated[
-        Share | None, msgspec.Meta(description="The score as a share; null where nothing was observed.")
+        Share | None,
+        msgspec.Meta(
+            description="How often sessions of such a score had something worth a look, by the policy's "
+            "calibration; null where nothing was observed."
+        ),
     ]
     confidence_level: Annotated[
         Priority, msgspec.Meta(description="Where the score alone would rank; the priority has limits.")
@@ -78,7 +82,11 @@ class WindowVerdict(Part, frozen=True, kw_only=True):
     end_seconds: Seconds
     is_cheating: bool
     confidence: Annotated[
-        Share | None, msgspec.Meta(description="Strongest evidence of any rule; null where none could judge.")
+        Share | None,
+        msgspec.Meta(
+            description="How often windows with such evidence, of the strongest rule, were rightly flagged, "
+            "by the policy's calibration; null where no rule could judge."
+        ),
     ]
     start_frame: str | None
     end_frame: str | None
