@@ -133,8 +133,10 @@ class GazeOffScreen:
         """Whether this may be a look beside the screen, by flag and point, or by the one that can tell."""
         on_screen, placed = frames["gaze_on_script"], ~np.isnan(own)
         trusted = (usual >= self._settings.trusted_share) & ~np.isnan(on_screen)
-        far = own >= np.where(trusted, self._settings.flag_spreads, self._settings.look_spreads)
-        return away((far | ~placed) & ((on_screen == 0) | ~trusted), trusted | placed, ~trusted)
+        flagged = (on_screen == 0) & (usual > 0.5)
+        far = own >= np.where(flagged, self._settings.flag_spreads, self._settings.look_spreads)
+        looking = np.where(trusted, flagged & (far | ~placed), far)
+        return away(looking, trusted | placed, ~trusted)
 
     def _distance(self, state: State, frames: FrameBatch) -> "_Distance":
         """How far gaze points are from the usual one."""

@@ -24,7 +24,8 @@ FLEETING = 0.5
 """A look by a measure that may have changed before the client, which waits for a change of words, says so."""
 
 _FLEETING_MS = 1000
-_LONGEST_BREAK_MS = 1000  # back for longer, or so long unknown, and the next look is another one
+_LONGEST_BREAK_MS = 1000  # back for longer, …
+_LONGEST_UNKNOWN_MS = 3000  # … or so long unknown, and the next look is another one
 _GAP_MS = 5000
 _WHOLE = 1000  # places are whole thousandths, so that sums do not depend on how frames were cut
 
@@ -66,6 +67,7 @@ class Looks(msgspec.Struct):
     recent: list[Look] = msgspec.field(default_factory=list)
     current: Look | None = None
     break_ms: int = 0
+    unknown_ms: int = 0
     found: EpisodeLog = msgspec.field(default_factory=EpisodeLog)
     """Repetitions that are over, each as an episode: `frames` is how many looks there were."""
     latest: Episode | None = None
@@ -101,10 +103,12 @@ class Looks(msgspec.Struct):
             if codes[start] == 1:
                 look = Look(int(times[start]), int(times[start]) + span, span, x, y, ids[start], ids[end - 1])
                 self.current = look if self.current is None else _longer(self.current, look)
-                self.break_ms = 0
-            else:
+                self.break_ms = self.unknown_ms = 0
+            elif codes[start] == 0:
                 self.break_ms += span
-            if gone[end - 1] or self.break_ms > _LONGEST_BREAK_MS:
+            else:
+                self.unknown_ms += span
+            if gone[end - 1] or self.break_ms > _LONGEST_BREAK_MS or self.unknown_ms > _LONGEST_UNKNOWN_MS:
                 self._close(rule)
 
     def so_far(self) -> list[Episode]:
@@ -112,7 +116,7 @@ class Looks(msgspec.Struct):
         return self.found.kept if self.latest is None else [*self.found.kept, self.latest]
 
     def _close(self, rule: Repetition) -> None:
-        look, self.current, self.break_ms = self.current, None, 0
+        look, self.current, self.break_ms, self.unknown_ms = self.current, None, 0, 0
         if look is None or not rule.looks or look.on_ms < rule.shortest_seconds * 1000:
             return
         since = look.end_ms - rule.within_seconds * 1000
