@@ -83,3 +83,20 @@ def test_memory_is_bounded_and_covers_the_whole_session():
     assert (max(state.samples) + 1) * state.stride >= 10_800 - state.stride
     assert centres[5399] == 0.0
     assert len(msgspec.msgpack.encode(state)) < 4096
+
+
+def test_mean_of_a_flag_is_its_share():
+    state = Baseline(rank=None)
+    frames = FrameBatch.from_json(stored([(time, {}) for time in range(221)]), ORIGIN_MS)
+    centres, _ = state.follow(frames, (np.arange(221) % 4 > 0).astype(float), samples_min=20)
+    assert centres[-1] == pytest.approx(0.75, abs=0.02)
+
+
+def test_what_holds_while_nothing_changes_weighs_by_its_time():
+    """A client that sends changes only: 1 for half a second, 5 for eight and a half."""
+    times = [9 * (step // 2) + 0.5 * (step % 2) for step in range(100)]
+    values = [1.0 if step % 2 == 0 else 5.0 for step in range(100)]
+    state, centres, _ = follow(times, values)
+    assert centres[-1] == 5.0
+    assert follow(times, values, range(1, 100, 3))[0] == state
+    assert follow(times, values, range(1, 100, 3))[1][30:] == centres[30:]

@@ -4,7 +4,7 @@ import pytest
 
 from proctor.analysis.api import Group
 from proctor.analysis.durations import Durations, extent, grade, in_words, spread
-from proctor.analysis.episodes import Episode, Hysteresis
+from proctor.analysis.episodes import EPISODES_MAX, Episode, Episodes, Hysteresis
 
 
 def durations(**changes):
@@ -114,3 +114,35 @@ def test_durations_in_words(seconds, words):
 def test_extent_mentions_the_length_only_of_what_came_and_went():
     assert extent(episode(0, 12)) == "12 s"
     assert extent(episode(0, 30, 12)) == "12 s out of 30 s"
+
+
+def test_episodes_far_apart_do_not_add_up():
+    """Seven seconds three times in a minute are a concern, unless too much lies between them."""
+    seven = [episode(0, 7), episode(19, 26), episode(38, 45)]
+    together = durations(concern_seconds=15.0, within_seconds=60.0, apart_seconds=12.0)
+    apart = durations(concern_seconds=15.0, within_seconds=60.0, apart_seconds=11.9)
+    assert levels(together, *together.whole(seven)) == ["concern"]
+    assert levels(apart, *apart.whole(seven)) == ["info", "info", "info"]
+    assert levels(apart, *apart.whole([*seven, episode(60, 76)])) == ["info", "info", "info", "concern"]
+
+
+def test_what_is_too_short_is_no_alert():
+    judge = durations(repeats=2, repeats_from_seconds=5.0)
+    assert levels(judge, episode(0, 4), episode(60, 65), episode(120, 124)) == ["info"] * 3
+    assert levels(judge, episode(0, 5), episode(60, 64), episode(120, 125)) == ["info", "info", "concern"]
+
+
+def test_few_frames_are_neither_a_concern_nor_an_alert():
+    judge = durations(repeats=2, frames_min=3)
+    long, short = episode(0, 20), episode(60, 64)
+    assert levels(judge, long, short) == ["info", "info"]
+    long.frames = short.frames = 3
+    assert levels(judge, long, short) == ["concern", "concern"]
+
+
+def test_details_say_how_many_episodes_are_not_listed():
+    state = Episodes()
+    assert durations().assess(state, str).details == {}
+    for place in range(EPISODES_MAX + 4):
+        state.log.add(episode(10 * place, 10 * place + 4))
+    assert durations().assess(state, str).details == {"episodes_not_listed": 4}

@@ -151,6 +151,38 @@ def test_evidence_between_leaving_and_entering_stays_what_it_was():
     assert found(signal((5, 0), (2, 0.9), (5, 0.6), (5, 0)), rule) == [(5.0, 12.0, 7.0)]
 
 
+def test_evidence_that_is_not_sure_makes_no_episode_and_lets_one_end_slowly():
+    rule = Hysteresis(persist_seconds=1.0, merge_seconds=2.0, enter=0.8, leave=0.4, sure=True)
+    assert found(signal((5, 0), (0.5, 0.9), (60, 0.6), (5, 0)), rule) == []
+    assert found(signal((5, 0), (2, 0.9), (6, 0.6), (2, 0.9), (5, 0)), rule) == [(5.0, 15.0, 4.0)]
+    assert found(signal((5, 0), (2, 0.9), (9, 0.6), (2, 0.9), (5, 0)), rule) == [
+        (5.0, 7.0, 2.0),
+        (16.0, 18.0, 2.0),
+    ]
+
+
+CHANGES = [(9 * (step // 2) + 8.5 * (step % 2), float(step % 2)) for step in range(20)]
+"""Silence for eight and a half seconds without evidence, then half a second with it, from a client that sends
+on changes only; the last is at 89.5 s."""
+
+
+def test_evidence_holds_through_the_silence_of_a_client_that_sends_changes():
+    """Nobody sends that nothing changed, but the next change was sent."""
+    [(start, end, on)] = found([*CHANGES, (90.0, 0.0), (98.5, 1.0), (128.5, 0.0), (129, 0.0)])
+    assert (start, end, on) == (98.5, 128.5, 30.0)
+
+
+def test_measures_hold_for_less():
+    rule = Hysteresis(persist_seconds=3.0, hold_seconds=10.0)
+    assert found([*CHANGES, (90.0, 0.0), (98.5, 1.0), (128.5, 0.0), (129, 0.0)], rule) == []
+    assert len(found([*CHANGES, (90.0, 0.0), (98.5, 1.0), (107.5, 0.0), (108, 0.0)], rule)) == 1
+
+
+def test_windows_of_a_client_that_sends_changes_know_ten_seconds_each():
+    state = run([*CHANGES, (90.0, 0.0), (128.5, 0.0)])
+    assert [known for _, known in list(state.windows.values())[4:12]] == pytest.approx([10_000] * 8, abs=1000)
+
+
 def test_episode_knows_its_first_worst_and_last_frame():
     moments = signal((2, 0), (2, 0.6), (1, 0.9), (1, 0.7), (3, 0))
     [episode] = run(moments).so_far(RULE)

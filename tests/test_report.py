@@ -368,7 +368,7 @@ def test_a_window_without_evidence_names_no_rule(told, policy):
         policy=msgspec.structs.replace(policy, rules=rules),
     )
     windows = told_by_one["window_analysis"]["predictions_per_window"]
-    assert [window["confidence"] for window in windows] == [0.0, 0.7, 0.0, None, None]
+    assert [window["confidence"] for window in windows] == [0.0, 0.96, 0.0, None, None]
     assert [window["rules"] for window in windows] == [{}, {"listener": 0.7}, {}, {}, {}]
     assert told_by_one["window_analysis"]["percentage_flagged"] == 33.3
 

@@ -5,7 +5,7 @@ import pytest
 from proctor.analysis.api import Finding, Group, Level
 from proctor.analysis.api import Observed as Measured
 from proctor.analysis.policy import Policy, Rule
-from proctor.analysis.schema import ClockOffset, DataQuality, Gap, Gaps
+from proctor.analysis.schema_data import ClockOffset, DataQuality, Gap, Gaps
 from proctor.analysis.verdict import Observed, judge
 from proctor.analysis.wording import basis, clock, length, recommendations
 

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from proctor.analysis.api import API_VERSION, Assessment, Group
+from proctor.analysis.episodes import not_listed
 from proctor.analysis.frames import FrameBatch
 from proctor_rules.limits import Events, Seconds
 from proctor_rules.moments import Counts, Moments, times
@@ -52,6 +53,7 @@ class Clipboard:
             findings=sorted([*pasted, *copied], key=lambda finding: finding.start_seconds),
             window_strengths=strengths,
             observed_windows=None if state.engine_seen else [],
+            details=not_listed(state.pasted.log, state.copied.log),
         )
 
     def _counts(self, settings: Any, signal: str) -> Counts:

@@ -16,6 +16,10 @@ HINT = 0.3
 """Evidence that nothing else bears out: it sets windows apart and never makes a finding."""
 
 
+FRAMES_MIN = 3
+"""What a detector sees in fewer frames is no concern, however far apart they are."""
+
+
 def either(yes: NDArray[np.bool_], no: NDArray[np.bool_]) -> Column:
     """1 where `yes`, 0 where only `no`, unknown elsewhere."""
     return np.where(yes, 1.0, np.where(no, 0.0, np.nan))
@@ -39,6 +43,7 @@ def by_confidence(settings: Any) -> Hysteresis:
         merge_seconds=settings.merge_seconds,
         enter=settings.confidence_min,
         leave=settings.confidence_min * _LEAVE_SHARE,
+        sure=True,
     )
 
 

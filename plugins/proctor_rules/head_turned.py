@@ -12,7 +12,10 @@ from proctor.analysis.durations import Durations
 from proctor.analysis.episodes import Episodes, Hysteresis
 from proctor.analysis.frames import UNKNOWN_TEXT, FrameBatch
 from proctor_rules.evidence import HINT, Column, Flags, either, or_events
-from proctor_rules.limits import Ratio, Seconds, Spreads
+from proctor_rules.limits import Ratio, Seconds, Spreads, Times
+from proctor_rules.looks import Looks, Repetition, away, repeated, with_repeated
+
+_HOLD_SECONDS = 5.0  # a pose that comes back by numbers alone is no change to a client
 
 
 class HeadTurned:
@@ -27,6 +30,8 @@ class HeadTurned:
         info_seconds: Seconds = 1.0
         concern_seconds: Seconds = 15.0
         within_seconds: Seconds = 60.0
+        apart_seconds: Seconds = 10.0
+        """Looks with more than this between them do not add up: people think, look up, and think again."""
         merge_seconds: Seconds = 2.0
         turned_ratio: Ratio = 0.15
         turned_spreads: Spreads = 6.0
@@ -35,11 +40,16 @@ class HeadTurned:
         baseline_seconds: Seconds = 20.0
         words_seconds: Seconds = 300.0
         """So long words are at least a hint; then only if the browser does call the candidate forward."""
+        looks: Times = 8
+        """So many turns to the same place within `looks_within_seconds` are a concern."""
+        looks_within_seconds: Seconds = 200.0
+        look_seconds: Seconds = 1.5
 
     class State(msgspec.Struct):
         """What the frames so far amount to."""
 
         turned: Episodes = msgspec.field(default_factory=Episodes)
+        looks: Looks = msgspec.field(default_factory=Looks)
         yaw: Baseline = msgspec.field(default_factory=Baseline)
         pitch: Baseline = msgspec.field(default_factory=Baseline)
         forward: Baseline = msgspec.field(default_factory=Baseline)
@@ -60,19 +70,29 @@ class HeadTurned:
                 enter=1.0,
                 leave=0.7,
                 hint=HINT,
+                hold_seconds=_HOLD_SECONDS,
             ),
             concern_seconds=settings.concern_seconds,
             within_seconds=settings.within_seconds,
+            apart_seconds=settings.apart_seconds,
+        )
+
+        self._repetition = Repetition(
+            looks=settings.looks,
+            within_seconds=settings.looks_within_seconds,
+            shortest_seconds=settings.look_seconds,
         )
 
     def fold(self, state: State, frames: FrameBatch) -> None:
         """Take in the next frames."""
-        turns, spreads = zip(
+        places, spreads = zip(
             self._turn(state.yaw, frames, "head_yaw"),
             self._turn(state.pitch, frames, "head_pitch"),
             strict=True,
         )
-        turn = np.fmax(*turns)
+        turn = np.fmax(np.abs(places[0]), np.abs(places[1]))
+        looking = away(turn >= 1, ~np.isnan(turn))
+        state.looks.fold(frames, looking, places, self._repetition)
         turn = np.where(turn < self._durations.hysteresis.leave, 0.0, turn)
         words = self._words(state, frames, np.fmax(*spreads) < self._settings.pose_spreads)
         evidence = or_events(frames, np.fmax(turn, words), {"HEAD_TURNED"})
@@ -80,19 +100,28 @@ class HeadTurned:
 
     def assess(self, state: State) -> Assessment:
         """Report the turns."""
-        return self._durations.assess(
+        assessment = self._durations.assess(
             state.turned, lambda extent: f"The head was turned away for {extent}", state.yaw.centre
         )
+        repetitions = repeated(
+            state.looks,
+            self._repetition,
+            category="head",
+            signal="head_yaw",
+            what="The head turned",
+            baseline=state.yaw.centre,
+        )
+        return msgspec.structs.replace(assessment, findings=with_repeated(assessment.findings, repetitions))
 
     def _turn(self, usual: Baseline, frames: FrameBatch, name: str) -> tuple[Column, Column]:
-        """How far the head is from its usual pose: as a share of a turn, and in spreads."""
+        """How far the head is from its usual pose: in turns, with a sign, and in spreads."""
         values = frames[name]
         one_face = np.where(frames["no_of_face"] > 1, np.nan, values)
         seconds = self._settings.baseline_seconds
         centre, spread = usual.follow(frames, one_face, samples_min=seconds)
-        off = np.abs(values - centre)
+        off = values - centre
         limit = np.maximum(self._settings.turned_ratio, self._settings.turned_spreads * spread)
-        return off / limit, off / np.maximum(spread, 1e-6)
+        return off / limit, np.abs(off) / np.maximum(spread, 1e-6)
 
     def _words(self, state: State, frames: FrameBatch, near: Flags) -> Column:
         """What the browser's word for the pose is worth, where `near` says that the numbers deny it."""

@@ -3,12 +3,14 @@
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from proctor.analysis.api import API_VERSION, Assessment, Group
 from proctor.analysis.durations import Durations
 from proctor.analysis.episodes import Episodes
 from proctor.analysis.frames import FrameBatch
-from proctor_rules.evidence import by_confidence, confident, either, or_events
+from proctor_rules.background import Habit, apart_from_background, joined
+from proctor_rules.evidence import FRAMES_MIN, by_confidence, confident, either, or_events
 from proctor_rules.limits import Seconds, Share, Times
 
 
@@ -26,13 +28,22 @@ class MultipleFaces:
         merge_seconds: Seconds = 2.0
         confidence_min: Share = 0.7
         repeats: Times = 2
+        constant_share: Share = 0.15
+        """What is seen in so many windows of each quarter of the session is background, not news."""
+        constant_seconds: Seconds = 6.0
+        """What lasts so long stands out even from a background that flickers."""
 
     class State(msgspec.Struct):
         """What the frames so far amount to."""
 
         several: Episodes = msgspec.field(default_factory=Episodes)
+        more: Episodes = msgspec.field(default_factory=Episodes)
+        """More than two: somebody comes in where a second face hangs on the wall."""
+        rated: bool = False
+        """The detector gives confidences."""
 
     def __init__(self, settings: Any) -> None:
+        self._share, self._lasting_seconds = settings.constant_share, settings.constant_seconds
         self._durations = Durations(
             category="multiple_faces",
             group=Group.PEOPLE,
@@ -40,17 +51,43 @@ class MultipleFaces:
             hysteresis=by_confidence(settings),
             concern_seconds=settings.concern_seconds,
             repeats=settings.repeats,
+            frames_min=FRAMES_MIN,
         )
 
     def fold(self, state: State, frames: FrameBatch) -> None:
         """Take in the next frames."""
-        count = frames["no_of_face"]
+        count, confidence = frames["no_of_face"], frames["face_conf"]
+        hysteresis = self._durations.hysteresis
         several = either(count > 1, (count <= 1) | frames.faceless)
-        evidence = or_events(frames, confident(several, frames["face_conf"]), {"MULTIPLE_FACES"})
-        state.several.fold(frames, evidence, self._durations.hysteresis)
+        evidence = or_events(frames, confident(several, confidence), {"MULTIPLE_FACES"})
+        state.several.fold(frames, evidence, hysteresis)
+        more = confident(either(count > 2, (count <= 2) | frames.faceless), confidence)
+        state.more.fold(frames, more, hysteresis)
+        state.rated |= bool(np.any((count > 1) & (confidence > 0)))
 
     def assess(self, state: State) -> Assessment:
         """Report when others were there."""
-        return self._durations.assess(
-            state.several, lambda extent: f"More than one face was visible for {extent}"
+        habit = Habit(self._share, self._lasting_seconds, rated=state.rated, objects=False)
+        found = self._durations.assess(state.several, _several)
+        several = apart_from_background(
+            found, self._durations, state.several, habit, "A second face", _several
         )
+        if several is found:
+            return found
+        more = apart_from_background(
+            self._durations.assess(state.more, _more),
+            self._durations,
+            state.more,
+            habit,
+            "A third face",
+            _more,
+        )
+        return joined(several, more)
+
+
+def _several(extent: str) -> str:
+    return f"More than one face was visible for {extent}"
+
+
+def _more(extent: str) -> str:
+    return f"More faces than usual were visible for {extent}"

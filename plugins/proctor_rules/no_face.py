@@ -25,6 +25,8 @@ class NoFace:
         concern_seconds: Seconds = 10.0
         merge_seconds: Seconds = 1.0
         repeats: Times = 3
+        repeats_from_seconds: Seconds = 5.0
+        """Shorter losses are no repeats: in dim light a face is lost for a second or three all the time."""
 
     class State(msgspec.Struct):
         """What the frames so far amount to."""
@@ -41,6 +43,7 @@ class NoFace:
             ),
             concern_seconds=settings.concern_seconds,
             repeats=settings.repeats,
+            repeats_from_seconds=settings.repeats_from_seconds,
         )
 
     def fold(self, state: State, frames: FrameBatch) -> None:

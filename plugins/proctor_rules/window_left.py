@@ -6,12 +6,13 @@ import msgspec
 
 from proctor.analysis.api import API_VERSION, Assessment, Finding, Group
 from proctor.analysis.durations import Durations, grade, spread
-from proctor.analysis.episodes import Episode, EpisodeLog, Hysteresis
+from proctor.analysis.episodes import Episode, EpisodeLog, Hysteresis, not_listed
 from proctor.analysis.frames import FrameBatch
 from proctor_rules.limits import Events, Seconds, Times
 from proctor_rules.moments import Counts, Moments, times
 
 _LEFT = {"TAB_SWITCHED", "WINDOW_FOCUS_LOST"}
+_FOCUS = 0.5  # what losing the focus is worth to losing sight of the exam
 _RETURNED = {"TAB_RETURNED", "WINDOW_FOCUS_RESTORED"}
 
 
@@ -21,6 +22,8 @@ class Sight(msgspec.Struct, array_like=True):
     time_ms: int
     frame_id: str
     event: str = ""
+    tab: bool = False
+    """Another tab was in front; without it only the focus was lost, as to a notification."""
 
 
 class Absences(msgspec.Struct):
@@ -45,6 +48,7 @@ class Absences(msgspec.Struct):
                 if self.left is not None and self.left.event == event.name:
                     self._end(sight, settings, returned=False)
                 self.left = self.left or sight
+                self.left.tab |= event.name == "TAB_SWITCHED"
         self.newest = Sight(int(frames.milliseconds[-1]), frames.ids[-1])
 
     def so_far(self, settings: Any) -> list[Episode]:
@@ -67,7 +71,8 @@ def _episode(left: Sight, until: Sight, longest_seconds: float | None) -> Episod
     if longest_seconds is not None:
         length = min(length, round(longest_seconds * 1000))
     ids = (left.frame_id, left.frame_id, until.frame_id)
-    return Episode(left.time_ms, left.time_ms + length, length, 1.0, *ids, frames=2)
+    peak = 1.0 if left.tab else _FOCUS
+    return Episode(left.time_ms, left.time_ms + length, length, peak, *ids, frames=2)
 
 
 class WindowLeft:
@@ -82,6 +87,8 @@ class WindowLeft:
         info_seconds: Seconds = 1.0
         concern_seconds: Seconds = 10.0
         repeats: Times = 2
+        focus_seconds: Seconds = 5.0
+        """Losing only the focus for less is no repeat: notifications and dialogs take it, unasked."""
         unreturned_seconds: Seconds = 30.0
         """The most that an absence counts for if the browser never reports its end."""
         full_screen_concern_count: Events = 3
@@ -128,13 +135,21 @@ class WindowLeft:
             findings=sorted(self._findings(state, absences), key=lambda finding: finding.start_seconds),
             window_strengths=strengths,
             observed_windows=None if state.engine_seen else [],
+            details=not_listed(state.absences.log, state.full_screen.log),
         )
 
     def _findings(self, state: State, absences: list[Episode]) -> list[Finding]:
+        brief = [one for one in absences if self._brief(one)]
         left = self._durations.findings(
-            absences, lambda extent: f"Another tab or window was in front for {extent}"
+            [one for one in absences if not self._brief(one)],
+            lambda extent: f"Another tab or window was in front for {extent}",
         )
+        once = msgspec.structs.replace(self._durations, repeats=0)
+        left += once.findings(brief, lambda extent: f"The exam window was without the focus for {extent}")
         exits = self._full_screen.findings(
             state.full_screen, lambda count: f"Full screen was left {times(count)}"
         )
         return [*left, *exits]
+
+    def _brief(self, absence: Episode) -> bool:
+        return absence.peak == _FOCUS and absence.seconds < self._settings.focus_seconds

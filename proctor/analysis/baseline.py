@@ -2,11 +2,13 @@
 
 import itertools
 from collections.abc import Iterable
+from math import fsum
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from proctor.analysis.cadence import Cadence, pieces
 from proctor.analysis.frames import FrameBatch
 
 SAMPLES_MAX = 256
@@ -22,8 +24,9 @@ class Baseline(msgspec.Struct):
     were cut into batches.
     """
 
-    rank: float = 0.5
-    """Share of the values below the centre, which is the median unless a rule asks for another quantile."""
+    rank: float | None = 0.5
+    """Share of the values below the centre, which is the median unless a rule asks for another quantile.
+    None makes it the mean: of a flag, how much of the time it is set."""
     stride: int = 1
     """Seconds from one sample to the next."""
     samples: dict[int, float] = msgspec.field(default_factory=dict)
@@ -33,6 +36,9 @@ class Baseline(msgspec.Struct):
     """Median, or other quantile, at the start of the period; None before the first samples."""
     spread: float | None = None
     """Median distance from it, scaled to equal the standard deviation where the values are normal."""
+    last: tuple[int, float | None] | None = None
+    """Time and value, None for NaN, of the newest frame."""
+    cadence: Cadence = msgspec.field(default_factory=Cadence)
     trusted: bool = False
     """Centre and spread rest on as many samples as the rule asked for."""
 
@@ -44,7 +50,7 @@ class Baseline(msgspec.Struct):
         `values` is NaN where the signal is unknown or the frame no example of what is normal. The results are
         NaN until there were such values in `samples_min` seconds, and for the rest of that period.
         """
-        times = frames.milliseconds
+        own, (times, values, places) = len(values), self._held(frames.milliseconds, values)
         periods = times // _PERIOD_MS
         starts = np.flatnonzero(np.diff(periods, prepend=periods[0] - 1))
         known = np.flatnonzero(~np.isnan(values))
@@ -59,7 +65,23 @@ class Baseline(msgspec.Struct):
             if self.trusted:
                 centre[start:end], spread[start:end] = self.centre, self.spread
             self._sample(samples[begin:stop])
-        return centre, spread
+        return (centre, spread) if len(times) == own else (centre[places], spread[places])
+
+    def _held(
+        self, times: NDArray[np.int64], values: NDArray[np.float64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.intp]]:
+        """Repeat what clients that send on changes only said last, and say where each frame is then."""
+        before_ms, before = self.last or (int(times[0]), None)
+        stretch = np.concatenate(([before_ms], times))
+        self.last = (int(times[-1]), None if np.isnan(values[-1]) else float(values[-1]))
+        held = pieces(stretch, self.cadence.lasted(stretch, 0)[1])
+        if held is None:
+            return times, values, np.arange(len(times))
+        more, places = held
+        values = np.concatenate(([np.nan if before is None else before], values))[
+            np.append(places, len(times))
+        ]
+        return more, values, np.append(np.flatnonzero(np.diff(places)) + 1, len(places))
 
     def _renew(self, period: int, samples_min: int) -> None:
         if period == self.period:
@@ -70,10 +92,14 @@ class Baseline(msgspec.Struct):
             values = np.fromiter(self.samples.values(), np.float64, len(self.samples))
             # Stable, or what a processor makes of 0.0 and -0.0 would show in the report.
             values.sort(kind="stable")
-            self.centre = _median(values) if self.rank == 0.5 else self._quantile(values)
+            self.centre = self._quantile(values)
             self.spread = _median(np.sort(np.abs(values - self.centre))) * _MAD_TO_DEVIATION
 
     def _quantile(self, ordered: NDArray[np.float64]) -> float:
+        if self.rank is None:
+            return fsum(ordered.tolist()) / len(ordered)
+        if self.rank == 0.5:
+            return _median(ordered)
         return float(ordered[int(self.rank * (len(ordered) - 1))])
 
     def _sample(self, samples: Iterable[tuple[int, float]]) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proctor.analysis.api import WINDOW_SECONDS, Assessment, Finding, Group, Level, Observed
-from proctor.analysis.episodes import Episode, Episodes, Hysteresis, joined
+from proctor.analysis.episodes import Episode, Episodes, Hysteresis, joined, not_listed
 
 _WINDOW_MS = round(WINDOW_SECONDS * 1000)
 
@@ -23,10 +23,17 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
     """Its `persist_seconds` is what a finding takes at the least."""
     concern_seconds: float
     within_seconds: float = 0.0
-    """If not 0, what counts towards `concern_seconds` is evidence of all episodes in any stretch so long."""
+    """If not 0, what counts towards `concern_seconds` is evidence in any stretch so long, of all those …"""
+    apart_seconds: float | None = None
+    """… that have no longer between one and the next; None means however far apart."""
     repeats: int = 0
     """If not 0, so many alerts within `repeats_within_seconds` are a concern from the last of them on."""
     repeats_within_seconds: float = 300.0
+    repeats_from_seconds: float = 0.0
+    """Shorter episodes are no alert."""
+    frames_min: int = 1
+    """No concern and no alert with fewer frames of evidence: a detector that errs in one frame of twenty errs
+    in three on end in one of eight thousand."""
     realert_seconds: float = 30.0
     """Episodes that begin sooner after an alert belong to it and do not count as another."""
 
@@ -42,6 +49,7 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
             findings=self.findings(self.whole(episodes), describe, baseline),
             window_strengths=self._strengths(windows, episodes),
             observed_windows=sorted(window for window, (_, known) in windows.items() if known),
+            details=not_listed(state.log),
         )
 
     def whole(self, episodes: Sequence[Episode]) -> list[Episode]:
@@ -50,18 +58,19 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
         Two belong together if some stretch of `within_seconds` reaches into both and has enough evidence.
         """
         behaviours: list[Episode] = []
-        for earlier, episode in zip([None, *episodes], episodes, strict=False):
-            if earlier is not None and self._one_behaviour(earlier, episode, episodes):
-                behaviours[-1] = joined(behaviours[-1], episode)
-            else:
-                behaviours.append(episode)
+        for chain in self._chains(episodes):
+            for earlier, episode in zip([None, *chain], chain, strict=False):
+                if earlier is not None and self._one_behaviour(earlier, episode, chain):
+                    behaviours[-1] = joined(behaviours[-1], episode)
+                else:
+                    behaviours.append(episode)
         return behaviours
 
     def findings(
         self, episodes: Sequence[Episode], describe: Callable[[str], str], baseline: float | None = None
     ) -> list[Finding]:
         """Make a finding of every episode; they must be in order of time."""
-        counted = self._counted_seconds(episodes)
+        counted = [seconds for chain in self._chains(episodes) for seconds in self._counted_seconds(chain)]
         alerts = self._recent_alerts(episodes)
         return [
             self._finding(episode, seconds, alert, describe(extent(episode)), baseline)
@@ -84,11 +93,15 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
             evidence[window] = max(evidence.get(window, 0.0), seconds)
         return {window: grade(evidence[window], self.concern_seconds) for window in sorted(evidence)}
 
+    def strengths_of(self, episodes: Sequence[Episode]) -> dict[int, float]:
+        """Grade the evidence in each window that belongs to one of these episodes."""
+        return self.window_strengths(Episodes(), episodes)
+
     def _finding(
         self, episode: Episode, seconds: float, alert: int, message: str, baseline: float | None
     ) -> Finding:
-        repeated = 0 < self.repeats <= alert
-        concern = repeated or seconds >= self.concern_seconds
+        repeated = 0 < self.repeats <= alert and self._alerts(episode)
+        concern = repeated or (seconds >= self.concern_seconds and episode.frames >= self.frames_min)
         strength = round(seconds / (seconds + self.concern_seconds), 4)
         if repeated:
             message = f"{message}, the {_ordinal(alert)} time in {in_words(self.repeats_within_seconds)}"
@@ -111,6 +124,17 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
                 unit="s",
             ),
         )
+
+    def _chains(self, episodes: Sequence[Episode]) -> list[list[Episode]]:
+        """Split where there is more than `apart_seconds` between one episode and the next."""
+        chains: list[list[Episode]] = []
+        for episode in episodes:
+            before = chains[-1][-1].end_ms if chains else 0
+            apart = self.apart_seconds is not None and episode.start_ms - before > self.apart_seconds * 1000
+            if not chains or apart:
+                chains.append([])
+            chains[-1].append(episode)
+        return chains
 
     def _one_behaviour(self, earlier: Episode, later: Episode, episodes: Sequence[Episode]) -> bool:
         """Return whether a stretch that reaches into both holds `concern_seconds` of evidence."""
@@ -137,14 +161,18 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
         totals: NDArray[np.int64] = np.where(shares > 0, shares.sum(axis=1, keepdims=True), 0).max(axis=0)
         return [max(total, 0) / 1000 for total in totals.tolist()]
 
+    def _alerts(self, episode: Episode) -> bool:
+        return episode.seconds >= self.repeats_from_seconds and episode.frames >= self.frames_min
+
     def _recent_alerts(self, episodes: Sequence[Episode]) -> list[int]:
         """How many alerts there were within `repeats_within_seconds`, each episode's own included."""
         alerts: list[int] = []
         counts = []
         for episode in episodes:
-            if not alerts or episode.start_ms - alerts[-1] >= self.realert_seconds * 1000:
+            rested = not alerts or episode.start_ms - alerts[-1] >= self.realert_seconds * 1000
+            if rested and self._alerts(episode):
                 alerts.append(episode.start_ms)
-            since = alerts[-1] - self.repeats_within_seconds * 1000
+            since = (alerts[-1] if alerts else 0) - self.repeats_within_seconds * 1000
             counts.append(sum(alert >= since for alert in alerts))
         return counts
 

@@ -5,12 +5,14 @@ where a session's frames are cut.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from proctor.analysis.api import WINDOW_SECONDS
+from proctor.analysis.cadence import HOLD_MS, Cadence, pieces
 from proctor.analysis.frames import FrameBatch
 from proctor.analysis.sealed import Sealed
 
@@ -22,7 +24,8 @@ WINDOWS_MAX = 8_640
 
 _WINDOW_MS = round(WINDOW_SECONDS * 1000)
 _FULL = 1000  # what one millisecond of whole evidence adds to a level or a window
-_OFF, _ON, _BETWEEN, _UNKNOWN = 0, 1, 2, 3
+_SLOWLY = 4  # a detector that is no longer sure may be so for four times as long as one that sees nothing
+_OFF, _ON, _BETWEEN, _UNKNOWN, _KEPT_ON = 0, 1, 2, 3, 4
 
 
 class Hysteresis(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,12 +43,17 @@ class Hysteresis(msgspec.Struct, frozen=True, kw_only=True):
     """So long without evidence (with a `decay` of 1) and an episode is over."""
     bridge_seconds: float = 5.0
     """A longer gap between frames, or longer unknown, ends an episode with the last frame that knew."""
+    hold_seconds: float = HOLD_MS / 1000
+    """So long what a client said last holds that sends on changes only. Less for measures: some changes of
+    them are too small for it to tell."""
     enter: float = 0.5
     """Evidence counts from here on …"""
     leave: float = 0.5
     """… until it falls below this."""
     decay: float = 1.0
     """How fast time without evidence drains the bucket, as a multiple of how fast time with it fills it."""
+    sure: bool = False
+    """Evidence between `leave` and `enter` is not counted and makes no episode; one ends more slowly."""
     hint: float | None = None
     """Evidence from here on still tells one window from another, however weak; None means `leave`."""
 
@@ -85,6 +93,12 @@ class EpisodeLog(msgspec.Struct):
             self.dropped += 1
 
 
+def not_listed(*logs: EpisodeLog) -> dict[str, Any]:
+    """Say in an assessment's details how many episodes gave way, if any did."""
+    dropped = sum(log.dropped for log in logs)
+    return {"episodes_not_listed": dropped} if dropped else {}
+
+
 class Sample(msgspec.Struct, array_like=True):
     """The newest frame: how long it lasted is known only when the next one comes."""
 
@@ -106,6 +120,7 @@ class Episodes(msgspec.Struct):
     """What evidence between `leave` and `enter` counts as."""
     unknown_ms: int = 0
     newest: Sample | None = None
+    cadence: Cadence = msgspec.field(default_factory=Cadence)
     past_windows: Sealed = msgspec.field(default_factory=Sealed)
     window: tuple[int, int, int] | None = None
     """The report window of which anything was known last: index, evidence and known time as in `windows`."""
@@ -126,7 +141,14 @@ class Episodes(msgspec.Struct):
             ids = (self.newest.frame_id, *ids)
         self.newest = Sample(int(times[-1]), float(evidence[-1]), ids[-1])
         if len(times) > 1:
-            self._fold_known(times, ids, evidence[:-1], rule)
+            evidence = evidence[:-1]
+            bridge_ms, hold_ms = round(rule.bridge_seconds * 1000), round(rule.hold_seconds * 1000)
+            _, waits = self.cadence.lasted(times, bridge_ms, hold_ms)
+            held = pieces(times, waits)
+            if held is not None:
+                times, places = held
+                ids, evidence = [ids[place] for place in [*places.tolist(), -1]], evidence[places]
+            self._fold_known(times, ids, evidence, rule)
 
     def so_far(self, rule: Hysteresis) -> list[Episode]:
         """All episodes in order of time; one that is still going on ends at the newest frame."""
@@ -162,6 +184,8 @@ class Episodes(msgspec.Struct):
                 self._fill(_run(times, ids, evidence, slice(start, end), span), rule)
             elif codes[start] == _OFF:
                 self._drain(span, rule)
+            elif codes[start] == _KEPT_ON:
+                self._drain(span, rule, _SLOWLY if self.confirmed else 1)
             else:
                 self.unknown_ms += span
             if broken[end - 1] or self.unknown_ms > bridge_ms:
@@ -176,6 +200,8 @@ class Episodes(msgspec.Struct):
         latest = np.maximum.accumulate(decided)
         carried = np.where(latest >= 0, codes[latest], int(self.on))
         self.on = bool(carried[-1])
+        if rule.sure:
+            carried = np.where(carried == _ON, _KEPT_ON, _OFF)
         return np.where(codes == _BETWEEN, carried, codes)
 
     def _fold_windows(
@@ -209,9 +235,9 @@ class Episodes(msgspec.Struct):
         elif self.level >= round(rule.persist_seconds * 1000) * _FULL and self.current.frames > 1:
             self.confirmed, self.level = True, merge
 
-    def _drain(self, span_ms: int, rule: Hysteresis) -> None:
+    def _drain(self, span_ms: int, rule: Hysteresis, slowly: int = 1) -> None:
         self.unknown_ms = 0
-        self.level -= span_ms * round(rule.decay * _FULL)
+        self.level -= span_ms * round(rule.decay * _FULL / slowly)
         if self.level <= 0:
             self._close()
 

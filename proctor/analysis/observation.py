@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proctor.analysis.api import WINDOW_SECONDS
+from proctor.analysis.cadence import Cadence
 from proctor.analysis.frames import FrameBatch
 from proctor.analysis.sealed import Sealed
 from proctor.clock import client_time_ms
@@ -58,7 +59,8 @@ class Observation(msgspec.Struct):
     digest: bytes = b""
     """SHA-256 of the digest before the last frame, followed by that frame's JSON."""
     observed_ms: int = 0
-    """Time from frame to frame, without gaps."""
+    """Time from frame to frame, without gaps; a client that sends on changes only has none while it waits."""
+    cadence: Cadence = msgspec.field(default_factory=Cadence)
     gaps: int = 0
     gaps_ms: int = 0
     longest_gaps: list[Span] = msgspec.field(default_factory=list)
@@ -123,7 +125,7 @@ class Observation(msgspec.Struct):
         if before is not None:
             times = np.concatenate(([before.time_ms - origin], times))
         steps = np.diff(times)
-        silent = steps > gap_seconds * 1000
+        silent = self.cadence.lasted(times, round(gap_seconds * 1000))[0] < steps
         self.observed_ms += int(steps[~silent].sum())
         starts, ends = times[:-1], times[1:]
         silences = [Span(*each) for each in zip(starts[silent].tolist(), ends[silent].tolist(), strict=True)]

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Self, TypeVar
 import msgspec
 
 from proctor.analysis.api import Group
+from proctor.analysis.calibration import Calibration
 from proctor.analysis.discovery import ENGINE_KEYS, LoadedPlugin
 from proctor.errors import Misconfigured
 from proctor.strict_json import place_and_fault
@@ -40,7 +41,7 @@ class GroupPoints(Strict, frozen=True, kw_only=True):
     workspace: Points = 70
     presence: Points = 45
     attention: Points = 45
-    speech: Points = 40
+    speech: Points = 25
 
     def of(self, group: Group) -> float:
         """Return the bound for a group; technical trouble scores nothing."""
@@ -69,6 +70,7 @@ class VerdictPolicy(Strict, frozen=True, kw_only=True):
     absence_seconds: Annotated[float, msgspec.Meta(ge=1, le=3600)] = 60.0
     window_confidence: _Share = 0.5
     points: GroupPoints = GroupPoints()
+    calibration: Calibration = Calibration()
 
     def __post_init__(self) -> None:
         if not self.low_score < self.medium_score < self.high_score:

@@ -8,7 +8,7 @@ import msgspec
 
 from proctor import __version__
 from proctor.accommodations import breaks_of, digest, overlap_ms
-from proctor.analysis import schema, wording
+from proctor.analysis import schema, schema_data, wording
 from proctor.analysis.api import API_VERSION, Finding, Group, Level
 from proctor.analysis.facts import Facts, Section
 from proctor.analysis.observation import Observation
@@ -77,7 +77,9 @@ def _verdict(facts: Facts, verdict: Judgement, observed: Observed) -> schema.Ver
         is_cheating=verdict.priority is Priority.HIGH,
         score=verdict.score,
         review_priority=verdict.priority,
-        confidence=verdict.score / 100 if facts.observation.frames else None,
+        confidence=facts.policy.verdict.calibration.of_verdict(verdict.score)
+        if facts.observation.frames
+        else None,
         confidence_level=verdict.band if facts.observation.frames else Priority.INSUFFICIENT,
         verdict_basis=wording.basis(verdict, observed, facts.policy, facts.titles),
     )
@@ -199,7 +201,7 @@ def _granted(facts: Facts) -> list[schema.Granted]:
     ]
 
 
-def _data_quality(facts: Facts) -> schema.DataQuality:
+def _data_quality(facts: Facts) -> schema_data.DataQuality:
     session, observation = facts.session, facts.observation
     first = observation.first.time_ms if observation.first else session.started_ms
     last = observation.last.time_ms if observation.last else first
@@ -210,7 +212,7 @@ def _data_quality(facts: Facts) -> schema.DataQuality:
     observed = observation.observed_ms / 1000
     awake = observation.frames - observation.resting_frames
     coverage = round(observation.observed_ms / session_ms, 4) if session_ms else 0.0
-    return schema.DataQuality(
+    return schema_data.DataQuality(
         sufficient=Observed(observed, coverage).suffices(facts.policy.observation),
         observed_seconds=observed,
         session_seconds=session_ms / 1000,
@@ -224,22 +226,22 @@ def _data_quality(facts: Facts) -> schema.DataQuality:
     )
 
 
-def _gaps(observation: Observation) -> schema.Gaps:
-    return schema.Gaps(
+def _gaps(observation: Observation) -> schema_data.Gaps:
+    return schema_data.Gaps(
         count=observation.gaps,
         total_seconds=observation.gaps_ms / 1000,
         longest=[
-            schema.Gap(start_seconds=gap.start_ms / 1000, end_seconds=gap.end_ms / 1000)
+            schema_data.Gap(start_seconds=gap.start_ms / 1000, end_seconds=gap.end_ms / 1000)
             for gap in observation.longest_gaps
         ],
     )
 
 
-def _clock_offset(observation: Observation) -> schema.ClockOffset | None:
+def _clock_offset(observation: Observation) -> schema_data.ClockOffset | None:
     if observation.clock_offsets_ms is None:
         return None
     least, greatest = observation.clock_offsets_ms
-    return schema.ClockOffset(least_seconds=least / 1000, greatest_seconds=greatest / 1000)
+    return schema_data.ClockOffset(least_seconds=least / 1000, greatest_seconds=greatest / 1000)
 
 
 def _analyzer(section: Section) -> schema.AnalyzerReport:
@@ -262,19 +264,19 @@ def _troubles(facts: Facts) -> list[str]:
     ]
 
 
-def _provenance(facts: Facts) -> schema.Provenance:
+def _provenance(facts: Facts) -> schema_data.Provenance:
     observation = facts.observation
     plugins = {section.plugin.name: list(section.versions) for section in facts.sections if section.versions}
-    return schema.Provenance(
+    return schema_data.Provenance(
         proctor=__version__,
         api_version=API_VERSION,
-        frames=schema.FramesProvenance(
+        frames=schema_data.FramesProvenance(
             count=observation.frames,
             first=str(observation.first) if observation.first else None,
             last=str(observation.last) if observation.last else None,
             digest=observation.digest.hex(),
         ),
-        policy=schema.PolicyProvenance(
+        policy=schema_data.PolicyProvenance(
             name=facts.policy.name, digest=facts.policy.digest, values=facts.policy.values
         ),
         plugins=plugins,

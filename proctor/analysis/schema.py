@@ -7,15 +7,11 @@ import msgspec
 
 from proctor.accommodations import AnyAccommodation
 from proctor.analysis.api import Finding, Group, Level, Share
+from proctor.analysis.schema_data import Count, DataQuality, Duration, Part, Provenance, Seconds, Time
 from proctor.analysis.verdict import Priority
 
 Score = Annotated[int, msgspec.Meta(ge=0, le=100)]
 Percentage = Annotated[float, msgspec.Meta(ge=0, le=100)]
-Rate = Annotated[float, msgspec.Meta(ge=0)]
-Count = Annotated[int, msgspec.Meta(ge=0)]
-Seconds = Annotated[float, msgspec.Meta(description="Seconds since the session's first frame.")]
-Duration = Annotated[float, msgspec.Meta(ge=0, description="Length in seconds.")]
-Time = Annotated[str, msgspec.Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")]
 
 
 class Status(StrEnum):
@@ -27,10 +23,6 @@ class Status(StrEnum):
     TIMED_OUT = "timed_out"
     SKIPPED = "skipped"
     """Switched off, gone, or without frames to judge."""
-
-
-class Part(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An object of the report; it has exactly the keys listed."""
 
 
 class SessionInfo(Part, frozen=True, kw_only=True):
@@ -63,7 +55,11 @@ class Verdict(Part, frozen=True, kw_only=True):
     score: Score
     review_priority: Priority
     confidence: Annotated[
-        Share | None, msgspec.Meta(description="The score as a share; null where nothing was observed.")
+        Share | None,
+        msgspec.Meta(
+            description="How often sessions of such a score had something worth a look, by the policy's "
+            "calibration; null where nothing was observed."
+        ),
     ]
     confidence_level: Annotated[
         Priority, msgspec.Meta(description="Where the score alone would rank; the priority has limits.")
@@ -79,7 +75,11 @@ class WindowVerdict(Part, frozen=True, kw_only=True):
     end_seconds: Seconds
     is_cheating: bool
     confidence: Annotated[
-        Share | None, msgspec.Meta(description="Strongest evidence of any rule; null where none could judge.")
+        Share | None,
+        msgspec.Meta(
+            description="How often windows with such evidence, of the strongest rule, were rightly flagged, "
+            "by the policy's calibration; null where no rule could judge."
+        ),
     ]
     start_frame: str | None
     end_frame: str | None
@@ -187,47 +187,6 @@ class Granted(Part, frozen=True, kw_only=True):
     ]
 
 
-class Gap(Part, frozen=True, kw_only=True):
-    """A time from which no frames came."""
-
-    start_seconds: Seconds
-    end_seconds: Seconds
-
-
-class Gaps(Part, frozen=True, kw_only=True):
-    """Silence between frames."""
-
-    count: Count
-    total_seconds: Duration
-    longest: list[Gap]
-
-
-class ClockOffset(Part, frozen=True, kw_only=True):
-    """Server's time minus client's, as it was corrected; a client's time may count from any epoch."""
-
-    least_seconds: float
-    greatest_seconds: float
-
-
-class DataQuality(Part, frozen=True, kw_only=True):
-    """What could be observed. Never suspicion."""
-
-    sufficient: Annotated[
-        bool, msgspec.Meta(description="Enough was observed for the absence of findings to mean something.")
-    ]
-    observed_seconds: Duration
-    session_seconds: Annotated[
-        float, msgspec.Meta(ge=0, description="Start or first frame, to end or last frame.")
-    ]
-    coverage: Share
-    before_first_frame_seconds: Duration
-    after_last_frame_seconds: Duration
-    frames_per_second: Rate | None
-    gaps: Gaps
-    clock_offset: ClockOffset | None
-    features_never_seen: list[str]
-
-
 class AnalyzerReport(Part, frozen=True, kw_only=True):
     """One analyzer's own section."""
 
@@ -238,41 +197,6 @@ class AnalyzerReport(Part, frozen=True, kw_only=True):
     reason: str | None
     findings: Count
     details: dict[str, Any]
-
-
-class FramesProvenance(Part, frozen=True, kw_only=True):
-    """Which frames were judged."""
-
-    count: Count
-    first: str | None
-    last: str | None
-    digest: Annotated[
-        str, msgspec.Meta(description="Hex; each frame's is SHA-256 over the one before it and the frame.")
-    ]
-
-
-class PolicyProvenance(Part, frozen=True, kw_only=True):
-    """By which policy."""
-
-    name: str
-    digest: str
-    values: Annotated[dict[str, Any], msgspec.Meta(description="Every setting, also those left at default.")]
-
-
-class Provenance(Part, frozen=True, kw_only=True):
-    """What this report follows from; equal inputs give equal reports."""
-
-    proctor: str
-    api_version: int
-    frames: FramesProvenance
-    policy: PolicyProvenance
-    plugins: Annotated[
-        dict[str, list[str]], msgspec.Meta(description="Versions and settings each analyzer ran with.")
-    ]
-    plugins_digest: str
-    accommodations_digest: Annotated[
-        str, msgspec.Meta(description="Of what was granted and when; empty if nothing was.")
-    ]
 
 
 class Report(Part, frozen=True, kw_only=True):

@@ -65,7 +65,8 @@ def _window(
     index: int, kept: Window | None, strengths: Mapping[str, float], observable: bool, policy: Policy
 ) -> schema.WindowVerdict:
     # The strongest, not a sum: rules of one group see the same thing.
-    confidence = max(strengths.values(), default=0.0) if observable else None
+    strength = max(strengths.values(), default=0.0)
+    confidence = policy.verdict.calibration.of_window(strength) if observable else None
     return schema.WindowVerdict(
         window_id=index,
         start_seconds=index * WINDOW_SECONDS,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from proctor.accommodations import AllowPeople, AnyAccommodation, Break, Exempt, Scale
 from proctor.analysis.api import Finding, Group, Level
 from proctor.analysis.policy import Policy
-from proctor.analysis.schema import DataQuality
+from proctor.analysis.schema_data import DataQuality
 from proctor.analysis.verdict import Judgement, Observed, Priority
 
 LOOKS_MAX = 5

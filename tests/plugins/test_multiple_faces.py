@@ -29,7 +29,8 @@ def test_unsure_detector_finds_nobody_but_tells_windows_apart():
 
 def test_confidence_that_dips_does_not_end_it():
     assessment = judge(MultipleFaces, held((20, FACE), (2, TWO), (4, UNSURE), (2, TWO), (20, FACE)))
-    assert only(assessment).observed.value == 8.0
+    finding = only(assessment)
+    assert (finding.start_seconds, finding.end_seconds, finding.observed.value) == (20.0, 28.0, 4.0)
 
 
 def test_confidence_is_not_needed():

@@ -60,8 +60,13 @@ def test_other_features_alone_are_not_observable():
 
 
 def test_third_absence_within_five_minutes_escalates():
-    spans = [(60, FACE), (4, NO_FACE)] * 3
+    spans = [(60, FACE), (6, NO_FACE)] * 3
     assert levels(judge(NoFace, held(*spans, (10, FACE)))) == ["info", "info", "concern"]
+
+
+def test_face_that_is_lost_for_moments_never_escalates():
+    """In dim light for up to four seconds as a slow client counts them, all the time."""
+    assert set(levels(judge(NoFace, held(*[(31, FACE), (4, NO_FACE)] * 30, (10, FACE))))) == {"info"}
 
 
 def test_windows_are_graded_by_how_long_nobody_was_there():

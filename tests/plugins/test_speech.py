@@ -1,5 +1,7 @@
 """Talking, as events tell it."""
 
+import pytest
+
 from proctor.testing import event, judge, levels, only, stored
 from proctor_rules.speech import Speech
 
@@ -13,7 +15,8 @@ def talk(begin, end, features=ON, until=60):
         [
             (
                 second,
-                features | (event("TALKING_DETECTED") if begin <= second < end and second % 2 == 0 else {}),
+                (features(second) if callable(features) else features)
+                | (event("TALKING_DETECTED") if begin <= second < end and second % 2 == 0 else {}),
             )
             for second in range(until)
         ]
@@ -26,6 +29,27 @@ def test_levels_by_seconds():
     assert levels(judge(Speech, talk(20, 44))) == ["concern"]
 
 
+def reading_aloud(features=ON):
+    """Half a minute of every minute, for ten minutes."""
+    talks = lambda second: second % 60 < 30 and second % 2 == 0  # noqa: E731
+    heard = event("TALKING_DETECTED")
+    return stored([(second, features | (heard if talks(second) else {})) for second in range(600)])
+
+
+@pytest.mark.parametrize("features", [ON, OFF])
+def test_reading_aloud_all_the_time_is_no_concern(features):
+    """Whatever a camera says that never sees the candidate look at the screen."""
+    findings = judge(Speech, reading_aloud(features)).findings
+    assert len(findings) == 10
+    assert {finding.level for finding in findings} == {"info"}
+    assert max(finding.strength for finding in findings) <= 0.5
+
+
+def test_glance_aside_while_talking_is_no_concern():
+    frames = talk(20, 36, lambda second: OFF if second in (30, 31, 32, 33) else ON, until=90)
+    assert levels(judge(Speech, frames)) == ["info"]
+
+
 def test_single_event_is_nothing():
     assert judge(Speech, talk(20, 21)).findings == []
 
@@ -35,7 +59,8 @@ def test_finding_says_how_long():
 
 
 def test_talking_with_the_gaze_off_the_screen_is_a_concern():
-    finding = only(judge(Speech, talk(20, 32, OFF)))
+    aside = lambda second: OFF if 20 <= second < 34 else ON  # noqa: E731
+    finding = only(judge(Speech, talk(20, 32, aside)))
     assert finding.level == "concern"
     assert finding.message == "Talking went on for 13 s, with the gaze off the screen"
 

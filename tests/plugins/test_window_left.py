@@ -30,7 +30,25 @@ def test_tab_and_focus_together_are_one_absence():
 
 
 def test_second_absence_is_a_concern():
-    frames = stored([(10, BLUR), (13, FOCUS), (90, LEFT), (93, BACK)])
+    frames = stored([(10, LEFT), (13, BACK), (90, LEFT), (93, BACK)])
+    assert levels(judge(WindowLeft, frames)) == ["info", "concern"]
+
+
+def test_notifications_that_take_the_focus_are_no_second_absence():
+    """Nor do they make a tab that is switched once the second."""
+    blurs = [moment for time in range(10, 900, 60) for moment in ((time, BLUR), (time + 4, FOCUS))]
+    found = judge(WindowLeft, stored([*blurs, (1000, LEFT), (1003, BACK)])).findings
+    assert {finding.level for finding in found} == {"info"}
+    assert found[0].message == "The exam window was without the focus for 4 s"
+
+
+def test_focus_lost_for_longer_counts_like_a_tab():
+    frames = stored([(10, BLUR), (16, FOCUS), (90, BLUR), (96, FOCUS)])
+    assert levels(judge(WindowLeft, frames)) == ["info", "concern"]
+
+
+def test_focus_lost_on_the_way_to_another_tab_is_that_tab():
+    frames = stored([(10, BLUR), (10.1, LEFT), (13, BACK), (90, BLUR), (90.1, LEFT), (93, BACK)])
     assert levels(judge(WindowLeft, frames)) == ["info", "concern"]
 
 
