@@ -26,8 +26,8 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Score, as a share of 100, to the confidence that a reviewer finds something worth seeing.
 
     From the simulated exams, and 548 of a harsher simulation that shares nothing with this one, weighed as if
-    every second session had something to see; the labelled recordings all have. 7 % of those with a score of 0
-    did; that a session without evidence is worth nothing is a choice."""
+    every second session had something to see; the labelled recordings all have. 7 % of those with a score of
+    0 did; that a session without evidence is worth nothing is a choice."""
 
     def __post_init__(self) -> None:
         for line in (self.windows, self.verdict):
