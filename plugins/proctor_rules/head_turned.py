@@ -1,21 +1,25 @@
 """The head is turned away from where it usually is."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from proctor.analysis.api import API_VERSION, Assessment, Group
+from proctor.analysis.api import API_VERSION, Assessment, Finding, Group, Level
 from proctor.analysis.baseline import Baseline
 from proctor.analysis.durations import Durations
-from proctor.analysis.episodes import Episodes, Hysteresis
+from proctor.analysis.episodes import Episode, Episodes, Hysteresis
 from proctor.analysis.frames import UNKNOWN_TEXT, FrameBatch
 from proctor_rules.evidence import HINT, Column, Flags, either, or_events
-from proctor_rules.limits import Ratio, Seconds, Spreads, Times
+from proctor_rules.limits import Ratio, Seconds, Share, Spreads, Times
 from proctor_rules.looks import Looks, Repetition, away, repeated, with_repeated
 
 _HOLD_SECONDS = 5.0  # a pose that comes back by numbers alone is no change to a client
+_NOT_ALWAYS = 0.995  # a flag that is always on sees nothing
+_TRUSTED = 0.85  # a flag that is on so much of the time denies each of several turns to one place
+_STEADY = 0.9  # share of the time
 
 
 class HeadTurned:
@@ -44,6 +48,11 @@ class HeadTurned:
         """So many turns to the same place within `looks_within_seconds` are a concern."""
         looks_within_seconds: Seconds = 200.0
         look_seconds: Seconds = 1.5
+        flag_share: Share = 0.7
+        """A flag that sees the gaze on the screen so much of the time, and not always, denies a turn: people
+        sit back and lean."""
+        posture_seconds: Seconds = 60.0
+        """A head that stays turned for so long without coming back is a new posture."""
 
     class State(msgspec.Struct):
         """What the frames so far amount to."""
@@ -52,6 +61,8 @@ class HeadTurned:
         looks: Looks = msgspec.field(default_factory=Looks)
         yaw: Baseline = msgspec.field(default_factory=Baseline)
         pitch: Baseline = msgspec.field(default_factory=Baseline)
+        on_screen: Baseline = msgspec.field(default_factory=partial(Baseline, rank=None))
+        """Share of the time in which the flag sees the candidate look at the screen."""
         forward: Baseline = msgspec.field(default_factory=Baseline)
         seldom: Baseline = msgspec.field(default_factory=partial(Baseline, rank=0.9))
         """Falls to 0 for whom the browser calls forward less than a tenth of the time."""
@@ -76,7 +87,6 @@ class HeadTurned:
             within_seconds=settings.within_seconds,
             apart_seconds=settings.apart_seconds,
         )
-
         self._repetition = Repetition(
             looks=settings.looks,
             within_seconds=settings.looks_within_seconds,
@@ -91,11 +101,14 @@ class HeadTurned:
             strict=True,
         )
         turn = np.fmax(np.abs(places[0]), np.abs(places[1]))
-        looking = away(turn >= 1, ~np.isnan(turn))
+        at_the_screen = self._at_the_screen(state, frames)
+        looking = away((turn >= 1) & ~(at_the_screen >= _TRUSTED), ~np.isnan(turn))
         state.looks.fold(frames, looking, places, self._repetition)
         turn = np.where(turn < self._durations.hysteresis.leave, 0.0, turn)
         words = self._words(state, frames, np.fmax(*spreads) < self._settings.pose_spreads)
-        evidence = or_events(frames, np.fmax(turn, words), {"HEAD_TURNED"})
+        turn = np.fmax(turn, words)
+        turn = np.where(at_the_screen >= self._settings.flag_share, np.minimum(turn, HINT), turn)
+        evidence = or_events(frames, turn, {"HEAD_TURNED"})
         state.turned.fold(frames, evidence, self._durations.hysteresis)
 
     def assess(self, state: State) -> Assessment:
@@ -111,7 +124,29 @@ class HeadTurned:
             what="The head turned",
             baseline=state.yaw.centre,
         )
-        return msgspec.structs.replace(assessment, findings=with_repeated(assessment.findings, repetitions))
+        turns = state.turned.so_far(self._durations.hysteresis)
+        findings = [self._posture(finding, turns) for finding in assessment.findings]
+        return msgspec.structs.replace(assessment, findings=with_repeated(findings, repetitions))
+
+    def _posture(self, finding: Finding, turns: Sequence[Episode]) -> Finding:
+        """Make no concern of a head that hardly came back in all the time: nobody works like that."""
+        start_ms, end_ms = finding.start_seconds * 1000, finding.end_seconds * 1000
+        turned_ms = sum(turn.on_ms for turn in turns if start_ms <= turn.start_ms < end_ms)
+        length_ms = end_ms - start_ms
+        if length_ms < self._settings.posture_seconds * 1000 or turned_ms < _STEADY * length_ms:
+            return finding
+        return msgspec.structs.replace(
+            finding,
+            level=Level.INFO,
+            strength=min(finding.strength, 0.5),
+            message=f"{finding.message}, as in a new posture",
+        )
+
+    def _at_the_screen(self, state: State, frames: FrameBatch) -> Column:
+        """Where the browser sees the gaze on the screen: how often it does; NaN elsewhere or if always."""
+        on_screen = frames["gaze_on_script"]
+        share, _ = state.on_screen.follow(frames, on_screen, samples_min=self._settings.baseline_seconds)
+        return np.where((on_screen > 0) & (share <= _NOT_ALWAYS), share, np.nan)
 
     def _turn(self, usual: Baseline, frames: FrameBatch, name: str) -> tuple[Column, Column]:
         """How far the head is from its usual pose: in turns, with a sign, and in spreads."""

@@ -1,10 +1,12 @@
 """Head pose against the candidate's own, whatever the camera."""
 
+import json
 import random
 
 import pytest
 
-from proctor.testing import event, held, judge, levels, only, stored
+from proctor.analysis.api import Assessment
+from proctor.testing import ORIGIN_MS, event, held, judge, levels, only, stored
 from proctor_rules.head_turned import HeadTurned
 
 
@@ -100,3 +102,43 @@ def test_no_face_is_no_turn():
 def test_events_stand_in_for_missing_features():
     frames = stored([(second, event("HEAD_TURNED")) for second in range(5)])
     assert levels(judge(HeadTurned, frames)) == ["info"]
+
+
+def with_gaze(frames, on_screen):
+    """The same frames with the browser's flag: 1 but for a frame in twenty, and `on_screen` from 60 s on."""
+    rng, flagged = random.Random(9), []
+    for frame in map(json.loads, frames):
+        seconds = (int(frame["frame_id"].partition("-")[0]) - ORIGIN_MS) / 1000
+        usual = int(rng.random() > 0.05)
+        flagged.append((seconds, {**frame, "gaze_on_script": on_screen if 60 <= seconds < 90 else usual}))
+    return stored(flagged)
+
+
+@pytest.mark.parametrize(("on_screen", "level"), [(1, []), (0, ["concern"])])
+def test_whoever_leans_and_reads_on_is_not_turned_away(on_screen, level):
+    frames = with_gaze(head([(60, 0), (30, 0.2), (60, 0)]), on_screen)
+    found = [finding for finding in judge(HeadTurned, frames).findings if finding.start_seconds < 62]
+    assert levels(Assessment(findings=found)) == level
+
+
+def test_flag_that_is_always_on_denies_nothing():
+    frames = head([(60, 0), (30, 0.2), (60, 0)])
+    frames = [
+        frame.replace(b'"face_present": 1', b'"face_present": 1, "gaze_on_script": 1') for frame in frames
+    ]
+    assert levels(judge(HeadTurned, frames)) == ["concern"]
+
+
+def test_gaze_alone_says_nothing_about_the_head():
+    frames = held(*[(9, {"gaze_on_script": 1}), (1, {"gaze_on_script": 0})] * 20)
+    assessment = judge(HeadTurned, frames)
+    assert (assessment.window_strengths, assessment.observed_windows) == ({}, [])
+
+
+def test_head_that_stays_turned_is_a_new_posture():
+    """For a minute and more without coming back; who copies from something looks at the screen in between."""
+    finding = only(judge(HeadTurned, head([(300, 0), (80, 0.2), (300, 0)])))
+    assert finding.level == "info"
+    assert finding.message == "The head was turned away for 1 min 20 s, as in a new posture"
+    copying = judge(HeadTurned, head([(300, 0), *[(5, 0.2), (3, 0)] * 10, (300, 0)]))
+    assert levels(copying) == ["concern"]
