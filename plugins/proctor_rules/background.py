@@ -26,6 +26,10 @@ _MOSTLY = 0.5  # of the time in each part: among so much nothing can stand out
 _SELDOM = 0.25  # of the time: what flickers so little is not there for long
 _EPISODES_MIN = 5
 _CHANCE = 0.05  # that anything of the background stands out in a session
+_LOOKS_PER_SECOND = 2.0
+_ALMOST_ALL = 0.98  # of the time; no detector sees anything all of the time
+
+_LONG_SECONDS = 60.0
 
 STRENGTH = 0.1
 """Of the one finding that the background is."""
@@ -97,6 +101,32 @@ def _stands_out(episodes: Sequence[Episode], count: int) -> float:
     return usual[0] + (fmean(usual) - usual[0]) / 0.744 * math.log(count / _CHANCE)
 
 
+class _Time(NamedTuple):
+    """Of a session."""
+
+    evidence_seconds: float
+    known_seconds: float
+
+
+def _by_chance(episode: Episode, total: _Time) -> bool:
+    """Return whether flicker as frequent as in the rest of the session comes to an episode like this anyway.
+
+    By Chernoff's bound on so many looks of which each sees something with the probability that it has in the
+    rest of the session; a detector takes no more than `_LOOKS_PER_SECOND` independent ones.
+    """
+    length = max((episode.end_ms - episode.start_ms) / 1000, episode.seconds, 0.001)
+    rest_seconds = total.known_seconds - length
+    if rest_seconds <= length:
+        return False
+    share = min(episode.seconds / length, _ALMOST_ALL)
+    usual = (total.evidence_seconds - episode.seconds) / rest_seconds
+    if not 0 < usual < share:
+        return usual >= share
+    divergence = share * math.log(share / usual) + (1 - share) * math.log((1 - share) / (1 - usual))
+    looks = min(episode.frames / share, _LOOKS_PER_SECOND * length)
+    return total.known_seconds / length * math.exp(-looks * divergence) > _CHANCE
+
+
 def apart_from_background(
     assessment: Assessment,
     durations: Durations,
@@ -111,14 +141,17 @@ def apart_from_background(
     """
     episodes = state.so_far(durations.hysteresis)
     seconds = background_seconds(state, episodes, durations, habit)
-    if seconds is None:
+    least = 0.0 if seconds is None else seconds
+    known = [both for both in state.windows.values() if both[1]]
+    total = _Time(sum(weighed for weighed, _ in known) / 1_000_000, sum(ms for _, ms in known) / 1000)
+    out = [each for each in episodes if each.seconds >= least and not _by_chance(each, total)]
+    rest = [each for each in episodes if each not in out]
+    if seconds is None and not rest:
         return assessment
-    out = [episode for episode in episodes if episode.seconds >= seconds]
-    rest = [episode for episode in episodes if episode.seconds < seconds]
     findings = durations.findings(out, describe)
     if rest:
         findings.append(_summed_up(rest, state.log.dropped, durations, what))
-    stands_out = None if math.isinf(seconds) else round(seconds, 1)
+    stands_out = None if math.isinf(least) else round(least, 1)
     return msgspec.structs.replace(
         assessment,
         findings=sorted(findings, key=lambda one: one.start_seconds),
@@ -158,9 +191,15 @@ def _summed_up(episodes: Sequence[Episode], dropped: int, durations: Durations, 
         longest.worst_id,
         episodes[-1].last_id,
     )
-    times = "all along" if len(episodes) == 1 else f"again and again, {len(episodes) + dropped} times"
-    message = (
-        f"{what} was seen {times}, for {in_words(whole.seconds)} in all, like something that stays there"
-    )
+    message = f"{what} was seen {_how_often(episodes, dropped, whole)}"
     [finding] = durations.findings([whole], lambda _: message)
     return msgspec.structs.replace(finding, level=Level.INFO, strength=STRENGTH, message=message)
+
+
+def _how_often(episodes: Sequence[Episode], dropped: int, whole: Episode) -> str:
+    count, extent = len(episodes) + dropped, in_words(whole.seconds)
+    if count > 1:
+        return f"again and again, {count} times, for {extent} in all, like something that stays there"
+    if whole.seconds >= _LONG_SECONDS:
+        return f"all along, for {extent}, like something that stays there"
+    return f"for {extent}, which the flicker of its detector explains"

@@ -6,12 +6,16 @@ import msgspec
 import numpy as np
 
 from proctor.analysis.api import API_VERSION, Assessment, Group
+from proctor.analysis.baseline import Baseline
 from proctor.analysis.durations import Durations
 from proctor.analysis.episodes import Episodes
 from proctor.analysis.frames import FrameBatch
 from proctor_rules.background import Habit, apart_from_background, joined
-from proctor_rules.evidence import FRAMES_MIN, by_confidence, confident, either, or_events
+from proctor_rules.evidence import FRAMES_MIN, Column, by_confidence, confident, either, or_events
 from proctor_rules.limits import Seconds, Share, Times
+
+_BASELINE_SECONDS = 20
+_DOUBTFUL = 30.0  # less confidence than this, 0 to 100, is none in any light
 
 
 class MultipleFaces:
@@ -27,6 +31,9 @@ class MultipleFaces:
         concern_seconds: Seconds = 3.0
         merge_seconds: Seconds = 2.0
         confidence_min: Share = 0.7
+        usual_share: Share = 0.85
+        """In light in which the detector is seldom as sure as that of the candidate alone, this share of its
+        usual confidence will do."""
         repeats: Times = 2
         constant_share: Share = 0.15
         """What is seen in so many windows of each quarter of the session is background, not news."""
@@ -41,9 +48,12 @@ class MultipleFaces:
         """More than two: somebody comes in where a second face hangs on the wall."""
         rated: bool = False
         """The detector gives confidences."""
+        usual: Baseline = msgspec.field(default_factory=Baseline)
+        """The detector's confidence in the candidate alone."""
 
     def __init__(self, settings: Any) -> None:
         self._share, self._lasting_seconds = settings.constant_share, settings.constant_seconds
+        self._least, self._usual_share = settings.confidence_min * 100, settings.usual_share
         self._durations = Durations(
             category="multiple_faces",
             group=Group.PEOPLE,
@@ -56,7 +66,8 @@ class MultipleFaces:
 
     def fold(self, state: State, frames: FrameBatch) -> None:
         """Take in the next frames."""
-        count, confidence = frames["no_of_face"], frames["face_conf"]
+        count = frames["no_of_face"]
+        confidence = self._confidence(state, frames["face_conf"], count, frames)
         hysteresis = self._durations.hysteresis
         several = either(count > 1, (count <= 1) | frames.faceless)
         evidence = or_events(frames, confident(several, confidence), {"MULTIPLE_FACES"})
@@ -64,6 +75,14 @@ class MultipleFaces:
         more = confident(either(count > 2, (count <= 2) | frames.faceless), confidence)
         state.more.fold(frames, more, hysteresis)
         state.rated |= bool(np.any((count > 1) & (confidence > 0)))
+
+    def _confidence(self, state: State, stated: Column, count: Column, frames: FrameBatch) -> Column:
+        """The detector's confidence, raised where it is usually lower than what it is to be."""
+        alone = np.where((count == 1) & (stated > 0), stated, np.nan)
+        usual, _ = state.usual.follow(frames, alone, samples_min=_BASELINE_SECONDS)
+        wanted = np.clip(usual * self._usual_share, _DOUBTFUL, None)
+        raised: Column = stated * np.fmax(self._least / wanted, 1.0)
+        return raised
 
     def assess(self, state: State) -> Assessment:
         """Report when others were there."""

@@ -50,3 +50,17 @@ def test_nobody_is_not_somebody_else():
 def test_events_stand_in_for_missing_features():
     frames = stored([(0, FACE), *[(5 + second, event("MULTIPLE_FACES")) for second in range(5)], (10, FACE)])
     assert levels(judge(MultipleFaces, frames)) == ["concern"]
+
+
+@pytest.mark.parametrize(
+    ("usual", "seen", "found"), [(90, 60, []), (60, 55, ["concern"]), (60, 45, []), (20, 18, [])]
+)
+def test_confidence_is_measured_by_what_is_usual_in_this_light(usual, seen, found):
+    """A detector that is never surer than 60 of the candidate alone cannot be surer of two."""
+    alone, both = {**FACE, "face_conf": usual}, {**FACE, "no_of_face": 2, "face_conf": seen}
+    assert levels(judge(MultipleFaces, held((60, alone), (12, both), (30, alone)))) == found
+
+
+def test_before_anything_is_usual_the_policy_alone_says_what_is_sure():
+    faint = {**FACE, "no_of_face": 2, "face_conf": 60}
+    assert levels(judge(MultipleFaces, held((12, faint), (60, {**FACE, "face_conf": 62})))) == []
