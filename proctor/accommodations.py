@@ -64,6 +64,10 @@ SIGNALS: Mapping[str, Signal] = {
 """What `exempt` can name. `presence` exempts from being seen, and leaves it to be told how many are seen."""
 
 
+EVENTS = frozenset().union(*(signal.events for signal in SIGNALS.values()))
+"""The engine's events that `exempt` can name; a rule about other ones can be named itself."""
+
+
 class Accommodation(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", forbid_unknown_fields=True):
     """What all of them have: why, on whose word, and from when to when in event time (ISO 8601, UTC)."""
 
@@ -75,6 +79,10 @@ class Accommodation(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
     """None: from the session's beginning."""
     effective_until: str | None = None
     """None: to its end."""
+    granted_at: str | None = None
+    """When the server took it in; None where no server did."""
+    withdrawn: str | None = None
+    """When it was taken back, from when on it is as if it had never been granted."""
 
     @property
     def span_ms(self) -> tuple[int, int]:
@@ -89,17 +97,25 @@ class Accommodation(msgspec.Struct, frozen=True, kw_only=True, tag_field="type",
         """Return whether a rule could judge differently because of it."""
         return True
 
+    def hides(self, name: str) -> bool:
+        """Return whether the rules that it concerns do not get to see a feature or event at all."""
+        return False
+
 
 class Exempt(Accommodation, frozen=True, kw_only=True, tag="exempt"):
     """A signal is unknown to all rules, or one rule sees nothing."""
 
     signal: Name | None = None
-    """One of `SIGNALS`, a feature of the vocabulary, or an event of the engine."""
+    """One of `SIGNALS`, a feature of the vocabulary, or one of `EVENTS`."""
     rule: Name | None = None
 
     def concerns(self, rule: str) -> bool:
         """Return whether a rule could judge differently because of it."""
         return self.rule in (None, rule)
+
+    def hides(self, name: str) -> bool:
+        """Return whether the rules that it concerns do not get to see a feature or event at all."""
+        return self.rule is not None or name in self.hidden.features | self.hidden.events
 
     @property
     def hidden(self) -> Signal:
@@ -133,6 +149,10 @@ class Scale(Accommodation, frozen=True, kw_only=True, tag="scale"):
 class Break(Accommodation, frozen=True, kw_only=True, tag="break"):
     """Nothing is judged meanwhile, and the time does not count as part of the session."""
 
+    def hides(self, name: str) -> bool:
+        """Return whether the rules that it concerns do not get to see a feature or event at all."""
+        return True
+
 
 AnyAccommodation = Exempt | AllowPeople | Scale | Break
 
@@ -141,7 +161,8 @@ def digest(accommodations: Sequence[AnyAccommodation]) -> str:
     """SHA-256 of what follows from them for the rules; empty if there are none."""
     if not accommodations:
         return ""
-    bare = [msgspec.structs.replace(each, id="", reason="-", granted_by=None) for each in accommodations]
+    none = {"id": "", "reason": "-", "granted_by": None, "granted_at": None}
+    bare = [msgspec.structs.replace(each, **none) for each in accommodations]
     return hashlib.sha256(msgspec.json.encode(bare, order="deterministic")).hexdigest()
 
 
@@ -161,11 +182,34 @@ def overlap_ms(spans: Iterable[tuple[int, int]], start_ms: int, end_ms: int) -> 
     return sum(max(0, min(end, end_ms) - max(start, start_ms)) for start, end in spans)
 
 
+def outside(start_ms: int, end_ms: int, spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the parts of a time that lie outside of all spans, in order."""
+    left = []
+    for begin, end in sorted(spans):
+        if begin < end_ms and end > start_ms:
+            left.append((start_ms, begin))
+            start_ms = end
+    left.append((start_ms, end_ms))
+    return [(start, end) for start, end in left if start < end]
+
+
 def scaled(settings: Mapping[str, Any], accommodations: Iterable[AnyAccommodation]) -> dict[str, Any]:
-    """Return a rule's settings with its numbers scaled; whole numbers stay whole."""
+    """Return a rule's settings with its numbers scaled; whole ones stay whole, and above 0 if they were."""
     changed = dict(settings)
     for each in accommodations:
         if isinstance(each, Scale) and each.setting in changed:
-            value = changed[each.setting] * each.factor
-            changed[each.setting] = round(value) if isinstance(changed[each.setting], int) else value
+            before = changed[each.setting]
+            value = before * each.factor
+            changed[each.setting] = max(round(value), min(before, 1)) if isinstance(before, int) else value
     return changed
+
+
+def granted(accommodations: Iterable[AnyAccommodation]) -> set[AnyAccommodation]:
+    """Return what was granted, whenever that was and whether or not it still is."""
+    none = {"id": "", "granted_at": None, "withdrawn": None}
+    return {msgspec.structs.replace(each, **none) for each in accommodations}
+
+
+def in_force(accommodations: Iterable[AnyAccommodation]) -> tuple[AnyAccommodation, ...]:
+    """Return those that were not withdrawn."""
+    return tuple(each for each in accommodations if each.withdrawn is None)

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 import trio
 
-from proctor.accommodations import digest
+from proctor.accommodations import digest, in_force
 from proctor.analysis.engine import Engine
 from proctor.analysis.fold import progress
 from proctor.analysis.policy import DEFAULT
@@ -100,7 +100,7 @@ class LiveAnalysis:
         done = progress(state)
         page = await self._store.read(session.session_id, after=done.cursor)
         late = done.frames + len(page.frames) < page.stored
-        changed = done.frames > 0 and done.granted != digest(session.accommodations)
+        changed = done.frames > 0 and done.granted != digest(in_force(session.accommodations))
         if late or changed:
             # Frames came in behind the cursor, or something was granted. Start over, unless some that were
             # folded have expired since: then what they showed lives in the state alone, and the state stays.

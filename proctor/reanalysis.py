@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
+from weakref import WeakValueDictionary
 
 import msgspec
 import structlog
@@ -10,13 +11,14 @@ import trio
 from proctor.analysis.compare import Comparison, Told, compare
 from proctor.analysis.engine import Engine
 from proctor.analysis.granting import Granting
-from proctor.errors import Conflict, InvalidRequest
+from proctor.errors import Conflict, InvalidRequest, NotFound
 from proctor.model import ExamSession, SessionStatus
 from proctor.sessions import Sessions
 from proctor.settings import Settings
 from proctor.storage.analyses import Analysis
 from proctor.storage.database import Database
 from proctor.storage.dumps import dump_path, read_dump
+from proctor.times import iso_from_ms
 
 _log = structlog.get_logger(__name__)
 
@@ -55,40 +57,38 @@ class Reanalysis:
         self._settings = settings
         self._now_ms = now_ms
         self._places = trio.CapacityLimiter(_AT_ONCE)
+        self._locks: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
 
     async def reanalyze(self, session_id: str, wish: Wish) -> tuple[Analysis, Comparison]:
         """Judge an ended session again, keep the report as its latest version, and say what has changed.
 
-        Cancelled, it may or may not have kept the new version.
+        One at a time per session. Cancelled, it may or may not have kept the new version.
 
         Raises:
             UnknownSession: there is no such session.
-            Conflict: it has not ended, or its dump is gone.
+            Conflict: it has not ended, or its dump does not hold the frames that were judged.
             InvalidRequest: no such policy, or an accommodation that cannot be granted.
             Unavailable: the database or the disk is in trouble; ask again.
         """
         session = await self._ended(session_id)
-        while True:
-            versions = await self._database.list_analyses(session_id)
-            before = await self._database.get_report(session_id)
-            if not versions or before is None:
-                raise Conflict(f"session {session_id!r} has no report yet; end it first")
-            again = self._as_wished(session, before, wish)
-            async with self._places:
-                frames = await self._frames(session_id)
-                report = await self._engine.report(
-                    None, frames, again, final=True, analysed_ms=self._now_ms()
+        async with self._locks.setdefault(session_id, trio.Lock()):
+            while True:
+                versions = await self._database.list_analyses(session_id)
+                before = await self._database.get_report(session_id)
+                if not versions or before is None:
+                    raise Conflict(f"session {session_id!r} has no report yet; end it first")
+                report = await self._judged(session, before, wish)
+                kept = await self._database.save_report(
+                    session_id,
+                    report,
+                    version=versions[-1].version + 1,
+                    requested_by=wish.requested_by,
+                    reason=wish.reason,
                 )
-            kept = await self._database.save_report(
-                session_id,
-                report,
-                version=versions[-1].version + 1,
-                requested_by=wish.requested_by,
-                reason=wish.reason,
-            )
-            if kept:  # else somebody else was faster, and the difference is to that version
-                _log.info("session judged again", session=session_id, version=versions[-1].version + 1)
-                return (await self.versions(session_id))[versions[-1].version], compare(before, report)
+                if kept:  # else another process was faster, and the difference is to its version
+                    _log.info("session judged again", session=session_id, version=versions[-1].version + 1)
+                    latest = (await self._database.list_analyses(session_id))[versions[-1].version]
+                    return latest, compare(before, report)
 
     async def versions(self, session_id: str) -> list[Analysis]:
         """Return what is known of every version, the first first. Raises UnknownSession."""
@@ -100,14 +100,13 @@ class Reanalysis:
 
         Raises:
             UnknownSession: there is no such session.
-            InvalidRequest: it has no such version.
+            NotFound: it has no such version.
         """
         versions = await self.versions(session_id)
         report = await self._database.get_report(session_id, version)
         if report is None:
             there = ", ".join(str(each.version) for each in versions) or "none"
-            detail = f"session {session_id!r} has no version {version}; there are: {there}"
-            raise InvalidRequest(detail, field="version")
+            raise NotFound(f"session {session_id!r} has no version {version}; there are: {there}")
         return report
 
     async def _ended(self, session_id: str) -> ExamSession:
@@ -116,19 +115,42 @@ class Reanalysis:
             raise Conflict(f"session {session_id!r} is {session.status}; end it first, then judge it again")
         return session
 
-    def _as_wished(self, session: ExamSession, before: bytes, wish: Wish) -> ExamSession:
-        last = Told.read(before)
+    async def _judged(self, session: ExamSession, before: bytes, wish: Wish) -> bytes:
+        try:
+            told = Told.read(before)
+        except InvalidRequest as error:
+            raise Conflict(f"the report that stands cannot be read: {error.detail}") from error
+        again = self._as_wished(session, told, wish)
+        async with self._places:
+            report = await self._from_dump(again)
+        was, now = told.provenance.frames, Told.read(report).provenance.frames
+        if (was.count, was.digest) != (now.count, now.digest):
+            raise Conflict(
+                f"the dump has {now.count} frames, not the {was.count} that were judged: frames older than "
+                "FRAME_BUFFER_RETENTION_SECONDS when the session ended are not in it, or it was changed since"
+            )
+        return report
+
+    def _as_wished(self, session: ExamSession, last: Told, wish: Wish) -> ExamSession:
         policy = wish.policy or last.session_info.policy
         if policy not in self._engine.policies:
             known = ", ".join(sorted(self._engine.policies))
             raise InvalidRequest(f"policy {policy!r} does not exist; there are: {known}", field="policy")
-        accommodations = [granted.accommodation for granted in last.accommodations]
         if wish.accommodations is not None:
-            accommodations = self._granting.read(wish.accommodations, policy)
+            now = iso_from_ms(self._now_ms())
+            accommodations = self._granting.read(wish.accommodations, policy, granted_at=now)
+        else:
+            accommodations = [granted.accommodation for granted in last.accommodations]
+            self._granting.check(accommodations, policy)
         return msgspec.structs.replace(session, policy=policy, accommodations=accommodations)
 
-    async def _frames(self, session_id: str) -> list[bytes]:
-        path = dump_path(self._settings.dump_directory, session_id)
+    async def _from_dump(self, session: ExamSession) -> bytes:
+        path = dump_path(self._settings.dump_directory, session.session_id)
         if not await trio.Path(path).exists():
             raise Conflict(f"the dump {path.name} is gone, so there is nothing to judge again")
-        return await trio.to_thread.run_sync(read_dump, path)
+        try:
+            frames = await trio.to_thread.run_sync(read_dump, path)
+            return await self._engine.report(None, frames, session, final=True, analysed_ms=self._now_ms())
+        except InvalidRequest as error:
+            detail = error.detail.replace(str(path), path.name)
+            raise Conflict(f"the dump {path.name} was damaged: {detail}") from error

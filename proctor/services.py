@@ -115,7 +115,7 @@ def _assemble(
         roster=roster,
         sessions=sessions,
         granting=granting,
-        grants=Grants(sessions, database, ingest, granting),
+        grants=Grants(sessions, database, ingest, granting, now_ms),
         reanalysis=Reanalysis(
             sessions=sessions,
             database=database,

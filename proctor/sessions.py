@@ -12,6 +12,7 @@ import stamina
 import structlog
 import trio
 
+from proctor.accommodations import granted
 from proctor.errors import Conflict, ProctorError, SessionEnded, Throttled, Unavailable, UnknownSession
 from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
@@ -94,7 +95,7 @@ class Sessions:
             if asked is not None and there != asked:
                 detail = f"session {session.session_id!r} was started with {field} {there!r}"
                 raise Conflict(detail, field=field)
-        if any(each not in existing.accommodations for each in session.accommodations):
+        if granted(session.accommodations) - granted(existing.accommodations):
             detail = (
                 f"session {session.session_id!r} was started with other accommodations; "
                 f"POST /api/v1/session/{session.session_id}/accommodations adds some"

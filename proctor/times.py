@@ -12,7 +12,7 @@ def iso_from_ms(time_ms: int) -> str:
 
 @lru_cache(maxsize=1024)  # frames of all sessions share their seconds
 def _iso_seconds(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]  # strftime does not pad years
 
 
 def ms_from_iso(text: str) -> int:

@@ -6,6 +6,7 @@ from typing import Any
 
 import trio
 
+from proctor.accommodations import in_force
 from proctor.analysis import fold
 from proctor.analysis.discovery import LoadedPlugin
 from proctor.analysis.fold import Job, ReportRequest
@@ -234,7 +235,7 @@ class InlineEngine:
         return await trio.to_thread.run_sync(fold.report, ReportRequest(session, final, analysed_ms), job)
 
     def _job(self, state: bytes | None, frames: Sequence[bytes], session: ExamSession) -> Job:
-        granted = tuple(session.accommodations)
+        granted = in_force(session.accommodations)
         return Job(self._plugins, self.policies[session.policy], state, list(frames), {}, granted)
 
 

@@ -121,7 +121,7 @@ async def open_house(
         nursery.start_soon(ingest.write)
         if finalize:
             nursery.start_soon(sessions.finalize)
-        grants = Grants(sessions, parts["database"], ingest, granting)
+        grants = Grants(sessions, parts["database"], ingest, granting, now_ms)
         reanalysis = Reanalysis(
             sessions=sessions,
             database=parts["database"],

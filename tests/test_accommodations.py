@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from proctor.accommodations import SIGNALS, AllowPeople, Break, Exempt, Scale, digest, scaled
+from proctor.accommodations import EVENTS, SIGNALS, AllowPeople, Break, Exempt, Scale, digest, scaled
 from proctor.analysis.discovery import discover, find_plugins
 from proctor.analysis.fold import Job, ReportRequest, advance, progress, report
 from proctor.analysis.frames import FrameBatch
@@ -27,6 +27,10 @@ CALM = FACE | {"gaze_on_script": 1, "head_yaw": 0.01, "head_pose": "forward", "p
 AWAY = CALM | {"gaze_on_script": 0}
 COMPANY = CALM | {"no_of_face": 2, "face_conf": 95}
 SESSION = ExamSession(session_id="s", started_ms=ORIGIN_MS)
+
+
+UNTIL = "effective_until"
+REPEATS = {"type": "scale", "rule": "phone", "setting": "repeats"}
 
 
 def moment(seconds: float) -> str:
@@ -65,6 +69,10 @@ def told(policy):
     return tell
 
 
+def second(frame):
+    return (int(json.loads(frame)["frame_id"].partition("-")[0]) - ORIGIN_MS) / 1000
+
+
 def categories(told):
     return [(finding["category"], finding["level"]) for finding in told["findings"]]
 
@@ -80,7 +88,20 @@ class TestReading:
             ({"type": "exempt"}, "signal", "which signal or which rule"),
             ({"type": "exempt", "signal": "gaze", "rule": "phone"}, "signal", "one of the two"),
             ({"type": "exempt", "signal": "gase"}, "signal", "did you mean gaze"),
-            ({"type": "exempt", "signal": "xyzzy"}, "signal", "there are clipboard"),
+            ({"type": "exempt", "signal": "xyzzy"}, "signal", "there are CO"),
+            ({"type": "exempt", "signal": "GASE"}, "signal", "did you mean gaze"),
+            ({"type": "exempt", "signal": "PHONE_DETECTED"}, "signal", "unknown"),
+            ({"type": "exempt", "signal": "gaze", "withdrawn": moment(1)}, "withdrawn", "leave it out"),
+            (
+                {"type": "scale", "rule": "phone", "setting": "repeats", "factor": 1.2},
+                "factor",
+                "would stay 2",
+            ),
+            (
+                {"type": "break", "effective_from": "0002-01-01", "effective_until": "0001-01-01"},
+                UNTIL,
+                "later",
+            ),
             ({"type": "exempt", "rule": "phones"}, "rule", "did you mean phone"),
             ({"type": "allow_people", "people": 0}, "people", ">= 1"),
             ({"type": "scale", "rule": "phone", "setting": "seconds", "factor": 2}, "setting", "unknown"),
@@ -128,13 +149,13 @@ class TestReading:
     def test_ids_go_on_after_those_there_are(self, granting):
         one = {"type": "exempt", "signal": "gaze", "reason": "r", "id": "mine"}
         there = granting.read([one, one], "default")
-        assert [each.id for each in granting.read([one], "default", there[1:])] == ["a2", "a3"]
+        assert [each.id for each in granting.read([one], "default", there)] == ["a1", "a2", "a3"]
 
     def test_times_are_written_one_way(self, grant):
         [rest] = grant({"type": "break", "effective_until": "2026-01-05T11:00:00+02:00"})
         assert rest.effective_until == "2026-01-05T09:00:00.000Z"
 
-    @pytest.mark.parametrize("signal", [*SIGNALS, *VOCABULARY, "SOME_EVENT"])
+    @pytest.mark.parametrize("signal", [*SIGNALS, *VOCABULARY, *sorted(EVENTS)])
     def test_every_signal_feature_and_event_can_be_named(self, grant, signal):
         [exemption] = grant({"type": "exempt", "signal": signal})
         assert exemption.hidden.features or exemption.hidden.events
@@ -157,6 +178,7 @@ class TestReading:
             "count": 4,
             "seconds": 4.5,
         }
+        assert scaled({"count": 2}, [by(0.1, "count")]) == {"count": 1}, "0 may mean never"
 
 
 class TestSeeing:
@@ -179,8 +201,6 @@ class TestSeeing:
         return view(self.FRAMES, ORIGIN_MS, rule, granted)
 
     def test_without_effect_it_is_the_batch_itself(self):
-        later = Exempt(reason="r", signal="gaze", effective_from=moment(10))
-        assert self.seen(later) is self.FRAMES
         assert self.seen(Exempt(reason="r", rule="phone")) is self.FRAMES
 
     def test_an_exempt_signal_is_unknown_and_its_events_are_gone(self):
@@ -305,6 +325,55 @@ class TestJudging:
         [finding] = told(frames, rest)["findings"]
         assert (finding["start_seconds"], finding["end_seconds"]) == (160.0, 200.0)
 
+    def test_another_window_during_a_break_is_nobodys_business(self, told, grant):
+        """Whether it was left before the break, and whether frames come meanwhile: only the rest counts."""
+        left, back = CALM | event("TAB_SWITCHED"), CALM | event("TAB_RETURNED")
+        awake = held((100, CALM), (0.5, left), (900, CALM), (0.5, back), (100, CALM), fps=2)
+        asleep = [frame for frame in awake if not 102 <= second(frame) < 1000]
+        rest = grant({"type": "break", "effective_from": moment(102), "effective_until": moment(1000)})
+        for frames in (awake, asleep):
+            [before] = told(frames, rest)["findings"]
+            assert (before["start_seconds"], before["end_seconds"], before["level"]) == (100.0, 102.0, "info")
+            assert suppressed(told(frames, rest)) == [["window"]]
+
+    @pytest.mark.parametrize("exemption", [{"signal": "window"}, {"rule": "window_left"}])
+    def test_neither_is_it_while_exempt(self, told, grant, exemption):
+        left, back = CALM | event("TAB_SWITCHED"), CALM | event("TAB_RETURNED")
+        frames = held((100, CALM), (0.5, left), (300, CALM), (0.5, back), (9, CALM), fps=2)
+        span = {"effective_from": moment(101), "effective_until": moment(400)}
+        assert all(
+            finding["end_seconds"] - finding["start_seconds"] <= 1
+            for finding in told(frames, grant({"type": "exempt", **exemption, **span}))["findings"]
+        )
+
+    def test_a_finding_that_lost_most_of_its_time_was_set_aside(self, told, grant):
+        frames = held((100, CALM), (300, NO_FACE), (100, CALM), fps=2)
+        rest = grant({"type": "break", "effective_from": moment(120), "effective_until": moment(380)})
+        report = told(frames, rest)
+        assert categories(report) == [("no_face", "concern")] * 2
+        assert suppressed(report) == [["no_face"]]
+
+    @pytest.mark.parametrize("bound", ["effective_from", "effective_until"])
+    def test_where_a_scale_begins_or_ends_nothing_is_lost_or_told_twice(self, told, grant, bound):
+        """The rule sees the phone begin at two times, by the two settings."""
+        unsure, sure = (CALM | {"phone_present": 1, "phone_conf": conf} for conf in (75, 99))
+        frames = held((120, CALM), (5, unsure), (25, sure), (60, CALM), fps=4)
+        scale = {"type": "scale", "rule": "phone", "setting": "confidence_min", "factor": 1.2}
+        [phone] = told(frames, grant(scale | {bound: moment(122)}))["findings"]
+        assert (phone["category"], phone["level"], phone["end_seconds"]) == ("phone", "concern", 150.0)
+
+    def test_of_two_scales_at_a_time_the_second_is_refused(self, grant):
+        """Together they would leave the bounds that each keeps to."""
+        scale = {"type": "scale", "rule": "phone", "setting": "confidence_min", "factor": 1.2}
+        with pytest.raises(InvalidRequest, match="scaled at that time already, by a1"):
+            grant(scale, scale | {"effective_from": moment(5)})
+        assert len(grant(scale | {"effective_until": moment(5)}, scale | {"effective_from": moment(5)})) == 2
+
+    def test_a_break_to_come_is_told_with_its_times(self, told, grant):
+        rest = grant({"type": "break", "effective_from": moment(600), "effective_until": moment(900)})
+        [granted] = told(held((60, CALM)), rest)["accommodations"]
+        assert granted["description"] == "A break, 0:10:00 to 0:15:00"
+
     def test_what_was_granted_is_part_of_what_the_report_follows_from(self, told, grant):
         granted = grant({"type": "exempt", "signal": "gaze"})
         assert told(LOOKING_AWAY, granted)["provenance"]["accommodations_digest"] == digest(granted)
@@ -372,6 +441,37 @@ def test_what_is_granted_after_the_frames_have_expired_holds_from_then_on(policy
     assert suppressed(rest) == [["gaze"]]
     reason = rest["analyzers"]["gaze_off_screen"]["reason"]
     assert reason == "what is granted is not applied to the first 320 frames"
+
+
+def test_what_is_granted_later_takes_nothing_off_expired_frames(policy, told, grant):
+    """A break to come, or an exemption of something else, leaves the earlier one in force."""
+    first = {"type": "exempt", "signal": "gaze"}
+    state = advance(Job(PLUGINS, policy, None, LOOKING_AWAY[:320], {}, grant(first)))
+    for later in (
+        {"type": "break", "effective_from": moment(900), "effective_until": moment(950)},
+        {"type": "exempt", "signal": "clipboard"},
+    ):
+        report = told(LOOKING_AWAY[320:], grant(first, later), state)
+        assert report["findings"] == []
+        assert suppressed(report)[0] == ["gaze", "gaze"]
+
+
+def test_a_break_that_is_granted_too_late_is_no_time_that_was_missed(policy, told, grant):
+    """Its frames were observed and have expired: the coverage is what it was."""
+    state = advance(Job(PLUGINS, policy, None, LOOKING_AWAY[:400]))
+    rest = grant({"type": "break", "effective_from": moment(50), "effective_until": moment(150)})
+    quality = told(LOOKING_AWAY[400:], rest, state)["data_quality"]
+    assert quality["coverage"] == 1.0
+    assert quality["observed_seconds"] == quality["session_seconds"]
+
+
+def test_a_rule_that_fails_under_what_was_granted_has_set_nothing_aside(policy, told, grant):
+    """It failed, and nothing more is known; least of all that there was nothing."""
+    granted = grant({"type": "scale", "rule": "gaze_off_screen", "setting": "concern_seconds", "factor": 2})
+    beyond = [msgspec.structs.replace(granted[0], factor=1000.0)]
+    report = told(LOOKING_AWAY, beyond)
+    assert report["analyzers"]["gaze_off_screen"]["status"] == "failed"
+    assert suppressed(report) == [[]]
 
 
 def test_what_is_withdrawn_leaves_nothing_behind(policy, grant):

@@ -1,12 +1,16 @@
 """What is granted while an exam runs counts from the next report on, and nothing granted is lost."""
 
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 
-from proctor.errors import InvalidRequest, SessionEnded, UnknownSession
+from proctor.accommodations import AllowPeople
+from proctor.errors import Conflict, InvalidRequest, NotFound, SessionEnded, Unavailable, UnknownSession
 from proctor.model import ExamSession
 from tests.house import House, house_settings, open_house
 from tests.test_live import T0, exam, without_time
@@ -44,9 +48,58 @@ async def test_what_is_withdrawn_is_as_if_it_had_never_been_granted(house):
     before = await report(house)
     await house.grants.grant("exam", [NO_PHONE_RULE, SCRIBE])
     await report(house)
-    assert [each.id for each in (await house.grants.withdraw("exam", "a1")).accommodations] == ["a2"]
+    left = await house.grants.withdraw("exam", "a1")
+    assert [(each.id, each.withdrawn is None) for each in left.accommodations] == [
+        ("a1", False),
+        ("a2", True),
+    ]
     await house.grants.withdraw("exam", "a2")
     assert await report(house) == before
+
+
+async def test_withdrawing_again_changes_nothing_and_numbers_are_not_used_again(house):
+    """So that a repeated request never takes back another one."""
+    await house.stream("exam", *exam(0, 1))
+    await house.grants.grant("exam", [SCRIBE])
+    gone = await house.grants.withdraw("exam", "a1")
+    assert await house.grants.withdraw("exam", "a1") == gone
+    assert [each.id for each in (await house.grants.grant("exam", [SCRIBE])).accommodations] == ["a1", "a2"]
+
+
+async def test_starting_a_session_that_was_streamed_to_keeps_what_was_granted(house):
+    await house.stream("exam", *exam(0, 1))
+    await house.grants.grant("exam", [SCRIBE])
+    started = await house.sessions.start(ExamSession(session_id="exam", candidate_id="c", started_ms=T0))
+    assert [each.reason for each in started.accommodations] == ["scribe"]
+
+
+async def test_the_same_start_again_is_the_same_session_whatever_was_changed_since(house):
+    asked = ExamSession(
+        session_id="exam", candidate_id="c", started_ms=T0, accommodations=[AllowPeople(id="a1", reason="r")]
+    )
+    await house.sessions.start(asked)
+    await house.grants.grant("exam", [NO_PHONE_RULE])
+    await house.grants.withdraw("exam", "a1")
+    assert len((await house.sessions.start(asked)).accommodations) == 2
+    other = msgspec.structs.replace(asked, accommodations=[AllowPeople(id="a1", reason="r", people=2)])
+    with pytest.raises(Conflict, match=r"POST .*/accommodations"):
+        await house.sessions.start(other)
+
+
+async def test_what_nobody_can_change_is_not_tried_for_ever(house, tmp_path):
+    """Such as a text that another program wrote."""
+    await house.stream("exam", *exam(0, 1))
+    with closing(sqlite3.connect(tmp_path / "proctor.sqlite3")) as database:
+        database.execute("UPDATE exam_sessions SET accommodations = '[ ]'")
+        database.commit()
+    with pytest.raises(Unavailable, match="ask again"):
+        await house.grants.grant("exam", [SCRIBE])
+
+
+async def test_a_session_whose_policy_is_gone_is_granted_things_by_the_default_one(house):
+    """As it is judged by that."""
+    await house.sessions.start(ExamSession(session_id="exam", candidate_id="c", policy="gone", started_ms=T0))
+    assert (await house.grants.grant("exam", [NO_PHONE_RULE])).accommodations[0].rule == "phone"
 
 
 async def test_the_final_report_follows_it_without_a_live_one(house):
@@ -84,7 +137,7 @@ async def test_a_mistake_changes_nothing(house):
     await house.stream("exam", *exam(0, 1))
     with pytest.raises(InvalidRequest, match=r"accommodations\.1\.signal"):
         await house.grants.grant("exam", [SCRIBE, {"type": "exempt", "signal": "x", "reason": "r"}])
-    with pytest.raises(InvalidRequest, match="no accommodation 'a7'; there are: none"):
+    with pytest.raises(NotFound, match="no accommodation 'a7'; there are: none"):
         await house.grants.withdraw("exam", "a7")
     assert (await house.sessions.get("exam")).accommodations == []
 

@@ -3,11 +3,13 @@
 import json
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 import trio
 
-from proctor.errors import Conflict, InvalidRequest, Unavailable, UnknownSession
+from proctor.errors import Conflict, InvalidRequest, NotFound, Unavailable, UnknownSession
 from proctor.reanalysis import Wish
+from proctor.storage.dumps import read_dump
 from tests.fakes import Troubled
 from tests.house import House, house_settings, open_house
 from tests.test_live import exam, without_time
@@ -68,7 +70,7 @@ async def test_every_version_is_kept(ended):
         (3, "strict", "the board"),
     ]
     assert await ended.reanalysis.report("exam", 1) == first
-    with pytest.raises(InvalidRequest, match="no version 4; there are: 1, 2, 3"):
+    with pytest.raises(NotFound, match="no version 4; there are: 1, 2, 3"):
         await ended.reanalysis.report("exam", 4)
 
 
@@ -109,9 +111,36 @@ async def test_without_its_dump_there_is_nothing_to_judge(ended):
 async def test_a_dump_that_was_damaged_is_told_and_keeps_no_version(ended):
     [dump] = ended.settings.dump_directory.iterdir()
     dump.write_bytes(dump.read_bytes()[:-100])
-    with pytest.raises(InvalidRequest, match=r"exam_frames\.json"):
+    with pytest.raises(Conflict, match=r"the dump exam_frames\.json was damaged"):
         await ended.reanalysis.reanalyze("exam", SAME)
     assert len(await ended.reanalysis.versions("exam")) == 1
+
+
+async def test_a_dump_without_all_that_was_judged_is_not_judged_instead(ended):
+    """Frames that had expired live in the report alone; one on the rest would look like a better one."""
+    [dump] = ended.settings.dump_directory.iterdir()
+    frames = read_dump(dump)
+    dump.write_bytes(b"[" + b",".join(frames[30:]) + b"]")
+    with pytest.raises(Conflict, match="the dump has 90 frames, not the 120 that were judged"):
+        await ended.reanalysis.reanalyze("exam", SAME)
+    dump.write_bytes(b"[" + b",".join(frames).replace(b'"phone_present":1', b'"phone_present":0', 1) + b"]")
+    with pytest.raises(Conflict, match="changed since"):
+        await ended.reanalysis.reanalyze("exam", SAME)
+    assert len(await ended.reanalysis.versions("exam")) == 1
+
+
+async def test_what_was_granted_is_held_to_the_policy_that_is_asked_for(ended):
+    """A scale that one policy allows may leave the bounds under another."""
+    scale = {"type": "scale", "rule": "phone", "setting": "confidence_min", "factor": 1.4, "reason": "r"}
+    await ended.reanalysis.reanalyze("exam", SAME._replace(accommodations=[scale]))
+    sure = ended.engine.policies["strict"]
+    rule = msgspec.structs.replace(
+        sure.rules["phone"], settings={**sure.rules["phone"].settings, "confidence_min": 0.9}
+    )
+    ended.engine.policies["strict"] = msgspec.structs.replace(sure, rules={**sure.rules, "phone": rule})
+    with pytest.raises(InvalidRequest, match=r"confidence_min would be 1\.26") as caught:
+        await ended.reanalysis.reanalyze("exam", SAME._replace(policy="strict"))
+    assert caught.value.field == "accommodations.0.factor"
 
 
 async def test_while_the_database_is_down_nothing_is_kept_and_later_it_works(tmp_path):

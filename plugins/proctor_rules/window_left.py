@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from proctor.accommodations import outside
 from proctor.analysis.api import API_VERSION, Assessment, Finding, Group
 from proctor.analysis.durations import Durations, grade, spread
 from proctor.analysis.episodes import Episode, EpisodeLog, Hysteresis, not_listed
@@ -37,9 +38,12 @@ class Absences(msgspec.Struct):
     log: EpisodeLog = msgspec.field(default_factory=EpisodeLog)
     left: Sight | None = None
     newest: Sight | None = None
+    hidden: list[tuple[int, int]] = []
+    """Breaks and exemptions: nothing is known of these times, in milliseconds since the first frame."""
 
     def fold(self, frames: FrameBatch, settings: Any) -> None:
         """Take in the next frames' events."""
+        self.hidden = sorted({span for name in _LEFT | _RETURNED for span in frames.hidden(name)})
         for event in frames.events:
             sight = Sight(int(frames.milliseconds[event.place]), frames.ids[event.place], event.name)
             if event.name in _RETURNED:
@@ -55,24 +59,30 @@ class Absences(msgspec.Struct):
         """All absences, one that still goes on up to the newest frame."""
         if self.left is None or self.newest is None:
             return self.log.kept
-        going_on = _episode(self.left, self.newest, settings.unreturned_seconds)
-        return [*self.log.kept, going_on] if going_on.seconds >= settings.info_seconds else self.log.kept
+        longest = settings.unreturned_seconds
+        return [*self.log.kept, *self._absences(self.left, self.newest, settings, longest)]
 
     def _end(self, sight: Sight, settings: Any, *, returned: bool) -> None:
         if self.left is not None:
-            absence = _episode(self.left, sight, None if returned else settings.unreturned_seconds)
-            if absence.seconds >= settings.info_seconds:
+            longest = None if returned else settings.unreturned_seconds
+            for absence in self._absences(self.left, sight, settings, longest):
                 self.log.add(absence)
         self.left = None
 
-
-def _episode(left: Sight, until: Sight, longest_seconds: float | None) -> Episode:
-    length = until.time_ms - left.time_ms
-    if longest_seconds is not None:
-        length = min(length, round(longest_seconds * 1000))
-    ids = (left.frame_id, left.frame_id, until.frame_id)
-    peak = 1.0 if left.tab else _FOCUS
-    return Episode(left.time_ms, left.time_ms + length, length, peak, *ids, frames=2)
+    def _absences(
+        self, left: Sight, until: Sight, settings: Any, longest_seconds: float | None
+    ) -> list[Episode]:
+        """Return the parts of an absence of which something is known, less what is too short."""
+        end = until.time_ms
+        if longest_seconds is not None:
+            end = min(end, left.time_ms + round(longest_seconds * 1000))
+        ids = (left.frame_id, left.frame_id, until.frame_id)
+        peak = 1.0 if left.tab else _FOCUS
+        return [
+            Episode(start, stop, stop - start, peak, *ids, frames=2)
+            for start, stop in outside(left.time_ms, end, self.hidden)
+            if stop - start >= settings.info_seconds * 1000
+        ]
 
 
 class WindowLeft:

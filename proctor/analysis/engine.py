@@ -15,6 +15,7 @@ import structlog
 import trio
 import trio_parallel
 
+from proctor.accommodations import in_force
 from proctor.analysis import worker
 from proctor.analysis.blame import Blame
 from proctor.analysis.discovery import LoadedPlugin, Plugin
@@ -104,7 +105,7 @@ class Engine:
         if policy is None:
             known = ", ".join(sorted(self.policies))
             raise InvalidRequest(f"no policy {session.policy!r}; there are {known}", field="policy")
-        accommodations = tuple(session.accommodations)
+        accommodations = in_force(session.accommodations)
         return Job(self._plugins, policy, state, list(frames), self._blame.faults(None), accommodations)
 
     async def _run(self, run: _Run, job: Job, session_id: str | None) -> bytes:
@@ -139,7 +140,7 @@ class Engine:
         # does not include the wait for a free place.
         job: Job = args[-1]
         batches = 1 + len(job.frames) / FRAMES_AT_ONCE
-        runs = len(job.plugins) * (1 + len(job.accommodations))
+        runs = len(job.plugins) * (1 + 2 * len(job.accommodations))
         limit = START_SECONDS + self._seconds * batches * (1 + runs)
         async with self._places:
             with trio.move_on_after(limit):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from proctor.accommodations import AnyAccommodation, breaks_of
+from proctor.accommodations import ALWAYS_MS, AnyAccommodation, breaks_of
 from proctor.analysis.api import Assessment, Finding
 from proctor.analysis.discovery import Plugin
 from proctor.analysis.observation import Observation
@@ -62,15 +62,18 @@ class Facts(NamedTuple):
             ((start - origin) / 1000, (end - origin) / 1000) for start, end in breaks_of(self.accommodations)
         ]
 
-    def part(self, accommodation: AnyAccommodation) -> tuple[float, float] | None:
-        """Return for which part of the time with frames it was granted, in seconds; None for all of it."""
-        first, length = self.observation.first, self.observation.length_ms
-        if first is None:
+    def part(self, accommodation: AnyAccommodation) -> tuple[float, float | None] | None:
+        """Return from when to when it holds, in seconds since the first frame.
+
+        No end means the session's; None, all of the session so far.
+        """
+        first = self.observation.first
+        start, end = accommodation.span_ms
+        if first is None or (start <= first.time_ms and end == ALWAYS_MS):
             return None
-        start, end = (bound - first.time_ms for bound in accommodation.span_ms)
-        if start <= 0 and end > length:
-            return None
-        return min(max(start, 0), length) / 1000, min(max(end, 0), length) / 1000
+        return max(start - first.time_ms, 0) / 1000, None if end == ALWAYS_MS else (
+            end - first.time_ms
+        ) / 1000
 
     def iso(self, seconds: float) -> str:
         """Write a time that is counted from the first frame as a date and time."""

@@ -14,11 +14,11 @@ from proctor.analysis.discovery import Plugin
 from proctor.analysis.facts import Facts, Section
 from proctor.analysis.frames import FrameBatch
 from proctor.analysis.observation import Observation
-from proctor.analysis.policy import Policy
+from proctor.analysis.policy import Policy, Rule
 from proctor.analysis.report import build_report
 from proctor.analysis.schema import Status
 from proctor.analysis.slot import Fault, Guard, Slot, assess_slot, fold_slot
-from proctor.analysis.variants import SEPARATOR, assess_variants, variants
+from proctor.analysis.variants import SEPARATOR, Variant, assess_variants, variants
 from proctor.analysis.view import view
 from proctor.errors import InvalidRequest
 from proctor.model import ExamSession, FrameId
@@ -142,7 +142,7 @@ def report(request: ReportRequest, job: Job, guard: Guard = nullcontext) -> byte
     sections += [
         Section(Plugin(name, "", "", ""), name, Status.SKIPPED, "no longer installed", slot.versions)
         for name, slot in state.slots.items()
-        if name.partition(SEPARATOR)[0] not in installed and SEPARATOR not in name
+        if name not in installed and SEPARATOR not in name
     ]
     facts = Facts(request.session, state.observation, sections, job.policy, request.final, job.accommodations)
     return msgspec.json.encode(build_report(facts, request.analysed_ms), order="deterministic")
@@ -158,6 +158,8 @@ def _section(plugin: Plugin, job: Job, state: State, guard: Guard) -> Section:
         return plain
     own = assess_variants(plugin, parts, state.slots, observation.first.time_ms, end_seconds, guard)
     late = max(state.slots[part.key].since for part in parts)
+    if own.status is not Status.OK:
+        return own
     if late > state.slots[plugin.name].since:
         own = own._replace(reason=own.reason or f"what is granted is not applied to the first {late} frames")
     return own._replace(reason=own.reason or plain.reason, versions=plain.versions, plain=plain.assessment)
@@ -190,18 +192,26 @@ def _folded(job: Job, guard: Guard) -> State:
 def _join(state: State, job: Job) -> None:
     """Let variants join that earlier frames were not folded for, and drop those that no longer count.
 
-    One that sees other frames, but by the same settings, goes on from what the rule as it is has seen.
+    One that judges by the settings of an earlier one, or of the rule as it is, goes on from what that saw.
     """
     live = {}
     for plugin in job.plugins:
-        rule, plain = job.policy.rules[plugin.name], state.slots.get(plugin.name)
+        rule = job.policy.rules[plugin.name]
         for part in variants(plugin.name, rule, job.accommodations):
-            copied = plain.state if plain is not None and part.rule == rule else b""
-            joined = Slot(state.observation.frames, copied)
             if part.key != plugin.name:
-                live[part.key] = state.slots.get(part.key, joined)
+                live[part.key] = state.slots.get(part.key) or _joined(part, plugin.name, rule, state)
     state.slots = {name: slot for name, slot in state.slots.items() if SEPARATOR not in name} | live
     state.granted = digest(job.accommodations)
+
+
+def _joined(part: Variant, name: str, rule: Rule, state: State) -> Slot:
+    since, stem = state.observation.frames, part.key.rpartition(SEPARATOR)[0] + SEPARATOR
+    earlier = [slot for key, slot in state.slots.items() if key.startswith(stem)]
+    if not earlier and part.rule == rule and name in state.slots:
+        earlier = [state.slots[name]]
+    if not earlier:
+        return Slot(since)
+    return msgspec.structs.replace(earlier[-1], since=since, versions=list(earlier[-1].versions))
 
 
 def _fold_rule(plugin: Plugin, job: Job, state: State, batch: FrameBatch, guard: Guard) -> None:
@@ -212,9 +222,12 @@ def _fold_rule(plugin: Plugin, job: Job, state: State, batch: FrameBatch, guard:
     fold_slot(plugin, rule, plain, batch, guard)
     if plain.fault is not None:
         return
+    parts = variants(plugin.name, rule, job.accommodations)
+    if not parts:
+        return
     first = state.observation.first or FrameId.parse(batch.ids[0])
-    for part in variants(plugin.name, rule, job.accommodations):
-        seen = view(batch, first.time_ms, plugin.name, job.accommodations)
+    seen = view(batch, first.time_ms, plugin.name, job.accommodations)
+    for part in parts:
         if part.key != plugin.name and len(seen):
             fold_slot(plugin, part.rule, state.slot(part.key), seen, guard)
 

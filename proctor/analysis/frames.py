@@ -117,6 +117,14 @@ class FrameBatch:
         rows: Iterator[Any] = map(msgspec.json.Decoder(field).decode, self._source)
         return [row.value for row in rows]
 
+    def hidden(self, name: str) -> Sequence[tuple[int, int]]:
+        """When a feature or event is hidden from this rule, in milliseconds since the first frame.
+
+        Candidates may be granted breaks and exemptions. What is hidden is unknown in the columns and missing
+        among the events anyway; only a rule that measures from one event to another needs to leave it out.
+        """
+        return ()
+
     @cached_property
     def seconds(self) -> NDArray[np.float64]:
         """Event time since the session's first frame."""

@@ -1,15 +1,15 @@
 """Granting accommodations: what an institution asks for, held to what rules and policies know."""
 
 import difflib
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
 
-from proctor.accommodations import SIGNALS, AnyAccommodation, Break, Exempt, Scale, scaled
+from proctor.accommodations import EVENTS, SIGNALS, AnyAccommodation, Break, Exempt, Scale, in_force, scaled
 from proctor.analysis.discovery import LoadedPlugin
-from proctor.analysis.policy import Policy
+from proctor.analysis.policy import DEFAULT, Policy
 from proctor.errors import InvalidRequest
 from proctor.features import VOCABULARY
 from proctor.strict_json import place_and_fault
@@ -18,7 +18,6 @@ from proctor.times import iso_from_ms, ms_from_iso
 ACCOMMODATIONS_MAX = 50
 """Most that one session may have."""
 
-_EVENT = re.compile(r"[A-Z][A-Z0-9_]{2,63}", re.ASCII)
 _TYPES = "exempt, allow_people, scale, break"
 
 
@@ -30,7 +29,11 @@ class Granting:
         self._policies = policies
 
     def read(
-        self, asked: Sequence[Any], policy_name: str, already: Sequence[AnyAccommodation] = ()
+        self,
+        asked: Sequence[Any],
+        policy_name: str,
+        already: Sequence[AnyAccommodation] = (),
+        granted_at: str | None = None,
     ) -> list[AnyAccommodation]:
         """Return what is asked for, given as JSON values, after what is there already. Ids are given here.
 
@@ -41,34 +44,37 @@ class Granting:
             raise InvalidRequest(
                 f"a session may have {ACCOMMODATIONS_MAX} accommodations", field="accommodations"
             )
-        granted = list(already)
-        number = max((int(each.id[1:]) for each in already), default=0)
+        policy, granted = self._policy(policy_name), list(already)
         for place, value in enumerate(asked):
-            try:
-                read = self._checked(value, self._policies[policy_name])
-            except InvalidRequest as error:
-                field = ".".join(filter(None, [f"accommodations.{place}", error.field]))
-                raise InvalidRequest(f"{field}: {error.detail}", field=field) from error
-            granted.append(msgspec.structs.replace(read, id=f"a{number + place + 1}"))
+            with _at(place):
+                read = _timed(_converted(value))
+                if read.withdrawn is not None:
+                    raise InvalidRequest("this one was taken back; leave it out", field="withdrawn")
+                read = msgspec.structs.replace(read, id=f"a{len(granted) + 1}", granted_at=granted_at)
+                self._check(read, policy, granted)
+                granted.append(read)
         return granted
 
-    def _checked(self, value: Any, policy: Policy) -> AnyAccommodation:
-        try:
-            read: AnyAccommodation = msgspec.convert(value, AnyAccommodation)
-        except msgspec.ValidationError as error:
-            place, what = place_and_fault(error)
-            if place == "type" or "`type`" in what:
-                raise InvalidRequest(f"must be one of {_TYPES}", field="type") from error
-            raise InvalidRequest(what, field=place or None) from error
-        read = _timed(read)
+    def check(self, granted: Sequence[AnyAccommodation], policy_name: str) -> None:
+        """Hold what was granted under one policy to another. Raises as :meth:`read`."""
+        policy = self._policy(policy_name)
+        for place, each in enumerate(granted):
+            with _at(place):
+                self._check(each, policy, granted[:place])
+
+    def _policy(self, name: str) -> Policy:
+        # As a session whose policy is gone is judged.
+        return self._policies.get(name) or self._policies[DEFAULT]
+
+    def _check(self, read: AnyAccommodation, policy: Policy, already: Sequence[AnyAccommodation]) -> None:
         match read:
             case Exempt():
                 _check_exemption(read, policy)
             case Scale():
                 self._check_scale(read, policy)
+                _check_alone(read, already)
             case Break(effective_until=None):
                 raise InvalidRequest("a break has an end; say when", field="effective_until")
-        return read
 
     def _check_scale(self, scale: Scale, policy: Policy) -> None:
         _check_known(scale.rule, policy.rules, "rule")
@@ -77,12 +83,44 @@ class Granting:
         if isinstance(settings[scale.setting], bool) or not isinstance(settings[scale.setting], (int, float)):
             raise InvalidRequest(f"{scale.rule}.{scale.setting} is no number to scale", field="setting")
         changed = scaled(settings, [scale])
+        before, after = settings[scale.setting], changed[scale.setting]
+        if after == before:
+            raise InvalidRequest(f"{scale.setting} would stay {before:g}", field="factor")
         try:
             msgspec.convert(changed, self._settings[scale.rule])
         except msgspec.ValidationError as error:
             _, what = place_and_fault(error)
-            value = changed[scale.setting]
-            raise InvalidRequest(f"{scale.setting} would be {value:g}: {what}", field="factor") from error
+            raise InvalidRequest(f"{scale.setting} would be {after:g}: {what}", field="factor") from error
+
+
+@contextmanager
+def _at(place: int) -> Iterator[None]:
+    """Name the accommodation in every complaint about it."""
+    try:
+        yield
+    except InvalidRequest as error:
+        field = ".".join(filter(None, [f"accommodations.{place}", error.field]))
+        raise InvalidRequest(f"{field}: {error.detail}", field=field) from error
+
+
+def _converted(value: Any) -> AnyAccommodation:
+    try:
+        read: AnyAccommodation = msgspec.convert(value, AnyAccommodation)
+    except msgspec.ValidationError as error:
+        place, what = place_and_fault(error)
+        if place == "type" or "`type`" in what:
+            raise InvalidRequest(f"must be one of {_TYPES}", field="type") from error
+        raise InvalidRequest(what, field=place or None) from error
+    return read
+
+
+def _check_alone(scale: Scale, already: Sequence[AnyAccommodation]) -> None:
+    start, end = scale.span_ms
+    for each in in_force(already):
+        same = isinstance(each, Scale) and (each.rule, each.setting) == (scale.rule, scale.setting)
+        if same and each.span_ms[0] < end and start < each.span_ms[1]:
+            detail = f"{scale.rule}.{scale.setting} is scaled at that time already, by {each.id}"
+            raise InvalidRequest(detail, field="setting")
 
 
 def _timed(read: AnyAccommodation) -> AnyAccommodation:
@@ -108,13 +146,15 @@ def _check_exemption(exemption: Exempt, policy: Policy) -> None:
         raise InvalidRequest("say which signal or which rule, one of the two", field="signal")
     if exemption.rule is not None:
         _check_known(exemption.rule, policy.rules, "rule")
-    elif not _EVENT.fullmatch(exemption.signal or ""):
-        _check_known(exemption.signal or "", [*SIGNALS, *VOCABULARY], "signal")
+    else:
+        _check_known(exemption.signal or "", [*SIGNALS, *VOCABULARY, *EVENTS], "signal")
 
 
 def _check_known(name: str, known: Iterable[str], field: str) -> None:
     names = sorted(known)
     if name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
+        close = difflib.get_close_matches(name, names, n=1) or difflib.get_close_matches(
+            name.lower(), names, n=1
+        )
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names)}"
         raise InvalidRequest(f"{name!r} is unknown; {hint}", field=field)

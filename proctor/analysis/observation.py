@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from proctor.accommodations import outside, overlap_ms
 from proctor.analysis.api import WINDOW_SECONDS
 from proctor.analysis.cadence import Cadence
 from proctor.analysis.frames import FrameBatch
@@ -69,6 +70,8 @@ class Observation(msgspec.Struct):
     """Features that at least one frame knew, sorted."""
     clock_offsets_ms: tuple[int, int] | None = None
     """Least and greatest event time minus client's time, sampled at the first frame of each window."""
+    rest_ms: int = 0
+    """Time of breaks between the first frame and the last."""
     resting_frames: int = 0
     """Frames that came during breaks."""
     past_windows: Sealed = msgspec.field(default_factory=Sealed)
@@ -128,25 +131,33 @@ class Observation(msgspec.Struct):
         silent = self.cadence.lasted(times, round(gap_seconds * 1000))[0] < steps
         self.observed_ms += int(steps[~silent].sum())
         starts, ends = times[:-1], times[1:]
-        silences = [Span(*each) for each in zip(starts[silent].tolist(), ends[silent].tolist(), strict=True)]
+        silences = list(zip(starts[silent].tolist(), ends[silent].tolist(), strict=True))
         if breaks:
             rest = [(start - origin, end - origin) for start, end in breaks]
-            self.resting_frames += sum(
-                int(((frame_times >= start) & (frame_times < end)).sum()) for start, end in rest
-            )
-            self.observed_ms -= sum(
-                int(np.maximum(np.minimum(ends, end) - np.maximum(starts, start), 0)[~silent].sum())
-                for start, end in rest
-            )
-            parts = [part for silence in silences for part in _outside(silence, rest)]
-            silences = [part for part in parts if part.length_ms > gap_seconds * 1000]
-            self.observed_ms += sum(part.length_ms for part in parts if part.length_ms <= gap_seconds * 1000)
+            self._take_out(rest, frame_times, starts[~silent], ends[~silent])
+            self.rest_ms += overlap_ms(rest, int(times[0]), int(times[-1]))
+            parts = [part for start, end in silences for part in outside(start, end, rest)]
+            silences = [(start, end) for start, end in parts if end - start > gap_seconds * 1000]
+            self.observed_ms += sum(end - start for start, end in set(parts) - set(silences))
         self.gaps += len(silences)
-        self.gaps_ms += sum(silence.length_ms for silence in silences)
-        gaps = self.longest_gaps + silences
+        self.gaps_ms += sum(end - start for start, end in silences)
+        gaps = self.longest_gaps + [Span(*silence) for silence in silences]
         # Of equally long ones the earlier stay, wherever the batches were cut.
         longest = sorted(gaps, key=lambda gap: (-gap.length_ms, gap.start_ms))[:LONGEST_GAPS]
         self.longest_gaps = sorted(longest, key=lambda gap: gap.start_ms)
+
+    def _take_out(
+        self,
+        breaks: Sequence[tuple[int, int]],
+        times: NDArray[np.int64],
+        starts: NDArray[np.int64],
+        ends: NDArray[np.int64],
+    ) -> None:
+        """Take the breaks out of the time from frame to frame, which runs from `starts` to `ends`."""
+        for begin, stop in breaks:
+            self.resting_frames += int(((times >= begin) & (times < stop)).sum())
+            shared = np.minimum(ends, stop) - np.maximum(starts, begin)
+            self.observed_ms -= int(shared[shared > 0].sum())
 
     def _fold_windows(self, frames: Sequence[bytes], batch: FrameBatch) -> None:
         indices, starts, counts = np.unique(
@@ -175,17 +186,6 @@ class Observation(msgspec.Struct):
             return
         least, greatest = self.clock_offsets_ms or (offset, offset)
         self.clock_offsets_ms = (min(least, offset), max(greatest, offset))
-
-
-def _outside(span: Span, breaks: Sequence[tuple[int, int]]) -> list[Span]:
-    """Return what is left of a span outside of breaks, which are in order and do not overlap."""
-    left, start = [], span.start_ms
-    for begin, end in breaks:
-        if begin < span.end_ms and end > start:
-            left.append(Span(start, begin))
-            start = end
-    left.append(Span(start, span.end_ms))
-    return [part for part in left if part.length_ms > 0]
 
 
 class _Claim(msgspec.Struct):

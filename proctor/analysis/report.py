@@ -168,7 +168,7 @@ def _shadow(facts: Facts, findings: Sequence[Finding], observed: Observed) -> li
     reports = []
     for section in facts.sections:
         plugin, own = section.plugin, section.assessment.findings
-        if facts.policy.on_trial(plugin.name):
+        if facts.policy.on_trial(plugin.name) and section.status is Status.OK:
             verdict = judge([*findings, *own], observed, facts.policy.promoted(plugin.name))
             reports.append(
                 schema.ShadowReport(
@@ -207,8 +207,11 @@ def _data_quality(facts: Facts) -> schema_data.DataQuality:
     last = observation.last.time_ms if observation.last else first
     before_ms = max(0, first - session.started_ms)
     after_ms = 0 if session.ended_ms is None else max(0, session.ended_ms - last)
-    rest_ms = overlap_ms(breaks_of(facts.accommodations), first - before_ms, last + after_ms)
-    session_ms = before_ms + last - first + after_ms - rest_ms
+    # Between the frames as it was folded, for a break that was granted too late was observed.
+    breaks = breaks_of(facts.accommodations)
+    before_ms -= overlap_ms(breaks, first - before_ms, first)
+    after_ms -= overlap_ms(breaks, last, last + after_ms)
+    session_ms = before_ms + last - first - observation.rest_ms + after_ms
     observed = observation.observed_ms / 1000
     awake = observation.frames - observation.resting_frames
     coverage = round(observation.observed_ms / session_ms, 4) if session_ms else 0.0
@@ -261,6 +264,7 @@ def _troubles(facts: Facts) -> list[str]:
         f"{section.title} ({section.reason})"
         for section in facts.sections
         if section.status in (Status.FAILED, Status.TIMED_OUT)
+        and not facts.policy.on_trial(section.plugin.name)
     ]
 
 

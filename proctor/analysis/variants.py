@@ -5,7 +5,7 @@ rules have one; where settings are scaled for a part of the session there are se
 for its own part.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -21,6 +21,8 @@ from proctor.analysis.slot import Guard, Slot, assess_slot
 
 SEPARATOR = "/"
 """Between a rule's name and a variant's digest in the key of its slot; no rule's name has one."""
+
+_MOST = 0.9
 
 Spans = list[tuple[int, int]]
 
@@ -48,7 +50,7 @@ def variants(name: str, rule: Rule, accommodations: Sequence[AnyAccommodation]) 
         settings = scaled(rule.settings, [each for each in scales if _covers(each, start, end)])
         own = msgspec.structs.replace(rule, settings=settings)
         plain = not views and own == rule
-        key = name if plain else f"{name}{SEPARATOR}{own.digest[:8]}{digest(views)[:8]}"
+        key = name if plain else SEPARATOR.join([name, own.digest[:8], digest(views)[:8]])
         found.setdefault(key, Variant(key, own, [])).spans.append((start, end))
     return list(found.values())
 
@@ -80,11 +82,11 @@ def suppressed(
 ) -> dict[str, list[Finding]]:
     """Return which findings of a rule as it is there would be without which accommodation, by its id.
 
-    A finding that is a concern without and an info with counts as suppressed, too.
+    One that is a concern without and an info with counts as suppressed, too, and one that lost of its time.
     """
     lists: dict[str, list[Finding]] = {}
     for finding in section.plain.findings if section.plain else ():
-        if not any(_stands_for(other, finding) for other in section.assessment.findings):
+        if not _still_said(finding, section.assessment.findings):
             for each in _causes(finding, accommodations, section.plugin.name, first_ms):
                 lists.setdefault(each.id, []).append(finding)
     return lists
@@ -95,31 +97,39 @@ def _covers(accommodation: AnyAccommodation, start_ms: int, end_ms: int) -> bool
     return start <= start_ms and end_ms <= end
 
 
-def _composed(parts: Iterable[tuple[Spans, Assessment]], first_ms: int) -> Assessment:
+def _composed(parts: Sequence[tuple[Spans, Assessment]], first_ms: int) -> Assessment:
+    """Take from each variant the findings that lie in its part of the session for the most part.
+
+    Variants see one behaviour begin and end at different times: where each leaves it to the other, the one
+    that sees some of it in its own part has it.
+    """
     findings: list[Finding] = []
     strengths: dict[int, float] = {}
     observed: set[int] | None = set()
     details: dict[str, Any] = {}
     for spans, said in parts:
-        findings += [each for each in said.findings if _within(spans, first_ms, each.start_seconds)]
+        findings += [each for each in said.findings if _within(spans, first_ms, _middle(each))]
+        windows = said.observed_windows
         strengths |= {
             window: strength
             for window, strength in said.window_strengths.items()
             if _within(spans, first_ms, window * WINDOW_SECONDS)
         }
-        if said.observed_windows is None or observed is None:
-            observed = None
-        else:
-            observed |= {
-                window
-                for window in said.observed_windows
-                if _within(spans, first_ms, window * WINDOW_SECONDS)
-            }
+        known = [each for each in windows or () if _within(spans, first_ms, each * WINDOW_SECONDS)]
+        observed = None if windows is None or observed is None else observed.union(known)
         details |= said.details
-    findings.sort(key=lambda each: each.start_seconds)
-    windows = None if observed is None else sorted(observed)
+    for spans, said in parts:
+        for finding in said.findings:
+            ends = (finding.start_seconds, finding.end_seconds)
+            own = any(_within(spans, first_ms, seconds) for seconds in ends)
+            if own and not any(_alike(other, finding) for other in findings):
+                findings.append(finding)
+    findings.sort(key=lambda each: (each.start_seconds, each.end_seconds))
     return Assessment(
-        findings=findings, window_strengths=strengths, observed_windows=windows, details=details
+        findings=findings,
+        window_strengths=strengths,
+        observed_windows=None if observed is None else sorted(observed),
+        details=details,
     )
 
 
@@ -128,13 +138,27 @@ def _within(spans: Spans, first_ms: int, seconds: float) -> bool:
     return any(start <= moment < end for start, end in spans)
 
 
-def _stands_for(other: Finding, finding: Finding) -> bool:
-    """Return whether a finding still says what another said, at least as strongly."""
+def _middle(finding: Finding) -> float:
+    return (finding.start_seconds + finding.end_seconds) / 2
+
+
+def _alike(one: Finding, other: Finding) -> bool:
     return (
-        other.category == finding.category
-        and not (other.level is Level.INFO and finding.level is Level.CONCERN)
-        and other.start_seconds <= finding.end_seconds
-        and finding.start_seconds <= other.end_seconds
+        one.category == other.category
+        and one.start_seconds <= other.end_seconds
+        and other.start_seconds <= one.end_seconds
+    )
+
+
+def _still_said(finding: Finding, others: Sequence[Finding]) -> bool:
+    """Return whether other findings say what a finding said: no weaker, and of most of its time."""
+    alike = [other for other in others if _alike(other, finding)]
+    length = sum(other.end_seconds - other.start_seconds for other in alike)
+    level = Level.CONCERN if any(other.level is Level.CONCERN for other in alike) else Level.INFO
+    return (
+        bool(alike)
+        and (level is Level.CONCERN or finding.level is Level.INFO)
+        and length >= _MOST * (finding.end_seconds - finding.start_seconds)
     )
 
 

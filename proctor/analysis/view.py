@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from proctor.accommodations import PRESENCE, AllowPeople, AnyAccommodation, Break, Exempt
+from proctor.accommodations import PRESENCE, AllowPeople, AnyAccommodation, Break, Exempt, Scale
 from proctor.analysis.frames import FACE_GROUPS, EngineEvent, FrameBatch
 
 Flags = NDArray[np.bool_]
@@ -28,9 +28,13 @@ class _Hidden(NamedTuple):
 class View(FrameBatch):
     """Some of a batch's frames, with some of their features and events unknown; else as it is."""
 
-    def __init__(self, frames: FrameBatch, hidden: _Hidden) -> None:
+    def __init__(
+        self, frames: FrameBatch, hidden: _Hidden, hiding: Sequence[AnyAccommodation], origin_ms: int
+    ) -> None:
         self._frames = frames
         self._hidden = hidden
+        self._hiding = hiding
+        self._origin_ms = origin_ms
         self._kept = np.flatnonzero(~hidden.frames)
         self.ids = tuple(frames.ids[place] for place in self._kept.tolist())
         self.milliseconds = frames.milliseconds[self._kept]
@@ -58,6 +62,14 @@ class View(FrameBatch):
             counts = self[name]
             return [None if np.isnan(count) else int(count) for count in counts.tolist()]
         return self._shown(name, self._frames.values(name))
+
+    def hidden(self, name: str) -> Sequence[tuple[int, int]]:
+        """When a feature or event is hidden, as of any batch."""
+        return [
+            (each.span_ms[0] - self._origin_ms, each.span_ms[1] - self._origin_ms)
+            for each in self._hiding
+            if each.hides(name)
+        ]
 
     @cached_property
     def events(self) -> Sequence[EngineEvent]:
@@ -93,13 +105,13 @@ def view(
     """
     times = frames.milliseconds + origin_ms
     hidden = _Hidden(np.zeros(len(frames), dtype=np.bool_), {}, {}, np.zeros(len(frames), dtype=np.int64))
-    for each in accommodations:
+    hiding = [each for each in accommodations if each.concerns(rule) and not isinstance(each, Scale)]
+    for each in hiding:
         start, end = each.span_ms
         within = (times >= start) & (times < end)
         if within.any():
             hidden = _hide(each, rule, frames, within, hidden)
-    nothing = not (hidden.frames.any() or hidden.features or hidden.events)
-    return frames if nothing else View(frames, hidden)
+    return View(frames, hidden, hiding, origin_ms) if hiding else frames
 
 
 def _hide(

@@ -39,8 +39,8 @@ def recommendations(
     return sentences
 
 
-def accommodation(granted: AnyAccommodation, span_seconds: tuple[float, float] | None) -> str:
-    """Say what was granted, and for which part of the session if not for all of it."""
+def accommodation(granted: AnyAccommodation, part: tuple[float, float | None] | None) -> str:
+    """Say what was granted and, unless for all the time, from when to when in seconds since the first frame."""
     match granted:
         case Exempt(signal=None):
             words = f"Exempt from the rule {granted.rule}"
@@ -53,7 +53,12 @@ def accommodation(granted: AnyAccommodation, span_seconds: tuple[float, float] |
             words = f"{granted.rule}.{granted.setting} times {granted.factor:g}"
         case Break():
             words = "A break"
-    return words if span_seconds is None else f"{words}, {clock(span_seconds[0])} to {clock(span_seconds[1])}"
+    if part is None:
+        return words
+    start, end = part
+    if end is None:
+        return f"{words}, from {clock(start)} on"
+    return f"{words}, {clock(start)} to {clock(end)}" if end > 0 else f"{words}, before the first frame"
 
 
 def counted(number: int, noun: str) -> str:

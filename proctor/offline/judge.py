@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
 
+from proctor.accommodations import in_force
 from proctor.analysis.discovery import LoadedPlugin
 from proctor.analysis.fold import Job, ReportRequest, report
 from proctor.analysis.policy import Policy, load_policies, load_policy
@@ -43,7 +44,7 @@ def judge(recording: Recording, analyzers: Sequence[LoadedPlugin], policy: Polic
         tuple(loaded.plugin for loaded in analyzers),
         policy,
         frames=recording.frames,
-        accommodations=tuple(recording.session.accommodations),
+        accommodations=in_force(recording.session.accommodations),
     )
     # Whatever analyzers print would end up in the report.
     with redirect_stdout(sys.stderr):

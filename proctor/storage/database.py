@@ -21,7 +21,7 @@ from proctor.storage.pool import Pool, open_pool
 from proctor.storage.schema import check_schema
 from proctor.storage.tables import KEY_CHARACTERS, exam_analyses, exam_sessions
 
-_CLAIMED = ("candidate_id", "exam_id", "policy", "metadata", "accommodations")
+_CLAIMED = ("candidate_id", "exam_id", "policy", "metadata")
 
 
 class Database:
@@ -57,9 +57,12 @@ class Database:
         row["status"] = session.status.value
         insert = self._insert(exam_sessions).values(row)
         there, given = exam_sessions.c, insert.excluded
+        # What was granted before the session was started stays.
+        nothing = there.accommodations == _written([])
+        granted = sa.case((nothing, given.accommodations), else_=there.accommodations)
         claim = insert.on_conflict_do_update(
             index_elements=[there.session_id],
-            set_={name: given[name] for name in _CLAIMED},
+            set_={name: given[name] for name in _CLAIMED} | {"accommodations": granted},
             where=there.candidate_id.is_(None)
             & given.candidate_id.is_not(None)
             & (there.status == SessionStatus.ACTIVE.value),
@@ -133,14 +136,11 @@ class Database:
         Returns:
             The session as it is then, or None where nothing was changed.
         """
-        update = sa.update(exam_sessions).where(
-            _is(session.session_id),
-            exam_sessions.c.status == SessionStatus.ACTIVE.value,
-            exam_sessions.c.accommodations == _written(session.accommodations),
-        )
-        changed = await self._sessions(
-            update.values(accommodations=_written(accommodations)).returning(exam_sessions)
-        )
+        there = exam_sessions.c
+        as_read = there.accommodations == _written(session.accommodations)
+        update = sa.update(exam_sessions).values(accommodations=_written(accommodations))
+        update = update.where(_is(session.session_id), there.status == SessionStatus.ACTIVE.value, as_read)
+        changed = await self._sessions(update.returning(exam_sessions))
         return changed[0] if changed else None
 
     async def mark_dumped(self, session_id: str) -> ExamSession | None:

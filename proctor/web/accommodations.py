@@ -11,7 +11,7 @@ from proctor.web.sessions import Accommodations, Session, json_response, shown
 
 
 class GrantRequest(BaseModel):
-    """What a candidate is granted from now on, or from the time that each of them names."""
+    """What a candidate is granted: from the session's beginning, or from the time that each of them names."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -48,7 +48,8 @@ def accommodation_routes(services: Services) -> Blueprint:
     async def withdraw(session_id: str, accommodation_id: str) -> Response:
         """Take an accommodation back.
 
-        The session is judged as if it had never been granted; 409 when the session is over.
+        The session is judged as if it had never been granted, and still shows it, with `withdrawn`; 409 when
+        the session is over.
         """
         return json_response(
             shown(await services.grants.withdraw(check_session_id(session_id), accommodation_id))

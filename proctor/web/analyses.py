@@ -29,7 +29,9 @@ class ReanalyzeRequest(BaseModel):
 
     requested_by: str = Field(min_length=1, max_length=_WORDS_MAX_CHARACTERS, description="Who asks for it.")
     reason: str = Field(min_length=1, max_length=_WORDS_MAX_CHARACTERS, description="Why; kept with it.")
-    policy: str | None = Field(default=None, description="Exam policy; without it the one of last time.")
+    policy: str | None = Field(
+        default=None, min_length=1, description="Exam policy; without it the one of last time."
+    )
     accommodations: Accommodations | None = Field(
         default=None, description="All that the candidate is granted; without it what was last time."
     )

@@ -109,14 +109,17 @@ def session_routes(services: Services) -> Blueprint:
         if data.policy not in services.policies:
             known = ", ".join(services.policies)
             raise InvalidRequest(f"policy {data.policy!r} does not exist; there are: {known}", field="policy")
+        began_ms = now_ms()
         session = ExamSession(
             session_id=check_session_id(data.exam_session_id),
             candidate_id=data.candidate_id,
             exam_id=data.exam_id,
             policy=data.policy,
             metadata=data.metadata,
-            accommodations=services.granting.read(data.accommodations, data.policy),
-            started_ms=now_ms(),
+            accommodations=services.granting.read(
+                data.accommodations, data.policy, granted_at=iso_from_ms(began_ms)
+            ),
+            started_ms=began_ms,
         )
         return json_response(shown(await sessions.start(session)))
 
