@@ -111,7 +111,10 @@ class TestFigure:
         assert kinds.count("finding") == len(seen_in_a_signal) > 0
         normal = [each.observed.baseline for each in seen_in_a_signal if each.observed.baseline is not None]
         assert [shape["y0"] for shape in shapes if shape["name"] == "baseline"] == normal != []
-        assert [shape["y0"] for shape in shapes if shape["name"] == "threshold"] == [0.4]
+        apart = [each.observed for each in seen_in_a_signal if each.observed.deviation is not None]
+        bounds = [each.baseline + side * each.deviation for each in apart for side in (-1, 1)]
+        assert [shape["y0"] for shape in shapes if shape["name"] == "threshold"] == [*bounds, 0.4]
+        assert bounds
 
     def test_every_finding_and_window_is_a_bar(self, drawn):
         report, made = drawn

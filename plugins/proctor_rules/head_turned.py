@@ -126,7 +126,16 @@ class HeadTurned:
         )
         turns = state.turned.so_far(self._durations.hysteresis)
         findings = [self._posture(finding, turns) for finding in assessment.findings]
-        return msgspec.structs.replace(assessment, findings=with_repeated(findings, repetitions))
+        findings = [self._measured(finding, state.yaw) for finding in with_repeated(findings, repetitions)]
+        return msgspec.structs.replace(assessment, findings=findings)
+
+    def _measured(self, finding: Finding, usual: Baseline) -> Finding:
+        """Say what counted as turned, for whoever looks at the yaw."""
+        if usual.spread is None:
+            return finding
+        limit = max(self._settings.turned_ratio, self._settings.turned_spreads * usual.spread)
+        observed = msgspec.structs.replace(finding.observed, deviation=round(limit, 4))
+        return msgspec.structs.replace(finding, observed=observed)
 
     def _posture(self, finding: Finding, turns: Sequence[Episode]) -> Finding:
         """Make no concern of a head that hardly came back in all the time: nobody works like that."""

@@ -63,6 +63,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=False):
     threshold: float | None
     baseline: float | None = None
     """The candidate's own normal value, where the rule compares with it."""
+    deviation: float | None = None
+    """How far from `baseline` the signal has to be to count, in the signal's own unit."""
     unit: str
     """`s`, `1` (a ratio or share), `px`, `events`, `faces` …"""
 

@@ -40,7 +40,7 @@ def recommendations(
 
 
 def accommodation(granted: AnyAccommodation, part: tuple[float, float | None] | None) -> str:
-    """Say what was granted and, unless for all the time, from when to when in seconds since the first frame."""
+    """Say what was granted, and from when to when, in seconds since the first frame, if not always."""
     match granted:
         case Exempt(signal=None):
             words = f"Exempt from the rule {granted.rule}"

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from proctor.analysis.api import Finding, Level
+from proctor.analysis.api import Finding, Level, Observed
 from proctor.analysis.schema import Report
 from proctor.offline.signals import Diagram, Happening, Line
 
@@ -209,16 +209,25 @@ def _finding_shapes(report: Report, diagrams: Sequence[Diagram]) -> Iterator[Val
                 "line": {"width": 0},
                 "layer": "below",
             }
-            if (normal := finding.observed.baseline) is not None:
+            for name, value in _levels(finding.observed):
                 yield {
                     "type": "line",
-                    "name": "baseline",
+                    "name": name,
                     "yref": f"y{number}",
-                    "y0": normal,
-                    "y1": normal,
+                    "y0": value,
+                    "y1": value,
                     **_span(finding.start_seconds, finding.end_seconds),
-                    "line": {"width": 1.5, "dash": "dash"},
+                    "line": {"width": 1.5, "dash": "dash" if name == "baseline" else "dot"},
                 }
+
+
+def _levels(observed: Observed) -> Iterator[tuple[str, float]]:
+    """Yield what is normal, and from where on it is not."""
+    if observed.baseline is not None:
+        yield "baseline", observed.baseline
+        if observed.deviation is not None:
+            yield "threshold", observed.baseline - observed.deviation
+            yield "threshold", observed.baseline + observed.deviation
 
 
 def _threshold_shape(window_threshold: float) -> Values:
