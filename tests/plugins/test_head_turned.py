@@ -142,3 +142,10 @@ def test_head_that_stays_turned_is_a_new_posture():
     assert finding.message == "The head was turned away for 1 min 20 s, as in a new posture"
     copying = judge(HeadTurned, head([(300, 0), *[(5, 0.2), (3, 0)] * 10, (300, 0)]))
     assert levels(copying) == ["concern"]
+
+
+@pytest.mark.parametrize(("noise", "deviation"), [(0.01, 0.15), (0.04, 0.24)])
+def test_finding_says_how_far_off_counts_as_turned(noise, deviation):
+    """So that a reader can see it in the signal: the policy's ratio, or six of the candidate's own spreads."""
+    findings = judge(HeadTurned, head([(60, 0), (5, 0.5), (30, 0)], noise=noise)).findings
+    assert [each.observed.deviation for each in findings] == [pytest.approx(deviation, rel=0.25)]
