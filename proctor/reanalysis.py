@@ -8,9 +8,10 @@ import msgspec
 import structlog
 import trio
 
-from proctor.analysis.compare import Comparison, Told, compare
+from proctor.analysis.compare import Comparison, compare
 from proctor.analysis.engine import Engine
 from proctor.analysis.granting import Granting
+from proctor.analysis.told import Told
 from proctor.errors import Conflict, InvalidRequest, NotFound
 from proctor.model import ExamSession, SessionStatus
 from proctor.sessions import Sessions

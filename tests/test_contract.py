@@ -376,6 +376,7 @@ async def test_what_is_granted_and_judged_again(anywhere: Server):
     }
     listed = (await server.http.get(f"{url}/analyses")).json()["versions"]
     assert [(each["version"], each["requested_by"]) for each in listed] == [(1, None), (2, "the board")]
+    assert all(isinstance(each["score"], int) for each in [judged.json()["version"], *listed])
     second = await server.http.get(f"{url}/analyses/2")
     assert second.content == (await server.post("exam-1", "analyze")).content
     assert (await server.http.get(f"{url}/analyses/1")).content != second.content

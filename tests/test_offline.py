@@ -247,6 +247,47 @@ class TestCommand:
         assert told in errors
         assert errors.count("\n") == 1
 
+    @pytest.mark.parametrize(
+        ("option", "data", "told"),
+        [
+            ("--compare", b"garbage", "cannot compare with given.json: not a report"),
+            ("--compare", b'{"verdict": 1}', "cannot compare with given.json: not a report"),
+            ("--compare", b"[" * 100_000 + b"]" * 100_000, "cannot compare with given.json: not a report"),
+            ("--accommodations", b"{}", "given.json must hold a JSON array of accommodations, or an object"),
+            ("--accommodations", b"{}", "the object has no such key"),
+            ("--accommodations", b"7", "given.json must hold a JSON array"),
+            ("--accommodations", b"[7]", "Expected `object`, got `int`"),
+            ("--accommodations", b'{"accommodations": 7}', "Expected `array`, got `int`"),
+            ("--accommodations", b"\xff", "given.json must hold a JSON array"),
+            ("--accommodations", b"[" * 100_000 + b"]" * 100_000, "given.json must hold a JSON array"),
+            ("--accommodations", b'[{"a":' + b"[" * 40 + b"]" * 40 + b"}]", "more than 32 levels deep"),
+            ("--accommodations", b'[{"type": "nap"}]', "accommodations.0.type: must be one of"),
+        ],
+    )
+    def test_a_mistake_in_a_file_is_told_with_its_name(self, recorded, monkeypatch, option, data, told):
+        monkeypatch.chdir(recorded.parent)
+        Path("given.json").write_bytes(data)
+        code, answer, errors = run(recorded, option, "given.json")
+        assert (code, answer) == (2, b"")
+        assert told in errors
+        assert errors.count("\n") == 1
+
+    def test_a_report_is_compared_with_and_its_accommodations_are_taken(self, recorded, monkeypatch):
+        monkeypatch.chdir(recorded.parent)
+        granted = [{"type": "exempt", "signal": "phone", "reason": "insulin pump"}]
+        Path("granted.json").write_text(json.dumps(granted))
+        Path("plain.json").write_bytes(run(recorded, "--format", "json")[1])
+        Path("pump.json").write_bytes(
+            run(recorded, "--format", "json", "--accommodations", "granted.json")[1]
+        )
+        arguments = ["--format", "json", "--accommodations", "pump.json", "--compare"]
+        assert json.loads(run(recorded, *arguments, "pump.json")[1])["same"]
+        code, text, _ = run(recorded, *arguments[2:], "plain.json")
+        assert code == 0
+        assert b"granted: Exempt from being judged by phone, because: insulin pump" in text.replace(
+            b"\n", b" "
+        ).replace(b"  ", b" ")
+
     def test_no_server_is_loaded(self, recorded):
         """Reports on many dumps are many starts."""
         check = (

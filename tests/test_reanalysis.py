@@ -46,7 +46,9 @@ async def test_the_same_again_says_the_same(ended):
 async def test_what_was_wished_counts_and_the_difference_is_told(ended):
     analysis, difference = await ended.reanalysis.reanalyze("exam", LENIENT)
     assert [(change.kind, change.category) for change in difference.findings] == [("gone", "phone")]
-    assert difference.findings[0].because == ["an accommodation, because: insulin pump"]
+    assert difference.findings[0].because == [
+        "granted: Exempt from being judged by phone, because: insulin pump"
+    ]
     assert analysis.review_priority != "high"
     assert await ended.sessions.analyze("exam") == await ended.reanalysis.report("exam", 2)
 

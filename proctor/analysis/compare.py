@@ -5,11 +5,29 @@ from typing import Any, Literal
 
 import msgspec
 
-from proctor.accommodations import AnyAccommodation
 from proctor.analysis.api import Finding
+from proctor.analysis.causes import Cause, Regrant, changes_of, find_causes, find_regrants
+from proctor.analysis.elsewhere import Difference, Path, differences, of_grants
+from proctor.analysis.pairing import counterparts, pair_findings
+from proctor.analysis.told import Granted, Told
 from proctor.errors import InvalidRequest
 
-_NUMBERS = ("start_seconds", "end_seconds", "level", "strength")
+_FOLLOWING = ("message", "frame_ids")
+"""What of a finding tells its numbers once more: a change only where they are the same."""
+
+_TOLD: Mapping[str, Sequence[Path]] = {
+    "frames": [("provenance", "frames")],
+    "policy": [
+        ("provenance", "policy", "digest"),
+        ("provenance", "policy", "values"),
+        ("provenance", "plugins"),
+        ("provenance", "plugins_digest"),
+    ],
+    "plugin": [("provenance", "plugins"), ("provenance", "plugins_digest")],
+    "accommodation": [("provenance", "accommodations_digest")],
+    "proctor": [("provenance", "proctor")],
+}
+"""Where a report says what a cause of some kind has said already."""
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True):
@@ -18,16 +36,6 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
     what: str
     before: Any
     after: Any
-
-
-class Cause(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that a report follows from and that is not what it was."""
-
-    kind: Literal["frames", "policy", "plugin", "status", "accommodation", "proctor"]
-    rule: str | None
-    """The only rule that it can have changed; None: any."""
-    what: str
-    """In words."""
 
 
 class FindingChange(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,77 +56,17 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
     session_id: str
     same: bool
-    """Nothing but the time of the analysis differs."""
+    """Of all that both tell nothing differs but the time of the analysis, and how grants were entered."""
     verdict: list[Change]
     points: list[Change]
     """By rule."""
     causes: list[Cause]
     findings: list[FindingChange]
     findings_unchanged: int
-
-
-class _Granted(msgspec.Struct):
-    accommodation: AnyAccommodation
-    suppressed: list[Finding] = []
-
-
-class _SessionInfo(msgspec.Struct):
-    session_id: str
-    policy: str
-
-
-class _Verdict(msgspec.Struct):
-    score: float
-    review_priority: str
-    is_cheating: bool
-    confidence: float | None = None
-
-
-class _Contribution(msgspec.Struct):
-    rule: str
-    points: int
-
-
-class _Analyzer(msgspec.Struct):
-    status: str
-    reason: str | None = None
-
-
-class _Frames(msgspec.Struct):
-    count: int
-    digest: str
-
-
-class _PolicyTold(msgspec.Struct):
-    digest: str
-    values: dict[str, Any] = {}
-
-
-class _Provenance(msgspec.Struct):
-    proctor: str
-    frames: _Frames
-    policy: _PolicyTold
-    plugins: dict[str, list[str]] = {}
-
-
-class Told(msgspec.Struct):
-    """What is read of a report, which may be one of an earlier Proctor."""
-
-    session_info: _SessionInfo
-    verdict: _Verdict
-    findings: list[Finding]
-    contributions: list[_Contribution]
-    analyzers: dict[str, _Analyzer]
-    provenance: _Provenance
-    accommodations: list[_Granted] = []
-
-    @classmethod
-    def read(cls, report: bytes) -> "Told":
-        """Read a report. Raises InvalidRequest for what is none."""
-        try:
-            return msgspec.json.decode(report, type=cls)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise InvalidRequest(f"not a report: {error}", field="report") from error
+    elsewhere: list[str]
+    """What else differs, by its place in the report, e.g. `data_quality.coverage`."""
+    untold: list[str]
+    """What the earlier report says nothing of, as those of earlier Proctors: it may or may not differ."""
 
 
 def compare(before: bytes, after: bytes) -> Comparison:
@@ -133,19 +81,49 @@ def compare(before: bytes, after: bytes) -> Comparison:
             f"reports on two sessions, {old.session_info.session_id!r} and {new.session_info.session_id!r}",
             field="report",
         )
-    causes = list(_causes(old, new))
-    findings = list(_finding_changes(old, new, causes))
-    verdict = _changes(msgspec.to_builtins(old.verdict), msgspec.to_builtins(new.verdict))
-    points = _changes(_points(old), _points(new))
+    regrants = list(find_regrants(old.accommodations, new.accommodations))
+    causes = list(find_causes(old, new, regrants))
+    findings = list(_finding_changes(old, new, causes, regrants))
+    verdict, points = _verdict_changes(old, new), _changes(_points(old), _points(new))
+    differing = _all_differences(before, after, old, new)
+    told = [*_told(causes), *(("verdict", change.what) for change in verdict)]
+    told += [("findings",)] if findings else []
+    told += [("contributions", "points")] if points else []
+    elsewhere = sorted({each.name for each in differing if not each.untold and not _is_in(each, told)})
     return Comparison(
         session_id=new.session_info.session_id,
-        same=not (causes or findings or verdict or points),
+        same=not (causes or findings or verdict or points or elsewhere),
         verdict=verdict,
         points=points,
         causes=causes,
         findings=findings,
         findings_unchanged=len(new.findings) - sum(change.after is not None for change in findings),
+        elsewhere=elsewhere,
+        untold=sorted({each.name for each in differing if each.untold}),
     )
+
+
+def _all_differences(before: bytes, after: bytes, old: Told, new: Told) -> list[Difference]:
+    was, now = msgspec.json.decode(before), msgspec.json.decode(after)
+    grants = (told.get("accommodations", []) for told in (was, now))
+    try:
+        return [*differences(was, now), *of_grants(old.accommodations, new.accommodations, *grants)]
+    except RecursionError as error:
+        raise InvalidRequest("not a report: nested too deeply", field="report") from error
+
+
+def _told(causes: Sequence[Cause]) -> Iterator[Path]:
+    yield ("session_info", "analysed_at")
+    for cause in causes:
+        yield from _TOLD.get(cause.kind, ())
+        if cause.kind == "status" and cause.rule is not None:
+            yield from (("analyzers", cause.rule, name) for name in ("status", "reason"))
+        if cause.kind == "plugin" and cause.rule is not None:
+            yield ("analyzers", cause.rule, "version")
+
+
+def _is_in(difference: Difference, places: Sequence[Path]) -> bool:
+    return any(difference.path[: len(place)] == place for place in places)
 
 
 def _points(told: Told) -> dict[str, int]:
@@ -155,136 +133,61 @@ def _points(told: Told) -> dict[str, int]:
     return points
 
 
+def _verdict_changes(old: Told, new: Told) -> list[Change]:
+    was, now = msgspec.to_builtins(old.verdict), msgspec.to_builtins(new.verdict)
+    return [change for change in _changes(was, now) if change.what in was and change.what in now]
+
+
 def _changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
     return [
         Change(what=name, before=before.get(name), after=after.get(name))
-        for name in sorted(before.keys() | after.keys())
-        if before.get(name) != after.get(name)
+        for name in changes_of(before, after)
     ]
 
 
-def _causes(old: Told, new: Told) -> Iterator[Cause]:
-    was, now = old.provenance, new.provenance
-    if was.frames.digest != now.frames.digest:
-        what = f"other frames: {was.frames.count} then, {now.frames.count} now"
-        yield Cause(kind="frames", rule=None, what=what)
-    if was.policy.digest != now.policy.digest:
-        yield from _policy_causes(was.policy.values, now.policy.values)
-    for name in sorted(was.plugins.keys() | now.plugins.keys()):
-        then, since = _versions(was.plugins.get(name)), _versions(now.plugins.get(name))
-        if then != since:
-            what = f"rule {name}: version {then or 'none'}, now {since or 'none'}"
-            yield Cause(kind="plugin", rule=name, what=what)
-    for name in sorted(old.analyzers.keys() & new.analyzers.keys()):
-        then, since = old.analyzers[name].status, new.analyzers[name].status
-        if then != since:
-            reason = old.analyzers[name].reason or new.analyzers[name].reason
-            what = f"rule {name} was {then}, is {since}" + (f" ({reason})" if reason else "")
-            yield Cause(kind="status", rule=name, what=what)
-    yield from _accommodation_causes(old, new)
-    if was.proctor != now.proctor:
-        yield Cause(kind="proctor", rule=None, what=f"Proctor {was.proctor}, now {now.proctor}")
-
-
-def _versions(versions: Sequence[str] | None) -> str:
-    # What stands in brackets tells settings apart, which the policy explains better.
-    return ", ".join(dict.fromkeys(version.partition(" (")[0] for version in versions or ()))
-
-
-def _policy_causes(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Cause]:
-    if not before or not after:
-        yield Cause(kind="policy", rule=None, what="another policy; the older report does not say which")
-        return
-    for change in _changes(_flat(before), _flat(after)):
-        path = change.what.split(".")
-        rule = path[1] if path[0] == "rules" else None
-        name = ".".join(part for part in path if part != "settings")
-        yield Cause(
-            kind="policy",
-            rule=rule,
-            what=f"policy: {name} was {_value(change.before)}, is {_value(change.after)}",
-        )
-
-
-def _value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _flat(values: Mapping[str, Any], place: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        flat |= _flat(value, f"{place}{name}.") if isinstance(value, dict) else {f"{place}{name}": value}
-    return flat
-
-
-def _accommodation_causes(old: Told, new: Told) -> Iterator[Cause]:
-    def granted(told: Told) -> dict[str, AnyAccommodation]:
-        bare = [msgspec.structs.replace(each.accommodation, id="") for each in told.accommodations]
-        return {msgspec.json.encode(each, order="sorted").decode(): each for each in bare}
-
-    then, since = granted(old), granted(new)
-    for key in sorted(then.keys() ^ since.keys()):
-        each, word = (since[key], "granted") if key in since else (then[key], "no longer granted")
-        kind = type(each).__struct_config__.tag
-        yield Cause(kind="accommodation", rule=None, what=f"{word}: {kind}, because: {each.reason}")
-
-
-def _finding_changes(old: Told, new: Told, causes: Sequence[Cause]) -> Iterator[FindingChange]:
-    left = list(new.findings)
-    for finding in old.findings:
-        match = _counterpart(finding, left)
-        if match is not None:
-            left.remove(match)
-        changes = _differences(finding, match) if match is not None else []
-        if match is None or changes:
-            yield FindingChange(
-                kind="gone" if match is None else "changed",
-                rule=finding.rule,
-                category=finding.category,
-                before=finding,
-                after=match,
-                changes=changes,
-                because=_because(finding, causes, new),
-            )
-    for finding in left:
+def _finding_changes(
+    old: Told, new: Told, causes: Sequence[Cause], regrants: Sequence[Regrant]
+) -> Iterator[FindingChange]:
+    for before, after in pair_findings(old.findings, new.findings):
+        finding = after or before
+        assert finding is not None  # noqa: S101 - one of the two there is
+        granted = [each.cause for each in regrants if _made(each, before, after)]
         yield FindingChange(
-            kind="new",
+            kind="gone" if after is None else "new" if before is None else "changed",
             rule=finding.rule,
             category=finding.category,
-            before=None,
-            after=finding,
-            changes=[],
-            because=_because(finding, causes, old),
+            before=before,
+            after=after,
+            changes=_differences(before, after) if before is not None and after is not None else [],
+            because=_because(finding.rule, causes, granted),
         )
-
-
-def _counterpart(finding: Finding, others: Sequence[Finding]) -> Finding | None:
-    """Return the finding of the same rule that shares most of a finding's time."""
-
-    def shared(other: Finding) -> float:
-        return min(finding.end_seconds, other.end_seconds) - max(finding.start_seconds, other.start_seconds)
-
-    alike = [
-        other
-        for other in others
-        if (other.rule, other.category) == (finding.rule, finding.category) and shared(other) >= 0
-    ]
-    return max(alike, key=shared, default=None)
 
 
 def _differences(before: Finding, after: Finding) -> list[Change]:
     was, now = msgspec.to_builtins(before), msgspec.to_builtins(after)
-    observed = _changes(was["observed"], now["observed"])
-    return [
-        *_changes({name: was[name] for name in _NUMBERS}, {name: now[name] for name in _NUMBERS}),
+    observed = _changes(was.pop("observed"), now.pop("observed"))
+    changes = [
+        *_changes(was, now),
         *(msgspec.structs.replace(each, what=f"observed.{each.what}") for each in observed),
     ]
+    return [change for change in changes if change.what not in _FOLLOWING] or changes
 
 
-def _because(finding: Finding, causes: Sequence[Cause], other: Told) -> list[str]:
-    """Return what can have made one report say something that `other` does not."""
-    for granted in other.accommodations:
-        if any(_counterpart(finding, [each]) for each in granted.suppressed):
-            return [f"an accommodation, because: {granted.accommodation.reason}"]
-    own = [cause.what for cause in causes if cause.rule == finding.rule]
-    return own or [cause.what for cause in causes if cause.rule is None]
+def _made(regrant: Regrant, before: Finding | None, after: Finding | None) -> bool:
+    """Return whether an accommodation sets aside what one report has and the other has not, or not so."""
+
+    def sets_aside(granted: Granted | None, finding: Finding | None) -> bool:
+        if granted is None or finding is None:
+            return False
+        return any(counterparts(finding, each) for each in granted.suppressed)
+
+    return sets_aside(regrant.after, before) or sets_aside(regrant.before, after)
+
+
+def _because(rule: str, causes: Sequence[Cause], granted: Sequence[Cause]) -> list[str]:
+    """Return what can have made a difference to a rule's finding: its own causes and the frames, or any."""
+    possible = [cause for cause in causes if cause.changes_findings]
+    own = [cause for cause in possible if cause.rule == rule or cause in granted]
+    if own:
+        return [cause.what for cause in possible if cause in own or cause.kind == "frames"]
+    return [cause.what for cause in possible if cause.rule is None]

@@ -16,7 +16,7 @@ def comparison_parts(comparison: Comparison) -> Iterator[RenderableType]:
     """Yield what is to be printed: the verdict, why, and finding by finding."""
     yield plain(f"Session {comparison.session_id}, compared with the earlier report", "bold")
     if comparison.same:
-        yield item("Nothing has changed but the time of the analysis.")
+        yield item(nothing_in_words(comparison))
         return
     yield heading("Verdict")
     yield from map(item, map(change_in_words, comparison.verdict) if comparison.verdict else ["As before."])
@@ -24,16 +24,32 @@ def comparison_parts(comparison: Comparison) -> Iterator[RenderableType]:
         yield heading("Points")
         yield from map(item, map(change_in_words, comparison.points))
     yield heading("Why")
-    yield from map(
-        item, [cause.what for cause in comparison.causes] or ["By the same frames, policy and rules."]
-    )
+    yield from map(item, [cause.what for cause in comparison.causes] or ["The reports tell of no cause."])
+    yield from _findings(comparison)
+    if comparison.elsewhere:
+        yield heading("What else differs")
+        yield item(", ".join(comparison.elsewhere))
+    if comparison.untold:
+        yield heading("What the earlier report does not tell")
+        yield item(", ".join(comparison.untold))
+
+
+def _findings(comparison: Comparison) -> Iterator[RenderableType]:
     yield heading(f"Findings ({comparison.findings_unchanged} unchanged)")
     for change in comparison.findings:
-        yield plain(f"  {finding_in_words(change)}", _STYLES[change.kind])
+        yield item(finding_in_words(change), _STYLES[change.kind])
         for reason in change.because:
-            yield item(f"  because {reason}")
+            yield item(f"because {reason}", indent=4)
     if not comparison.findings:
-        yield item("None has changed.")
+        yield item("None has changed." if comparison.findings_unchanged else "Neither report has any.")
+
+
+def nothing_in_words(comparison: Comparison) -> str:
+    """Say that nothing has changed, and of what that is not known."""
+    words = "Nothing has changed but the time of the analysis"
+    if not comparison.untold:
+        return f"{words}."
+    return f"{words}, as far as the earlier report tells; it does not tell {', '.join(comparison.untold)}."
 
 
 def finding_in_words(change: FindingChange) -> str:
@@ -51,4 +67,6 @@ def change_in_words(change: Change) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_value, value))
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

@@ -17,6 +17,7 @@ from proctor.offline.judge import choose_policy, judge
 from proctor.offline.output import Format, format_of, write, write_text
 from proctor.offline.recording import Recording, read_recording
 from proctor.settings import Settings
+from proctor.strict_json import parse
 
 
 class Wish(NamedTuple):
@@ -53,7 +54,7 @@ def analyze(settings: Settings, wish: Wish) -> None:
             session=msgspec.structs.replace(recording.session, accommodations=granted)
         )
     report = judge(recording, analyzers, policy, analysed_ms)
-    comparison = compare(_read(wish.compare), report) if wish.compare is not None else None
+    comparison = None if wish.compare is None else _compared(wish.compare, report)
     form = format_of(wish.form, wish.output)
     if form == "json":
         write((report if comparison is None else msgspec.json.encode(comparison)) + b"\n", wish.output)
@@ -64,14 +65,29 @@ def analyze(settings: Settings, wish: Wish) -> None:
         _write_text(comparison or msgspec.json.decode(report, type=Report), wish.output)
 
 
-def _accommodations(path: Path) -> Sequence[Any]:
+def _compared(path: Path, report: bytes) -> Comparison:
+    before = _read(path)
     try:
-        value = msgspec.json.decode(_read(path))
-        listed = value["accommodations"] if isinstance(value, dict) else value
+        return compare(before, report)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"cannot compare with {path}: {error.detail}", field=error.field) from error
+
+
+def _accommodations(path: Path) -> Sequence[Any]:
+    data = _read(path)
+    try:
+        value = parse(data)
+        if isinstance(value, dict):
+            if "accommodations" not in value:
+                raise ValueError("the object has no such key")
+            value = value["accommodations"]
         # In a report each stands beside what it suppressed.
-        return [each.get("accommodation", each) for each in msgspec.convert(listed, list[dict[str, Any]])]
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError) as error:
-        detail = f"{path} is neither a JSON array of accommodations nor an object with one: {error}"
+        return [each.get("accommodation", each) for each in msgspec.convert(value, list[dict[str, Any]])]
+    except ValueError as error:  # msgspec's too
+        detail = (
+            f"{path} must hold a JSON array of accommodations, or an object, such as a report, "
+            f"with such an array under 'accommodations': {error}"
+        )
         raise InvalidRequest(detail, field="accommodations") from error
 
 

@@ -3,8 +3,8 @@
 from proctor.analysis.compare import Comparison
 from proctor.analysis.policy import Policy
 from proctor.analysis.schema import Report
-from proctor.analysis.wording import clock, length
-from proctor.offline.changes import change_in_words, finding_in_words
+from proctor.analysis.wording import clock, counted, length
+from proctor.offline.changes import change_in_words, finding_in_words, nothing_in_words
 from proctor.offline.details import entries
 from proctor.offline.figure import Values, figure
 from proctor.offline.html import library, script, templates
@@ -15,9 +15,11 @@ _templates = templates()
 _templates.filters |= {
     "clock": clock,
     "length": length,
+    "counted": counted,
     "entries": entries,
     "change": change_in_words,
     "finding_change": finding_in_words,
+    "nothing": nothing_in_words,
 }
 
 

@@ -23,9 +23,9 @@ def heading(words: str) -> Text:
     return Text.assemble("\n", plain(words, "bold"))
 
 
-def item(words: str) -> RenderableType:
-    """Set one sentence off from the margin."""
-    return Padding(plain(words), (0, 0, 0, 2), expand=False)
+def item(words: str, style: str = "", *, indent: int = 2) -> RenderableType:
+    """Set one sentence off from the margin, however many lines it takes."""
+    return Padding(plain(words, style), (0, 0, 0, indent), expand=False)
 
 
 def plain(words: str, style: str = "") -> Text:

@@ -44,7 +44,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     """1 is the final report."""
     policy: str
     analysed_at: str
-    score: float
+    score: int
     review_priority: str
     requested_by: str | None
     reason: str | None
@@ -113,7 +113,8 @@ def analysis_routes(services: Services) -> Blueprint:
 
 def _shown(analysis: Analysis) -> Version:
     fields = msgspec.structs.asdict(analysis)
-    return Version(analysed_at=iso_from_ms(fields.pop("analysed_ms")), **fields)
+    analysed_at = iso_from_ms(fields.pop("analysed_ms"))
+    return Version(analysed_at=analysed_at, score=round(fields.pop("score")), **fields)
 
 
 def _json(answer: msgspec.Struct) -> Response:

@@ -146,6 +146,6 @@ def test_head_that_stays_turned_is_a_new_posture():
 
 @pytest.mark.parametrize(("noise", "deviation"), [(0.01, 0.15), (0.04, 0.24)])
 def test_finding_says_how_far_off_counts_as_turned(noise, deviation):
-    """So that a reader can see it in the signal: the policy's ratio, or six of the candidate's own spreads."""
+    """So that a reader can see it in the signal: a ratio, or six of the candidate's own spreads."""
     findings = judge(HeadTurned, head([(60, 0), (5, 0.5), (30, 0)], noise=noise)).findings
     assert [each.observed.deviation for each in findings] == [pytest.approx(deviation, rel=0.25)]
