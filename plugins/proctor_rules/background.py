@@ -26,6 +26,7 @@ _MOSTLY = 0.5  # of the time in each part: among so much nothing can stand out
 _SELDOM = 0.25  # of the time: what flickers so little is not there for long
 _EPISODES_MIN = 5
 _CHANCE = 0.05  # that anything of the background stands out in a session
+_BY_CHANCE = 0.01  # that flicker looks like this somewhere in a session
 _LOOKS_PER_SECOND = 2.0
 _ALMOST_ALL = 0.98  # of the time; no detector sees anything all of the time
 
@@ -124,7 +125,7 @@ def _by_chance(episode: Episode, total: _Time) -> bool:
         return usual >= share
     divergence = share * math.log(share / usual) + (1 - share) * math.log((1 - share) / (1 - usual))
     looks = min(episode.frames / share, _LOOKS_PER_SECOND * length)
-    return total.known_seconds / length * math.exp(-looks * divergence) > _CHANCE
+    return total.known_seconds / length * math.exp(-looks * divergence) > _BY_CHANCE
 
 
 def apart_from_background(
