@@ -38,13 +38,6 @@ class UnknownSession(ProctorError):
     title = "Unknown session"
 
 
-class NotFound(ProctorError):
-    """A session has no such part."""
-
-    status = 404
-    title = "Not found"
-
-
 class SessionEnded(ProctorError):
     """The session is ending or has ended, and takes no more frames."""
 

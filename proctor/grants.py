@@ -8,7 +8,7 @@ import structlog
 
 from proctor.accommodations import AnyAccommodation, in_force
 from proctor.analysis.granting import Granting
-from proctor.errors import NotFound, SessionEnded, Unavailable
+from proctor.errors import InvalidRequest, SessionEnded, Unavailable
 from proctor.ingest import Ingest
 from proctor.model import ExamSession, SessionStatus
 from proctor.sessions import Sessions
@@ -57,7 +57,7 @@ class Grants:
         """Take an accommodation back, as if it had never been granted; the session still shows it.
 
         Raises:
-            NotFound: the session has no such accommodation.
+            InvalidRequest: the session has no such accommodation.
             UnknownSession, SessionEnded, Unavailable: as :meth:`grant`.
         """
         now = iso_from_ms(self._now_ms())
@@ -66,7 +66,8 @@ class Grants:
             there = [each.id for each in session.accommodations]
             if accommodation_id not in there:
                 known = ", ".join(there) or "none"
-                raise NotFound(f"there is no accommodation {accommodation_id!r}; there are: {known}")
+                detail = f"there is no accommodation {accommodation_id!r}; there are: {known}"
+                raise InvalidRequest(detail, field="accommodation_id")
             return [
                 msgspec.structs.replace(each, withdrawn=each.withdrawn or now)
                 if each.id == accommodation_id

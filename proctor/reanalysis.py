@@ -12,7 +12,7 @@ from proctor.analysis.compare import Comparison, compare
 from proctor.analysis.engine import Engine
 from proctor.analysis.granting import Granting
 from proctor.analysis.told import Told
-from proctor.errors import Conflict, InvalidRequest, NotFound
+from proctor.errors import Conflict, InvalidRequest
 from proctor.model import ExamSession, SessionStatus
 from proctor.sessions import Sessions
 from proctor.settings import Settings
@@ -101,13 +101,14 @@ class Reanalysis:
 
         Raises:
             UnknownSession: there is no such session.
-            NotFound: it has no such version.
+            InvalidRequest: it has no such version.
         """
         versions = await self.versions(session_id)
         report = await self._database.get_report(session_id, version)
         if report is None:
             there = ", ".join(str(each.version) for each in versions) or "none"
-            raise NotFound(f"session {session_id!r} has no version {version}; there are: {there}")
+            detail = f"session {session_id!r} has no version {version}; there are: {there}"
+            raise InvalidRequest(detail, field="version")
         return report
 
     async def _ended(self, session_id: str) -> ExamSession:

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from proctor.accommodations import AllowPeople
-from proctor.errors import Conflict, InvalidRequest, NotFound, SessionEnded, Unavailable, UnknownSession
+from proctor.errors import Conflict, InvalidRequest, SessionEnded, Unavailable, UnknownSession
 from proctor.model import ExamSession
 from tests.house import House, house_settings, open_house
 from tests.test_live import T0, exam, without_time
@@ -137,7 +137,7 @@ async def test_a_mistake_changes_nothing(house):
     await house.stream("exam", *exam(0, 1))
     with pytest.raises(InvalidRequest, match=r"accommodations\.1\.signal"):
         await house.grants.grant("exam", [SCRIBE, {"type": "exempt", "signal": "x", "reason": "r"}])
-    with pytest.raises(NotFound, match="no accommodation 'a7'; there are: none"):
+    with pytest.raises(InvalidRequest, match="no accommodation 'a7'; there are: none"):
         await house.grants.withdraw("exam", "a7")
     assert (await house.sessions.get("exam")).accommodations == []
 

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 import trio
 
-from proctor.errors import Conflict, InvalidRequest, NotFound, Unavailable, UnknownSession
+from proctor.errors import Conflict, InvalidRequest, Unavailable, UnknownSession
 from proctor.reanalysis import Wish
 from proctor.storage.dumps import read_dump
 from tests.fakes import Troubled
@@ -72,7 +72,7 @@ async def test_every_version_is_kept(ended):
         (3, "strict", "the board"),
     ]
     assert await ended.reanalysis.report("exam", 1) == first
-    with pytest.raises(NotFound, match="no version 4; there are: 1, 2, 3"):
+    with pytest.raises(InvalidRequest, match="no version 4; there are: 1, 2, 3"):
         await ended.reanalysis.report("exam", 4)
 
 

@@ -1,11 +1,16 @@
 """Many sessions in several processes at once. Ctrl+C ends them all."""
 
 import math
-from collections.abc import Callable, Sequence
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 
 import trio
 import trio_parallel
 
+from proctor.analysis.worker import ready
 from proctor.errors import Unavailable
 from proctor.evaluation.alerts import Judge
 from proctor.evaluation.measure import Measured, measure
@@ -33,6 +38,10 @@ async def measure_all(
         trio_parallel.open_worker_context(idle_timeout=math.inf, grace_period=_CLOSE_SECONDS) as context,
         trio.open_nursery() as nursery,
     ):
+        with _interrupts_held():
+            async with trio.open_nursery() as starting:
+                for _ in range(workers):
+                    starting.start_soon(partial(context.run_sync, ready, kill_on_cancel=True, limiter=places))
 
         async def one(place: int) -> None:
             try:
@@ -48,3 +57,19 @@ async def measure_all(
         for place in range(len(sittings)):
             nursery.start_soon(one, place)
     return results
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let processes start without SIGINT, which a terminal sends to all of them; here it comes afterwards.
+
+    They would answer it with a traceback each while they import, and are ended by this one anyway.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
