@@ -1,5 +1,6 @@
 """Other people's analyzers in a running server: the good one is heard, the bad cost their own section."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -87,6 +88,26 @@ async def test_an_installed_rule_is_in_the_report(tmp_path: Path):
         (finding,) = [finding for finding in report["findings"] if finding["rule"] == "too_far"]
         assert finding["plugin"] == "proctor-example-rule"
         assert 35 < finding["start_seconds"] < 45
+
+
+async def test_rogues_cost_their_own_sections_offline_too(tmp_path: Path):
+    """A dump is judged as by a server, even by a rule that hangs and one that takes its process with it."""
+    rogues = install_rogues(tmp_path, "rogue_hangs", "rogue_dies")
+    frames = [frame(seconds, phone_present=int(20 <= seconds < 30)) for seconds in range(60)]
+    (tmp_path / "dump.json").write_text(json.dumps(frames))
+    done = await proctor(
+        tmp_path,
+        *("analyze", "dump.json", "--format", "json"),
+        PYTHONPATH=str(rogues),
+        ANALYSIS_TIMEOUT_SECONDS="1",
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert "phone" in {finding["category"] for finding in report["findings"]}
+    assert {name: report["analyzers"][name]["status"] for name in ("rogue_hangs", "rogue_dies")} == {
+        "rogue_hangs": "timed_out",
+        "rogue_dies": "failed",
+    }
 
 
 async def test_rogues_cost_their_own_sections(tmp_path: Path):

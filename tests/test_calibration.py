@@ -35,10 +35,10 @@ def test_points_are_kept_and_between_them_is_the_middle():
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [
-        ("[[0, 0], [0.5, 0.5], [1, 0.5]]", "must rise from point to point"),
-        ("[[0, 0], [0.5, 0.2], [0.5, 0.3], [1, 1]]", "must rise from point to point"),
-        ("[[0.1, 0], [1, 1]]", "goes from 0 to 1"),
-        ("[[0, 0]]", "goes from 0 to 1"),
+        ("[[0, 0], [0.5, 0.5], [1, 0.5]]", "must rise: "),
+        ("[[0, 0], [0.5, 0.2], [0.5, 0.3], [1, 1]]", "must rise: "),
+        ("[[0.1, 0], [1, 1]]", "must go from a first coordinate of 0 to one of 1"),
+        ("[[0, 0]]", "must go from a first coordinate of 0 to one of 1"),
         ("[[0, 0], [1, 1.5]]", "Expected `float` <= 1"),
         ("[[0, 0, 0], [1, 1, 1]]", "Expected `array` of length 2"),
     ],

@@ -16,6 +16,7 @@ from proctor.analysis.policy import (
     VerdictPolicy,
     built_in_policy,
     load_policies,
+    load_policy,
 )
 from proctor.errors import Misconfigured
 
@@ -142,3 +143,34 @@ def test_a_policy_survives_the_way_into_a_worker(policies):
     again = pickle.loads(pickle.dumps(policy))
     assert isinstance(again, Policy)
     assert again == policy
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (
+            "[rules.phone]\ninfo_seconds = 20\n",
+            "rules.phone: a finding would take 20 s and a concern",
+        ),
+        ("[verdcit]\n", "did you mean verdict?"),
+        (
+            "[verdict]\nlow_scor = 1\n",
+            "verdict: Object contains unknown field `low_scor`; did you mean low_",
+        ),
+    ],
+)
+def test_a_mistake_is_told_with_what_was_meant(tmp_path, text, complaint):
+    """Also one that no single setting makes: a rule that would never come to a concern."""
+    path = tmp_path / "exam.toml"
+    path.write_text(text)
+    with pytest.raises(Misconfigured) as caught:
+        load_policy(path, discover(plugins=[each for each in find_plugins() if each.package == "proctor"]))
+    assert complaint in caught.value.detail
+
+
+def test_a_file_that_is_missing_or_no_text_is_told_in_words(tmp_path):
+    (tmp_path / "odd.toml").write_bytes(b"\xff\xfe")
+    for name, complaint in (("none", "No such file or directory"), ("odd", "is not UTF-8")):
+        with pytest.raises(Misconfigured) as caught:
+            load_policy(tmp_path / f"{name}.toml", [])
+        assert caught.value.detail.startswith(f"{tmp_path / name}.toml: {complaint}")

@@ -127,3 +127,8 @@ def test_no_sentence_accuses():
     texts = [why(seen("phone", strength=1.0)), *advice(seen("phone", strength=1.0), troubles=["X (broke)"])]
     for text in texts:
         assert not {"cheat", "cheater", "cheating", "guilty", "caught"} & set(text.lower().split())
+
+
+def test_what_is_too_short_does_not_look_long_enough():
+    assert "4 min 59 s observed" in why(observed=Observed(299.9, 1.0))
+    assert "59% of the session" in why(observed=Observed(900.0, 0.599))

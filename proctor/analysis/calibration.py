@@ -30,11 +30,12 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     0 did; that a session without evidence is worth nothing is a choice."""
 
     def __post_init__(self) -> None:
-        for line in (self.windows, self.verdict):
+        for name, line in {"windows": self.windows, "verdict": self.verdict}.items():
             if len(line) < 2 or line[0][0] != 0 or line[-1][0] != 1:
-                raise ValueError("a calibration goes from 0 to 1")
-            if not all(x < next_x and y < next_y for (x, y), (next_x, next_y) in pairwise(line)):
-                raise ValueError("a calibration must rise from point to point")
+                raise ValueError(f"{name} must go from a first coordinate of 0 to one of 1")
+            for (x, y), (next_x, next_y) in pairwise(line):
+                if not (x < next_x and y < next_y):
+                    raise ValueError(f"{name} must rise: [{next_x:g}, {next_y:g}] follows [{x:g}, {y:g}]")
 
     def of_window(self, strength: float) -> float:
         """Return what evidence of this strength in a window is worth, 0 to 1."""

@@ -37,6 +37,13 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
     realert_seconds: float = 30.0
     """Episodes that begin sooner after an alert belong to it and do not count as another."""
 
+    def __post_init__(self) -> None:
+        if self.hysteresis.persist_seconds > self.concern_seconds:
+            raise ValueError(
+                f"a finding would take {self.hysteresis.persist_seconds:g} s and a concern only "
+                f"{self.concern_seconds:g} s; info_seconds must not be above concern_seconds"
+            )
+
     def assess(
         self, state: Episodes, describe: Callable[[str], str], baseline: float | None = None
     ) -> Assessment:

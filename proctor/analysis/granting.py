@@ -25,7 +25,7 @@ class Granting:
     """Knows the policies and the bounds of the rules' settings."""
 
     def __init__(self, analyzers: Sequence[LoadedPlugin], policies: Mapping[str, Policy]) -> None:
-        self._settings = {loaded.plugin.name: loaded.analyzer.Settings for loaded in analyzers}
+        self._analyzers = {loaded.plugin.name: loaded.analyzer for loaded in analyzers}
         self._policies = policies
 
     def read(
@@ -86,10 +86,11 @@ class Granting:
         before, after = settings[scale.setting], changed[scale.setting]
         if after == before:
             raise InvalidRequest(f"{scale.setting} would stay {before:g}", field="factor")
+        analyzer = self._analyzers[scale.rule]
         try:
-            msgspec.convert(changed, self._settings[scale.rule])
-        except msgspec.ValidationError as error:
-            _, what = place_and_fault(error)
+            analyzer(msgspec.convert(changed, analyzer.Settings))
+        except ValueError as error:
+            what = place_and_fault(error)[1] if isinstance(error, msgspec.ValidationError) else str(error)
             raise InvalidRequest(f"{scale.setting} would be {after:g}: {what}", field="factor") from error
 
 

@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, get_type_hints
 
 import msgspec
 
@@ -160,7 +160,11 @@ def load_policy(path: Path, analyzers: Sequence[LoadedPlugin]) -> Policy:
         raise Misconfigured(f"{path}: a policy's file name is made of letters, digits, '_' and '-'")
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except OSError as error:
+        raise Misconfigured(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise Misconfigured(f"{path}: is not UTF-8, as TOML has to be: {error}") from error
+    except tomllib.TOMLDecodeError as error:
         raise Misconfigured(f"{path}: {error}") from error
     for place in _non_finite(table):
         raise Misconfigured(f"{path}: {place}: must be a finite number")
@@ -190,6 +194,10 @@ def _rule(loaded: LoadedPlugin, tables: Mapping[str, Any], path: Path) -> Rule:
     fields = list(settings.__struct_encode_fields__)
     _refuse_unknown(table, [*ENGINE_KEYS, *fields], path, place, "settings")
     own = _convert({key: table[key] for key in table if key in fields}, settings, path, place)
+    try:
+        loaded.analyzer(own)
+    except ValueError as error:
+        raise Misconfigured(f"{path}: {place}: {error}") from error
     rule = _convert({key: table[key] for key in table if key in ENGINE_KEYS}, Rule, path, place)
     return msgspec.structs.replace(rule, settings=msgspec.to_builtins(own))
 
@@ -199,8 +207,19 @@ def _convert(table: Mapping[str, Any], kind: type[_T], path: Path, place: str) -
         return msgspec.convert(table, kind)
     except msgspec.ValidationError as error:
         within, what = place_and_fault(error)
+        what += _hint(what, kind, within)
         full_place = ".".join(filter(None, [place, within]))
         raise Misconfigured(": ".join(filter(None, [str(path), full_place, what]))) from error
+
+
+def _hint(what: str, kind: Any, within: str) -> str:
+    """Say which of a table's keys an unknown one was meant to be."""
+    unknown = re.search(r"unknown field `(.*)`", what)
+    for name in within.split(".") if within else ():
+        kind = get_type_hints(kind).get(name)
+    known = getattr(kind, "__struct_encode_fields__", ())
+    close = difflib.get_close_matches(unknown[1], known, n=1) if unknown else []
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def _refuse_unknown(

@@ -1,5 +1,6 @@
 """The report's sentences: why the verdict is what it is, and what a reviewer can do about it."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from proctor.accommodations import AllowPeople, AnyAccommodation, Break, Exempt, Scale
@@ -82,7 +83,7 @@ def _basis(
 ) -> Iterator[str]:
     parts = [f"{titles[share.rule]} {share.points}" for share in verdict.shares if share.points]
     yield f"Score {verdict.score} of 100{': ' if parts else ', no finding scores'}{', '.join(parts)}."
-    seen = f"{length(observed.seconds)} observed, {observed.coverage:.0%} of the session"
+    seen = f"{_at_least(observed.seconds)} observed, {math.floor(observed.coverage * 100)}% of the session"
     least = f"{policy.observation.observed_minutes_min:g} min and {policy.observation.coverage_min:.0%}"
     if verdict.priority is Priority.INSUFFICIENT:
         yield f"Too little to judge: {seen}, at least {least} are needed."
@@ -95,6 +96,12 @@ def _basis(
         yield "One kind of indirect evidence by itself ranks no higher than medium."
     elif verdict.shares and not verdict.concerns:
         yield "No finding is a concern by itself, so the session ranks no higher than low."
+
+
+def _at_least(seconds: float) -> str:
+    """Write a length of time, rounded down, so that what is too short does not look long enough."""
+    minutes, rest = divmod(math.floor(seconds), 60)
+    return length(seconds) if seconds < 120 or seconds >= 600 else f"{minutes} min {rest} s"
 
 
 def _looks(verdict: Judgement, findings: Sequence[Finding]) -> Iterator[str]:

@@ -19,7 +19,7 @@ def comparison_parts(comparison: Comparison) -> Iterator[RenderableType]:
         yield item(nothing_in_words(comparison))
         return
     yield heading("Verdict")
-    yield from map(item, map(change_in_words, comparison.verdict) if comparison.verdict else ["As before."])
+    yield from map(item, verdict_in_words(comparison) or ["As before."])
     if comparison.points:
         yield heading("Points")
         yield from map(item, map(change_in_words, comparison.points))
@@ -50,6 +50,11 @@ def nothing_in_words(comparison: Comparison) -> str:
     if not comparison.untold:
         return f"{words}."
     return f"{words}, as far as the earlier report tells; it does not tell {', '.join(comparison.untold)}."
+
+
+def verdict_in_words(comparison: Comparison) -> list[str]:
+    """Say what the verdict was and is; the priority says all that `is_cheating` does, and says it better."""
+    return [change_in_words(each) for each in comparison.verdict if each.what != "is_cheating"]
 
 
 def finding_in_words(change: FindingChange) -> str:

@@ -4,7 +4,7 @@ from proctor.analysis.compare import Comparison
 from proctor.analysis.policy import Policy
 from proctor.analysis.schema import Report
 from proctor.analysis.wording import clock, counted, length
-from proctor.offline.changes import change_in_words, finding_in_words, nothing_in_words
+from proctor.offline.changes import change_in_words, finding_in_words, nothing_in_words, verdict_in_words
 from proctor.offline.details import entries
 from proctor.offline.figure import Values, figure
 from proctor.offline.html import library, script, templates
@@ -18,6 +18,7 @@ _templates.filters |= {
     "counted": counted,
     "entries": entries,
     "change": change_in_words,
+    "verdict_changes": verdict_in_words,
     "finding_change": finding_in_words,
     "nothing": nothing_in_words,
 }

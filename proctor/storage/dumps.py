@@ -145,7 +145,11 @@ def _place(element: bytes, position: int) -> FrameId:
     """Where a frame belongs: by event time, then by arrival number if it has one, else as it stood."""
     placed = _decode_placed(element)
     stamp = placed.timestamp
-    time_ms = ms_from_iso(stamp) if isinstance(stamp, str) else round(stamp)
+    try:
+        time_ms = ms_from_iso(stamp) if isinstance(stamp, str) else round(stamp)
+    except (ValueError, OverflowError) as error:
+        detail = f"timestamp: {stamp!r} is neither ISO 8601 nor milliseconds since the epoch"
+        raise InvalidRequest(detail, field="timestamp") from error
     try:
         return FrameId(time_ms, FrameId.parse(str(placed.frame_id)).number)
     except ValueError:
