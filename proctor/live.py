@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from proctor.accommodations import digest, in_force
-from proctor.analysis.engine import Engine
+from proctor.analysis.engine import JOB_FRAMES, Engine
 from proctor.analysis.fold import progress
 from proctor.analysis.policy import DEFAULT
 from proctor.errors import Unavailable
@@ -30,9 +30,6 @@ _log = structlog.get_logger(__name__)
 
 SETTLING_MS = 2_000
 """A frame is settled when one this much newer, by event time, has been stored, and its own time has come."""
-
-_FOLD_FRAMES = 10_000
-"""Most frames in one job, so that a long backlog does not run into the time limit for one batch."""
 
 
 class _CaughtUp(NamedTuple):
@@ -110,9 +107,9 @@ class LiveAnalysis:
             elif changed:
                 state = await self._engine.advance(state, [], session)
         settled = _settled(page.frames, self._now_ms())
-        for start in range(0, settled, _FOLD_FRAMES):
+        for start in range(0, settled, JOB_FRAMES):
             with self._timed("fold"):
-                chunk = page.frames[start : min(start + _FOLD_FRAMES, settled)]
+                chunk = page.frames[start : min(start + JOB_FRAMES, settled)]
                 state = await self._engine.advance(state, chunk, session)
         if (settled or changed) and state is not None:
             await self._store.save_state(session.session_id, state)

@@ -152,7 +152,7 @@ class Reanalysis:
             raise Conflict(f"the dump {path.name} is gone, so there is nothing to judge again")
         try:
             frames = await trio.to_thread.run_sync(read_dump, path)
-            return await self._engine.report(None, frames, session, final=True, analysed_ms=self._now_ms())
+            return await self._engine.judge(frames, session, analysed_ms=self._now_ms())
         except InvalidRequest as error:
             detail = error.detail.replace(str(path), path.name)
             raise Conflict(f"the dump {path.name} was damaged: {detail}") from error

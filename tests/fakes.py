@@ -234,6 +234,9 @@ class InlineEngine:
         job = self._job(state, tail, session)
         return await trio.to_thread.run_sync(fold.report, ReportRequest(session, final, analysed_ms), job)
 
+    async def judge(self, frames: Sequence[bytes], session: ExamSession, *, analysed_ms: int) -> bytes:
+        return await self.report(None, frames, session, final=True, analysed_ms=analysed_ms)
+
     def _job(self, state: bytes | None, frames: Sequence[bytes], session: ExamSession) -> Job:
         granted = in_force(session.accommodations)
         return Job(self._plugins, self.policies[session.policy], state, list(frames), {}, granted)

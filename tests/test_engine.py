@@ -349,3 +349,12 @@ def _wait_for_ever(seconds, job):
         return b"without any analyzer"
     while True:
         signal.pause()
+
+
+async def test_a_whole_session_is_judged_some_frames_at_a_time(opened, monkeypatch):
+    """To the same bytes, and by a worker that never has them all."""
+    async with opened() as engine:
+        at_once = await engine.report(None, FRAMES, SESSION, final=True, analysed_ms=ORIGIN_MS)
+        monkeypatch.setattr("proctor.analysis.engine.JOB_FRAMES", 70)
+        assert await engine.judge(FRAMES, SESSION, analysed_ms=ORIGIN_MS) == at_once
+        assert b'"total_frames":0' in await engine.judge([], SESSION, analysed_ms=ORIGIN_MS)

@@ -30,6 +30,9 @@ from proctor.settings import Settings
 START_SECONDS = 60.0
 """Longest that a worker may take to start, or that Proctor's own part of a call may take."""
 
+JOB_FRAMES = 10_000
+"""Most frames in one job, so that a long backlog does not run into the time limit for one batch."""
+
 CLOSE_SECONDS = 2.0
 """Longest that idle workers may take to exit."""
 
@@ -99,6 +102,16 @@ class Engine:
         faults = self._blame.faults(session.session_id)
         job = self._job(state, tail, session)._replace(faults=faults)
         return await self._run(partial(self._call, worker.report_within, request), job, session.session_id)
+
+    async def judge(self, frames: Sequence[bytes], session: ExamSession, *, analysed_ms: int) -> bytes:
+        """Return the final report on all stored frames of a session, in time order.
+
+        They go to the worker some at a time, which bounds its memory. Raises as :meth:`advance`.
+        """
+        state = None
+        for start in range(0, len(frames), JOB_FRAMES):
+            state = await self.advance(state, frames[start : start + JOB_FRAMES], session)
+        return await self.report(state, (), session, final=True, analysed_ms=analysed_ms)
 
     def _job(self, state: bytes | None, frames: Sequence[bytes], session: ExamSession) -> Job:
         policy = self.policies.get(session.policy)

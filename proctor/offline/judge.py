@@ -70,6 +70,6 @@ def judge_apart(
 
     async def main() -> bytes:
         async with open_engine(settings, analyzers, {policy.name: policy}) as engine:
-            return await engine.report(None, recording.frames, session, final=True, analysed_ms=analysed_ms)
+            return await engine.judge(recording.frames, session, analysed_ms=analysed_ms)
 
     return trio.run(main)
