@@ -137,6 +137,12 @@ def test_mistakes_are_told_in_a_line_before_anything_is_judged(tmp_path, argumen
     assert errors.count("\n") == 1
 
 
+def test_more_people_than_anybody_waits_for_are_refused():
+    code, _, errors = run("--people", "1001")
+    assert code == 2
+    assert "--people" in errors
+
+
 def test_a_mistake_in_a_recording_is_told_from_the_process_that_found_it(tmp_path):
     (tmp_path / "a_frames.json").write_text('[{"timestamp": 1767603600000, "no_of_face": "two"}]')
     (tmp_path / "a_labels.json").write_text('{"intervals": []}')

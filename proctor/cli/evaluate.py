@@ -8,7 +8,7 @@ import typer
 from proctor.cli.console import errors, mistakes_told, read_settings
 from proctor.cli.options import FormatOption, OutputOption
 
-_People = Annotated[int, typer.Option(min=1, help="Simulated people of each kind.")]
+_People = Annotated[int, typer.Option(min=1, max=1000, help="Simulated people of each kind.")]
 _Minutes = Annotated[float, typer.Option(min=1, max=600, help="Length of each simulated exam.")]
 _Fps = Annotated[float, typer.Option(min=0.1, max=60, help="Frames per second of simulated exams.")]
 _Seed = Annotated[int, typer.Option(min=0, help="The same seed simulates the same people.")]
