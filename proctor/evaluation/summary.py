@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
 from statistics import median
 
 import msgspec
@@ -246,7 +247,7 @@ def _told_apart(some: Sequence[Measured], everything: Sequence[Measured]) -> flo
 
 def _alerts(alerts: Sequence[float | None]) -> Alerts:
     raised = sorted(seconds for seconds in alerts if seconds is not None)
-    slow = raised[min(int(SLOW_SHARE * len(raised)), len(raised) - 1)] if raised else None
+    slow = raised[ceil(SLOW_SHARE * len(raised)) - 1] if raised else None
     return Alerts(
         raised=len(raised),
         missed=len(alerts) - len(raised),
