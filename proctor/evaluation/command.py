@@ -70,7 +70,8 @@ def evaluate(
     check_folder(output)
     judges = _judges(settings, options)
     sittings = _sittings(options)
-    measured = _measured(sittings, list(judges.values()), options.workers, display)
+    seconds = settings.analysis_timeout_seconds
+    measured = _measured(sittings, list(judges.values()), options.workers, seconds, display)
     results = [
         policy_result(judge.policy, name, [each[place] for each in measured], options.prevalence)
         for place, (name, judge) in enumerate(judges.items())
@@ -158,14 +159,19 @@ def _source(options: EvaluateOptions, sittings: Sequence[Sitting]) -> str:
 
 
 def _measured(
-    sittings: Sequence[Sitting], judges: Sequence[Judge], workers: int | None, display: Console
+    sittings: Sequence[Sitting],
+    judges: Sequence[Judge],
+    workers: int | None,
+    seconds: float,
+    display: Console,
 ) -> list[list[Measured]]:
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("sessions"), TimeElapsedColumn())
     workers = min(workers or os.cpu_count() or 1, len(sittings))
     with Progress(*columns, console=display, transient=True, disable=not display.is_terminal) as progress:
         bar = progress.add_task("", total=len(sittings))
         try:
-            return trio.run(measure_all, sittings, judges, workers, partial(progress.advance, bar))
+            done = partial(progress.advance, bar)
+            return trio.run(measure_all, sittings, judges, workers, seconds, done)
         except BaseExceptionGroup as group:
             if group.subgroup(KeyboardInterrupt):
                 raise KeyboardInterrupt from None
