@@ -50,6 +50,11 @@ def queue(result: PolicyResult) -> str:
     return f"In a queue of all {result.overall.sessions} by score, {'; '.join(parts)}."
 
 
+def judging(result: PolicyResult) -> str:
+    """Name the rules that judged."""
+    return ", ".join([*result.rules, *(f"{rule} (on trial)" for rule in result.on_trial)])
+
+
 COLUMNS: Mapping[str, Callable[[Figures], str]] = {
     "F1": lambda figures: number(figures.second_f1),
     "found": lambda figures: share(figures.interval_recall),

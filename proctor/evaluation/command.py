@@ -136,8 +136,14 @@ def _with_rules(policy: Policy, analyzers: Sequence[LoadedPlugin], options: Eval
     rules = {
         name: replace(rule, enabled=False) if name in off else rule for name, rule in policy.rules.items()
     }
-    if not any(rule.enabled for rule in rules.values()):
+    left = [name for name, rule in rules.items() if rule.enabled]
+    if not left:
         raise InvalidRequest(f"policy {policy.name!r} has no rule left to judge by", field="without")
+    if all(map(policy.on_trial, left)):
+        raise InvalidRequest(
+            f"policy {policy.name!r} has no rule left that scores; on trial: {', '.join(left)}",
+            field="without",
+        )
     return replace(policy, rules=rules)
 
 

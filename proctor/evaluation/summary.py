@@ -117,7 +117,9 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     digest: str
     rules: list[str]
-    """Those that judged."""
+    """Those that judged and score."""
+    on_trial: list[str] = []
+    """Those that judged too, and add nothing to scores."""
     failures: list[str]
     """Rules that failed, in how many sessions and why; what they would have found is missing."""
     low_score: float
@@ -152,10 +154,12 @@ def policy_result(policy: Policy, name: str, measured: Sequence[Measured], preva
     grouped = {kind: [each for each in measured if each.kind == kind] for kind in kinds}
     # Those with something to find first.
     grouped = dict(sorted(grouped.items(), key=lambda item: all(each.honest for each in item[1])))
+    enabled = sorted(rule for rule, settings in policy.rules.items() if settings.enabled)
     return PolicyResult(
         policy=name,
         digest=policy.digest,
-        rules=sorted(rule for rule, settings in policy.rules.items() if settings.enabled),
+        rules=[rule for rule in enabled if not policy.on_trial(rule)],
+        on_trial=[rule for rule in enabled if policy.on_trial(rule)],
         failures=_failures(measured),
         low_score=policy.verdict.low_score,
         medium_score=policy.verdict.medium_score,
