@@ -140,6 +140,9 @@ def test_labelled_recordings_are_evaluated_and_a_page_is_written(tmp_path):
         (["--policy", "default", "--policy", "default.toml"], "two policies are named 'default'"),
         (["-o", "no/where.html"], "cannot write no/where.html"),
         (["."], "has no labelled recordings"),
+        (["--kind", "fone"], "no kind 'fone'; did you mean phone?"),
+        ([".", "--people", "4"], "--people is about simulated people; leave it out with recordings"),
+        ([".", "--seed", "1"], "--seed is about simulated people"),
     ],
 )
 def test_mistakes_are_told_in_a_line_before_anything_is_judged(tmp_path, arguments, told):

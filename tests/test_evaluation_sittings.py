@@ -141,6 +141,10 @@ class TestRecorded:
         with pytest.raises(InvalidRequest, match=rf"no kind 'x'; recordings are of {folder.name}, gaze"):
             recorded([folder], ["x"])
 
+    def test_a_folder_counts_once(self, folder):
+        with pytest.raises(InvalidRequest, match="is given twice"):
+            recorded([folder, folder.parent / folder.name / "." / ".." / folder.name], [])
+
     def test_a_recording_is_judged(self, folder):
         [first, _] = recorded([folder], [])
         [measured] = measure(first, [BY])

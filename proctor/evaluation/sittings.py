@@ -1,5 +1,6 @@
 """Sessions whose truth is known: simulated people, and recordings with their labels beside them."""
 
+import difflib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -105,9 +106,7 @@ def simulated(
     Raises:
         InvalidRequest: there is no such kind.
     """
-    for kind in kinds:
-        if kind not in KINDS:
-            raise InvalidRequest(f"no kind {kind!r}; kinds are {', '.join(KINDS)}", field="kind")
+    _refuse_unknown(kinds, KINDS, "kinds are")
     for kind in dict.fromkeys(kinds or KINDS):
         for number in range(people):
             yield Simulated(kind, seed + number, minutes, fps)
@@ -117,10 +116,15 @@ def recorded(directories: Iterable[Path], kinds: Sequence[str]) -> list[Recorded
     """List the labelled recordings in folders, by name. Their kind is what the labels call `suite`. Blocks.
 
     Raises:
-        InvalidRequest: a folder has none, labels are missing or wrong, or there are none of these kinds.
+        InvalidRequest: a folder has none or is given twice, labels are missing or wrong, or there are none
+            of these kinds.
     """
     found: list[Recorded] = []
+    seen: set[Path] = set()
     for directory in directories:
+        if directory.resolve() in seen:
+            raise InvalidRequest(f"{directory} is given twice, and its recordings would count twice")
+        seen.add(directory.resolve())
         recordings = sorted(directory.glob(f"*{_FRAMES}"))
         if not recordings:
             raise InvalidRequest(f"{directory} has no labelled recordings, NAME{_FRAMES} and NAME{_LABELS}")
@@ -129,10 +133,17 @@ def recorded(directories: Iterable[Path], kinds: Sequence[str]) -> list[Recorded
             labels = _read_labels(_labels_of(frames))
             found.append(Recorded(frames, labels.suite or directory.resolve().name))
     there = dict.fromkeys(each.kind for each in found)
-    for kind in kinds:
-        if kind not in there:
-            raise InvalidRequest(f"no kind {kind!r}; recordings are of {', '.join(there)}", field="kind")
+    _refuse_unknown(kinds, there, "recordings are of")
     return [each for each in found if not kinds or each.kind in kinds]
+
+
+def _refuse_unknown(kinds: Iterable[str], known: Iterable[str], there_are: str) -> None:
+    names = list(known)
+    for kind in kinds:
+        if kind not in names:
+            close = difflib.get_close_matches(kind, names, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"{there_are} {', '.join(names)}"
+            raise InvalidRequest(f"no kind {kind!r}; {hint}", field="kind")
 
 
 def _refuse_orphans(directory: Path) -> None:
