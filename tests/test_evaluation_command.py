@@ -102,6 +102,19 @@ def test_rules_can_be_left_out_or_tried_alone():
     assert result["overall"]["alerts"]["missed"] == result["overall"]["intervals"] > 0
 
 
+def test_rules_on_trial_are_told_apart_and_cannot_judge_alone(tmp_path):
+    (tmp_path / "trial.toml").write_text("[rules.phone]\nshadow = true\n")
+    trial = [*BRIEF, "--policy", "trial.toml", "--only", "phone"]
+    [result] = json.loads(run(*trial, "--only", "multiple_faces", "--format", "json")[1])["policies"]
+    assert (result["rules"], result["on_trial"]) == (["multiple_faces"], ["phone"])
+    for form in ("text", "html"):
+        answer = run(*trial, "--only", "multiple_faces", "--format", form)[1].decode()
+        assert "rules multiple_faces, phone (on trial)" in answer
+    code, answer, errors = run(*trial)
+    assert (code, answer) == (2, b"")
+    assert "policy 'trial' has no rule left that scores; on trial: phone" in errors
+
+
 def test_labelled_recordings_are_evaluated_and_a_page_is_written(tmp_path):
     for kind in ("phone", "honest-calm"):
         taker = exam_taker(kind, 1, 1, 2)
@@ -127,6 +140,9 @@ def test_labelled_recordings_are_evaluated_and_a_page_is_written(tmp_path):
         (["--policy", "default", "--policy", "default.toml"], "two policies are named 'default'"),
         (["-o", "no/where.html"], "cannot write no/where.html"),
         (["."], "has no labelled recordings"),
+        (["--kind", "fone"], "no kind 'fone'; did you mean phone?"),
+        ([".", "--people", "4"], "--people is about simulated people; leave it out with recordings"),
+        ([".", "--seed", "1"], "--seed is about simulated people"),
     ],
 )
 def test_mistakes_are_told_in_a_line_before_anything_is_judged(tmp_path, arguments, told):
@@ -135,6 +151,12 @@ def test_mistakes_are_told_in_a_line_before_anything_is_judged(tmp_path, argumen
     assert (code, answer) == (2, b"")
     assert told in errors
     assert errors.count("\n") == 1
+
+
+def test_more_people_than_anybody_waits_for_are_refused():
+    code, _, errors = run("--people", "1001")
+    assert code == 2
+    assert "--people" in errors
 
 
 def test_a_mistake_in_a_recording_is_told_from_the_process_that_found_it(tmp_path):

@@ -57,12 +57,15 @@ def test_what_rules_print_is_no_part_of_the_result(judge_with, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_a_rule_that_ends_its_process_ends_the_evaluation(judge_with):
+@pytest.mark.parametrize("rogue", ["dies", "hangs", "hangs_in_assess", "spins"])
+def test_a_rule_that_ends_its_process_or_hangs_ends_the_evaluation(judge_with, rogue):
     with pytest.raises(ExceptionGroup) as told:
-        trio.run(measure_all, [SHORT], [judge_with("dies")], 1, lambda: None)
+        trio.run(measure_all, [SHORT], [judge_with(rogue)], 1, 2.0, lambda: None)
     error = told.value
     while isinstance(error, ExceptionGroup):
         [error] = error.exceptions
     assert isinstance(error, ProctorError)
     assert isinstance(error, Unavailable)
-    assert error.detail == "phone-1: an analyzer ended its process; --only RULE tells which"
+    assert error.detail == (
+        "phone-1: an analyzer took longer than 2 s or ended its process; --only RULE tells which"
+    )

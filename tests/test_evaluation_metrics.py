@@ -17,7 +17,7 @@ from proctor.analysis.discovery import discover
 from proctor.analysis.policy import built_in_policy
 from proctor.analysis.verdict import Priority
 from proctor.evaluation.alerts import Judge
-from proctor.evaluation.columns import queue
+from proctor.evaluation.columns import place, queue
 from proctor.evaluation.measure import Measured, measure
 from proctor.evaluation.metrics import (
     Labels,
@@ -210,6 +210,20 @@ class TestSummary:
         alone = policy_result(BY.policy, "p", [measured("phone", 1, "none")], 0.02)
         assert alone.honest_places is None
         assert "honest" not in queue(alone)
+
+    def test_places_that_sessions_share_are_told_as_they_are(self):
+        some = [measured("phone", 7, "none"), *[measured("honest-calm", 0, "none") for _ in range(6)]]
+        some += [measured("notes", 0, "none"), measured("honest-poster", 7, "none")]
+        result = policy_result(BY.policy, "p", some, 0.02)
+        assert "others are 1.5 to 6, the middle one 3.8." in queue(result)
+        assert place(result.kinds["phone"]) == "1.5 of 9"
+        assert place(result.kinds["notes"]) == "6 of 9"
+
+    @pytest.mark.parametrize(("alerts", "slow"), [(10, 9), (20, 18), (9, 9), (11, 10), (1, 1)])
+    def test_nine_of_ten_alerts_come_within_the_ninth_of_ten(self, alerts, slow):
+        some = [measured("phone", 1, "none", alerts=[seconds]) for seconds in range(alerts, 0, -1)]
+        result = policy_result(BY.policy, "p", some, 0.02)
+        assert result.overall.alerts.slow_seconds == slow
 
     def test_honest_kinds_have_no_figures_about_what_is_found(self, result):
         calm = result.kinds["honest-calm"]

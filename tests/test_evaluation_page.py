@@ -9,6 +9,7 @@ import pytest
 from proctor.analysis.discovery import discover
 from proctor.analysis.policy import Policy, built_in_policy
 from proctor.evaluation.alerts import Judge
+from proctor.evaluation.figure import plots
 from proctor.evaluation.measure import Measured, measure
 from proctor.evaluation.metrics import Labels
 from proctor.evaluation.page import page as page_of
@@ -49,6 +50,12 @@ def written(compared: Evaluation, tmp_path: Path) -> Path:
 
 def test_the_same_evaluation_is_the_same_page(compared: Evaluation):
     assert page_of(compared) == page_of(compared)
+
+
+def test_thresholds_are_drawn_as_steps(compared: Evaluation):
+    """Between two of them nothing was tried."""
+    thresholds = next(plot for plot in plots(compared) if plot.name == "thresholds")
+    assert {trace["line"]["shape"] for trace in thresholds.figure["data"]} == {"hv"}
 
 
 def test_without_anything_known_there_is_a_page(tmp_path: Path):

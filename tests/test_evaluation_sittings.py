@@ -116,7 +116,7 @@ def folder(tmp_path: Path) -> Path:
     for name in ("a", "b"):
         frames = list(stored_frames(exam_taker("phone", 1, 6), name, T0))
         (tmp_path / f"{name}_frames.json").write_bytes(b"[" + b",".join(frames) + b"]")
-        write_labels(tmp_path, name, intervals=[[200, 210], [20, 30]], duration=300)
+        write_labels(tmp_path, name, intervals=[[200, 210], [20, 30]], duration=355)
     return tmp_path
 
 
@@ -132,7 +132,7 @@ class TestRecorded:
         assert (first.name, first.kind, second.name) == ("a", folder.name, "b")
         assert first.load()[1].duration_seconds == pytest.approx(360, abs=1)
         assert second.load()[1] == Labels(
-            intervals=(Span(20, 30), Span(200, 210)), duration_seconds=300, tolerance_seconds=2.0
+            intervals=(Span(20, 30), Span(200, 210)), duration_seconds=355, tolerance_seconds=2.0
         )
 
     def test_kinds_are_what_labels_call_suite(self, folder):
@@ -140,6 +140,10 @@ class TestRecorded:
         assert [each.name for each in recorded([folder], ["gaze"])] == ["b"]
         with pytest.raises(InvalidRequest, match=rf"no kind 'x'; recordings are of {folder.name}, gaze"):
             recorded([folder], ["x"])
+
+    def test_a_folder_counts_once(self, folder):
+        with pytest.raises(InvalidRequest, match="is given twice"):
+            recorded([folder, folder.parent / folder.name / "." / ".." / folder.name], [])
 
     def test_a_recording_is_judged(self, folder):
         [first, _] = recorded([folder], [])
@@ -158,6 +162,10 @@ class TestRecorded:
             ('{"intervals": [["a", 20]]}', r"intervals"),
             ('{"intervals": [[1, 2]], "tolerance": -1}', "tolerance"),
             ('{"suite": "x"}', "intervals"),
+            (
+                '{"intervals": [], "tollerance": 1}',
+                "unknown field `tollerance`; labels have intervals, suite, duration, tolerance",
+            ),
             ('{"intervals": [[1, 2]', "a_labels.json"),
         ],
     )
@@ -171,6 +179,11 @@ class TestRecorded:
         with pytest.raises(InvalidRequest, match=r"cannot read .*b_labels\.json: No such file.*intervals"):
             recorded([folder], [])
 
+    def test_labels_without_a_recording_are_told(self, folder):
+        (folder / "b_frames.json").unlink()
+        with pytest.raises(InvalidRequest, match=r"b_labels\.json labels .* not there, b_frames\.json"):
+            recorded([folder], [])
+
     def test_a_folder_without_recordings_is_told(self, tmp_path):
         with pytest.raises(InvalidRequest, match=r"has no labelled recordings, NAME_frames\.json"):
             recorded([tmp_path], [])
@@ -179,3 +192,20 @@ class TestRecorded:
         write_labels(folder, "a", intervals=[[5000, 5010]])
         with pytest.raises(InvalidRequest, match="5000 s is after the end of the recording, 3"):
             recorded([folder], [])[0].load()
+
+    @pytest.mark.parametrize("duration", [1e12, 300_000, 0, 345, 375])
+    def test_a_duration_that_is_not_the_frames_is_told(self, folder, duration):
+        """Milliseconds would give wrong figures silently, and more would never end."""
+        write_labels(folder, "a", intervals=[[20, 30]], duration=duration)
+        with pytest.raises(InvalidRequest, match=r"a_labels\.json: duration: .* last 3.*may be left out"):
+            recorded([folder], [])[0].load()
+
+    @pytest.mark.parametrize(("start", "end"), [(20, 1e9), (20, 375), (362, 1e9)])
+    def test_an_interval_that_ends_after_the_end_is_told(self, folder, start, end):
+        write_labels(folder, "a", intervals=[[start, end]], duration=365)
+        with pytest.raises(InvalidRequest, match=r"a_labels\.json: intervals: \[.* ends after the rec"):
+            recorded([folder], [])[0].load()
+
+    def test_an_interval_may_end_a_little_after_the_last_frame(self, folder):
+        write_labels(folder, "a", intervals=[[20, 365]], duration=365)
+        assert recorded([folder], [])[0].load()[1].intervals == (Span(20, 365),)

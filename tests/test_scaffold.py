@@ -40,6 +40,45 @@ def test_its_tests_pass_as_written(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("name", "class_name"),
+    [
+        ("group", "GroupRule"),
+        ("durations", "DurationsRule"),
+        ("episodes", "EpisodesRule"),
+        ("hysteresis", "HysteresisRule"),
+        ("assessment", "AssessmentRule"),
+        ("frame_batch", "FrameBatchRule"),
+        ("seconds", "SecondsRule"),
+        ("state", "StateRule"),
+        ("settings", "SettingsRule"),
+        ("annotated", "AnnotatedRule"),
+        ("baseline", "BaselineRule"),
+        ("any", "AnyRule"),
+        ("true", "TrueRule"),
+        ("exception", "ExceptionRule"),
+        ("f_a_c_e", "FACERule"),
+        ("test_x", "RuleTestX"),
+        ("testing_times", "RuleTestingTimes"),
+        ("hands", "Hands"),
+    ],
+)
+def test_a_class_hides_nothing_and_is_not_taken_for_tests(tmp_path, name, class_name):
+    folder = write_distribution(name, tmp_path)
+    rule = (folder / name / "__init__.py").read_text()
+    assert f"\nclass {class_name}:\n" in rule
+    assert f"from {name} import {class_name}\n" in (folder / "tests" / f"test_{name}.py").read_text()
+    assert f'"{name}:{class_name}"' in (folder / "pyproject.toml").read_text()
+    exec(compile(rule, name, "exec"), {"__name__": name})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["group", "test_x"])
+def test_the_tests_of_names_that_mean_something_pass(tmp_path, name):
+    folder = write_distribution(name, tmp_path)
+    own_tests(folder, install(folder, tmp_path))
+
+
+@pytest.mark.parametrize(
     ("name", "remedy"),
     [
         ("Tea-Break", "did you mean tea_break?"),
@@ -52,6 +91,8 @@ def test_its_tests_pass_as_written(tmp_path):
         ("class", "say more, e.g. class_rule"),
         ("json", "say more, e.g. json_rule"),
         ("tests", "say more, e.g. tests_rule"),
+        ("contract", "say more, e.g. contract_rule"),
+        ("test_contract", "say more, e.g. test_contract_rule"),
         ("numpy", "a package named 'numpy' is installed"),
         ("taken", "`proctor plugins` lists all that are"),
     ],

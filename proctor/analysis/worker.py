@@ -61,7 +61,7 @@ def report_within(seconds: float, request: ReportRequest, job: Job) -> bytes:
 
 def _run(function: Callable[[Job, Guard], bytes], seconds: float, job: Job) -> bytes:
     try:
-        return function(job, partial(_alarm, seconds))
+        return function(job, partial(alarm, seconds))
     except Exception:
         raise
     except BaseException:  # noqa: BLE001  raised again in the server, it would stop the server
@@ -73,7 +73,7 @@ def _die() -> NoReturn:
 
 
 @contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
+def alarm(seconds: float) -> Iterator[None]:
     """Have the kernel end the process after so many seconds, even if native code holds the interpreter."""
     if sys.platform == "win32":
         yield

@@ -7,8 +7,9 @@ import typer
 
 from proctor.cli.console import errors, mistakes_told, read_settings
 from proctor.cli.options import FormatOption, OutputOption
+from proctor.errors import InvalidRequest
 
-_People = Annotated[int, typer.Option(min=1, help="Simulated people of each kind.")]
+_People = Annotated[int, typer.Option(min=1, max=1000, help="Simulated people of each kind.")]
 _Minutes = Annotated[float, typer.Option(min=1, max=600, help="Length of each simulated exam.")]
 _Fps = Annotated[float, typer.Option(min=0.1, max=60, help="Frames per second of simulated exams.")]
 _Seed = Annotated[int, typer.Option(min=0, help="The same seed simulates the same people.")]
@@ -17,7 +18,12 @@ _Prevalence = Annotated[
 ]
 
 
+_SIMULATED = ("people", "minutes", "fps", "seed")
+"""Options that are about simulated people alone."""
+
+
 def evaluate(
+    context: typer.Context,
     recordings: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -68,4 +74,15 @@ def evaluate(
         workers=workers,
     )
     with mistakes_told():
+        if recordings:
+            _refuse_simulated(context)
         command.evaluate(settings, options, form, output, errors)
+
+
+def _refuse_simulated(context: typer.Context) -> None:
+    for name in _SIMULATED:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise InvalidRequest(
+                f"--{name} is about simulated people; leave it out with recordings", field=name
+            )

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import msgspec
@@ -10,6 +11,7 @@ from proctor.analysis.api import Group, Level
 from proctor.analysis.discovery import LoadedPlugin
 from proctor.analysis.fold import Job, ReportRequest, advance, report
 from proctor.analysis.policy import Policy
+from proctor.analysis.slot import Guard
 from proctor.evaluation.metrics import lasting, overlap
 from proctor.model import FrameId
 from proctor.offline.recording import Recording
@@ -57,6 +59,8 @@ class Judge(NamedTuple):
 
     analyzers: tuple[LoadedPlugin, ...]
     policy: Policy
+    guard: Guard = nullcontext
+    """Entered around each call into an analyzer."""
 
 
 def seconds_to_alert(
@@ -85,6 +89,7 @@ class _Running:
         ids = (msgspec.json.decode(frame, type=_Identified).frame_id for frame in recording.frames)
         times = [FrameId.parse(text).time_ms for text in ids]
         self._seconds = [(time - times[0]) / 1000 for time in times]
+        self._guard = judge.guard
         self._state: bytes | None = None
         self._folded = 0
 
@@ -108,8 +113,8 @@ class _Running:
             self._state, self._folded = None, 0
         if end > self._folded:
             new = self._recording.frames[self._folded : end]
-            self._state = advance(self._job._replace(state=self._state, frames=new))
+            self._state = advance(self._job._replace(state=self._state, frames=new), self._guard)
             self._folded = end
         request = ReportRequest(self._recording.session, final=False, analysed_ms=0)
-        made = report(request, self._job._replace(state=self._state))
+        made = report(request, self._job._replace(state=self._state), self._guard)
         return concern_spans(msgspec.json.decode(made, type=_Findings).findings)

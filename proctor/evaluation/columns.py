@@ -31,18 +31,28 @@ def unseen(figures: Figures) -> str:
 
 def place(figures: Figures) -> str:
     """Write the middle place in the review queue."""
-    return f"{figures.places.median:.0f} of {figures.places.of}" if figures.places else "-"
+    return f"{_rank(figures.places.median)} of {figures.places.of}" if figures.places else "-"
+
+
+def _rank(place: float) -> str:
+    """Write a place, which sessions of equal scores share: 2.5 for the second and the third."""
+    return f"{round(place, 1):g}"
 
 
 def queue(result: PolicyResult) -> str:
     """Say where honest sessions stand in the review queue, and the others."""
     sorts = (("honest sessions", result.honest_places), ("others", result.other_places))
     parts = [
-        f"{name} are {places.first:.0f} to {places.last:.0f}, the middle one {places.median:.0f}"
+        f"{name} are {_rank(places.first)} to {_rank(places.last)}, the middle one {_rank(places.median)}"
         for name, places in sorts
         if places
     ]
     return f"In a queue of all {result.overall.sessions} by score, {'; '.join(parts)}."
+
+
+def judging(result: PolicyResult) -> str:
+    """Name the rules that judged."""
+    return ", ".join([*result.rules, *(f"{rule} (on trial)" for rule in result.on_trial)])
 
 
 COLUMNS: Mapping[str, Callable[[Figures], str]] = {

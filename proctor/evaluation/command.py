@@ -70,7 +70,8 @@ def evaluate(
     check_folder(output)
     judges = _judges(settings, options)
     sittings = _sittings(options)
-    measured = _measured(sittings, list(judges.values()), options.workers, display)
+    seconds = settings.analysis_timeout_seconds
+    measured = _measured(sittings, list(judges.values()), options.workers, seconds, display)
     results = [
         policy_result(judge.policy, name, [each[place] for each in measured], options.prevalence)
         for place, (name, judge) in enumerate(judges.items())
@@ -135,8 +136,14 @@ def _with_rules(policy: Policy, analyzers: Sequence[LoadedPlugin], options: Eval
     rules = {
         name: replace(rule, enabled=False) if name in off else rule for name, rule in policy.rules.items()
     }
-    if not any(rule.enabled for rule in rules.values()):
+    left = [name for name, rule in rules.items() if rule.enabled]
+    if not left:
         raise InvalidRequest(f"policy {policy.name!r} has no rule left to judge by", field="without")
+    if all(map(policy.on_trial, left)):
+        raise InvalidRequest(
+            f"policy {policy.name!r} has no rule left that scores; on trial: {', '.join(left)}",
+            field="without",
+        )
     return replace(policy, rules=rules)
 
 
@@ -158,14 +165,19 @@ def _source(options: EvaluateOptions, sittings: Sequence[Sitting]) -> str:
 
 
 def _measured(
-    sittings: Sequence[Sitting], judges: Sequence[Judge], workers: int | None, display: Console
+    sittings: Sequence[Sitting],
+    judges: Sequence[Judge],
+    workers: int | None,
+    seconds: float,
+    display: Console,
 ) -> list[list[Measured]]:
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("sessions"), TimeElapsedColumn())
     workers = min(workers or os.cpu_count() or 1, len(sittings))
     with Progress(*columns, console=display, transient=True, disable=not display.is_terminal) as progress:
         bar = progress.add_task("", total=len(sittings))
         try:
-            return trio.run(measure_all, sittings, judges, workers, partial(progress.advance, bar))
+            done = partial(progress.advance, bar)
+            return trio.run(measure_all, sittings, judges, workers, seconds, done)
         except BaseExceptionGroup as group:
             if group.subgroup(KeyboardInterrupt):
                 raise KeyboardInterrupt from None

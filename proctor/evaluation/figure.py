@@ -64,7 +64,7 @@ def _thresholds(evaluation: Evaluation) -> Plot:
         )
         for words, dash, shares in lines:
             name = _named(evaluation, result, words)
-            line = {"color": colour, "dash": dash, "width": 2, "shape": "linear"}
+            line = {"color": colour, "dash": dash, "width": 2, "shape": "hv"}
             traces.append(marks.line(name, scores, shares, line))
     layout = marks.layout(_PLOT_PIXELS, x="review sessions from this score on", shapes=_ranks(evaluation))
     layout["xaxis"] |= {"range": [0, 101]}

@@ -6,7 +6,9 @@ from contextlib import redirect_stdout
 
 import msgspec
 
+from proctor.accommodations import in_force
 from proctor.analysis.api import WINDOW_SECONDS
+from proctor.analysis.fold import Job, ReportRequest, report
 from proctor.analysis.schema import Status
 from proctor.analysis.verdict import Priority
 from proctor.evaluation.alerts import Judge, Seen, concern_spans, seconds_to_alert
@@ -21,7 +23,6 @@ from proctor.evaluation.metrics import (
     window_truths,
 )
 from proctor.evaluation.sittings import Sitting
-from proctor.offline.judge import judge
 from proctor.offline.recording import Recording
 
 
@@ -83,7 +84,7 @@ def measure(sitting: Sitting, judges: Sequence[Judge]) -> list[Measured]:
     """Judge a session by each and hold what they say to the truth. Blocks for a second or so.
 
     Raises:
-        InvalidRequest: as `sitting.load` and :func:`proctor.offline.judge.judge`.
+        InvalidRequest: as `sitting.load`, and for frames that no store holds.
     """
     # Standard output is for results only, whatever analyzers print.
     with redirect_stdout(sys.stderr):
@@ -92,17 +93,17 @@ def measure(sitting: Sitting, judges: Sequence[Judge]) -> list[Measured]:
 
 
 def _measured(sitting: Sitting, recording: Recording, labels: Labels, by: Judge) -> Measured:
-    report = msgspec.json.decode(judge(recording, by.analyzers, by.policy, 0), type=_Report)
-    concerns = merged(concern_spans(report.findings))
-    windows = report.window_analysis.predictions_per_window
+    told = msgspec.json.decode(_final_report(recording, by), type=_Report)
+    concerns = merged(concern_spans(told.findings))
+    windows = told.window_analysis.predictions_per_window
     confidences = {round(each.start_seconds / WINDOW_SECONDS): each.confidence for each in windows}
     return Measured(
         name=sitting.name,
         kind=sitting.kind,
         labels=labels,
-        score=report.verdict.score,
-        confidence=report.verdict.confidence,
-        priority=report.verdict.review_priority,
+        score=told.verdict.score,
+        confidence=told.verdict.confidence,
+        priority=told.verdict.review_priority,
         windows=window_truths(labels, confidences),
         seconds=second_counts(labels, concerns),
         found=intervals_found(labels, concerns),
@@ -110,7 +111,16 @@ def _measured(sitting: Sitting, recording: Recording, labels: Labels, by: Judge)
         false_concerns=false_concerns(labels, concerns),
         failures={
             name: analyzer.reason or ""
-            for name, analyzer in report.analyzers.items()
+            for name, analyzer in told.analyzers.items()
             if analyzer.status in (Status.FAILED, Status.TIMED_OUT)
         },
     )
+
+
+def _final_report(recording: Recording, by: Judge) -> bytes:
+    """Return what :func:`proctor.offline.judge.judge` does, with the guard around each call."""
+    session = recording.session
+    plugins = tuple(loaded.plugin for loaded in by.analyzers)
+    granted = in_force(session.accommodations)
+    job = Job(plugins, by.policy, frames=recording.frames, accommodations=granted)
+    return report(ReportRequest(session, final=True, analysed_ms=0), job, by.guard)

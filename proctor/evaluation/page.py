@@ -1,12 +1,12 @@
 """An evaluation as a page."""
 
-from proctor.evaluation.columns import COLUMNS, EXPLAINED, number, queue, share
+from proctor.evaluation.columns import COLUMNS, EXPLAINED, judging, number, queue, share
 from proctor.evaluation.figure import plots
 from proctor.evaluation.summary import Evaluation
 from proctor.offline.html import library, script, templates
 
 _templates = templates("proctor.evaluation")
-_templates.filters |= {"number": number, "share": share, "queue": queue}
+_templates.filters |= {"number": number, "share": share, "queue": queue, "judging": judging}
 
 
 def page(evaluation: Evaluation) -> str:

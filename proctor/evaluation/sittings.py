@@ -1,5 +1,6 @@
 """Sessions whose truth is known: simulated people, and recordings with their labels beside them."""
 
+import difflib
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -23,6 +24,9 @@ TOLERANCE_SECONDS = 2.0
 """Of the labels of simulated people, and of recordings whose labels do not state one."""
 
 _FRAMES, _LABELS = "_frames.json", "_labels.json"
+
+_SLACK_SECONDS = 10.0
+"""So far labels may go beyond the frames, which need not come at a steady rate."""
 
 
 class Sitting(Protocol):
@@ -102,9 +106,7 @@ def simulated(
     Raises:
         InvalidRequest: there is no such kind.
     """
-    for kind in kinds:
-        if kind not in KINDS:
-            raise InvalidRequest(f"no kind {kind!r}; kinds are {', '.join(KINDS)}", field="kind")
+    _refuse_unknown(kinds, KINDS, "kinds are")
     for kind in dict.fromkeys(kinds or KINDS):
         for number in range(people):
             yield Simulated(kind, seed + number, minutes, fps)
@@ -114,28 +116,48 @@ def recorded(directories: Iterable[Path], kinds: Sequence[str]) -> list[Recorded
     """List the labelled recordings in folders, by name. Their kind is what the labels call `suite`. Blocks.
 
     Raises:
-        InvalidRequest: a folder has none, labels are missing or wrong, or there are none of these kinds.
+        InvalidRequest: a folder has none or is given twice, labels are missing or wrong, or there are none
+            of these kinds.
     """
     found: list[Recorded] = []
+    seen: set[Path] = set()
     for directory in directories:
+        if directory.resolve() in seen:
+            raise InvalidRequest(f"{directory} is given twice, and its recordings would count twice")
+        seen.add(directory.resolve())
         recordings = sorted(directory.glob(f"*{_FRAMES}"))
         if not recordings:
             raise InvalidRequest(f"{directory} has no labelled recordings, NAME{_FRAMES} and NAME{_LABELS}")
+        _refuse_orphans(directory)
         for frames in recordings:
             labels = _read_labels(_labels_of(frames))
             found.append(Recorded(frames, labels.suite or directory.resolve().name))
     there = dict.fromkeys(each.kind for each in found)
-    for kind in kinds:
-        if kind not in there:
-            raise InvalidRequest(f"no kind {kind!r}; recordings are of {', '.join(there)}", field="kind")
+    _refuse_unknown(kinds, there, "recordings are of")
     return [each for each in found if not kinds or each.kind in kinds]
+
+
+def _refuse_unknown(kinds: Iterable[str], known: Iterable[str], there_are: str) -> None:
+    names = list(known)
+    for kind in kinds:
+        if kind not in names:
+            close = difflib.get_close_matches(kind, names, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"{there_are} {', '.join(names)}"
+            raise InvalidRequest(f"no kind {kind!r}; {hint}", field="kind")
+
+
+def _refuse_orphans(directory: Path) -> None:
+    for labels in sorted(directory.glob(f"*{_LABELS}")):
+        frames = labels.with_name(labels.name.removesuffix(_LABELS) + _FRAMES)
+        if not frames.exists():
+            raise InvalidRequest(f"{labels} labels a recording that is not there, {frames.name}")
 
 
 def _labels_of(frames: Path) -> Path:
     return frames.with_name(frames.name.removesuffix(_FRAMES) + _LABELS)
 
 
-class _LabelsFile(msgspec.Struct):
+class _LabelsFile(msgspec.Struct, forbid_unknown_fields=True):
     intervals: list[tuple[float, float]]
     suite: str = ""
     duration: Annotated[float, msgspec.Meta(ge=0)] | None = None
@@ -151,7 +173,9 @@ def _read_labels(path: Path) -> _LabelsFile:
             '{"intervals": [[START, END], …], "suite": NAME, "duration": SECONDS, "tolerance": SECONDS}'
         ) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidRequest(f"{path}: {error}") from error
+        known = ", ".join(_LabelsFile.__struct_fields__)
+        hint = f"; labels have {known}" if "unknown field" in str(error) else ""
+        raise InvalidRequest(f"{path}: {error}{hint}") from error
     _check_intervals(labels.intervals, path)
     return labels
 
@@ -172,11 +196,28 @@ def _check_intervals(intervals: Sequence[tuple[float, float]], path: Path) -> No
             )
 
 
+def _check_duration(labels: _LabelsFile, recorded_seconds: float, path: Path) -> None:
+    """Refuse labels that are in milliseconds, or another recording's."""
+    duration = labels.duration
+    if duration is not None and abs(duration - recorded_seconds) > _SLACK_SECONDS:
+        raise InvalidRequest(
+            f"{path}: duration: {duration:g} s, but the frames last {recorded_seconds:g} s; it is seconds "
+            "since the first frame, and may be left out"
+        )
+
+
 def _as_labels(labels: _LabelsFile, recorded_seconds: float, path: Path) -> Labels:
+    _check_duration(labels, recorded_seconds, path)
     seconds = recorded_seconds if labels.duration is None else labels.duration
     intervals = tuple(Span(start, end) for start, end in sorted(labels.intervals))
     if intervals and intervals[-1].start >= seconds:
         raise InvalidRequest(
             f"{path}: intervals: {intervals[-1].start:g} s is after the end of the recording, {seconds:g} s"
         )
+    for start, end in intervals:
+        if end > recorded_seconds + _SLACK_SECONDS:
+            raise InvalidRequest(
+                f"{path}: intervals: [{start:g}, {end:g}] ends after the recording, {recorded_seconds:g} s; "
+                "write seconds since the first frame"
+            )
     return Labels(intervals=intervals, duration_seconds=seconds, tolerance_seconds=labels.tolerance)

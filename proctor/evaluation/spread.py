@@ -10,7 +10,7 @@ from functools import partial
 import trio
 import trio_parallel
 
-from proctor.analysis.worker import ready
+from proctor.analysis.worker import alarm, ready
 from proctor.errors import Unavailable
 from proctor.evaluation.alerts import Judge
 from proctor.evaluation.measure import Measured, measure
@@ -21,16 +21,22 @@ _CLOSE_SECONDS = 2.0
 
 
 async def measure_all(
-    sittings: Sequence[Sitting], judges: Sequence[Judge], workers: int, done: Callable[[], object]
+    sittings: Sequence[Sitting],
+    judges: Sequence[Judge],
+    workers: int,
+    seconds: float,
+    done: Callable[[], object],
 ) -> list[list[Measured]]:
     """Return what :func:`measure` says of each, in their order, however many workers there are.
 
-    `done` is called after each. Cancelling it ends the workers.
+    `done` is called after each. Cancelling it ends the workers. An analyzer may take as many
+    `seconds` over a call, as on a server.
 
     Raises:
         InvalidRequest: there is a mistake in a recording, perhaps in a group with others.
-        Unavailable: an analyzer ended its process, perhaps in a group.
+        Unavailable: an analyzer took longer or ended its process, perhaps in a group.
     """
+    guarded = [each._replace(guard=partial(alarm, seconds)) for each in judges]
     results: list[list[Measured]] = [[]] * len(sittings)
     places = trio.CapacityLimiter(workers)
 
@@ -46,11 +52,12 @@ async def measure_all(
         async def one(place: int) -> None:
             try:
                 results[place] = await context.run_sync(
-                    measure, sittings[place], judges, kill_on_cancel=True, limiter=places
+                    measure, sittings[place], guarded, kill_on_cancel=True, limiter=places
                 )
             except trio_parallel.BrokenWorkerError as error:
                 raise Unavailable(
-                    f"{sittings[place].name}: an analyzer ended its process; --only RULE tells which"
+                    f"{sittings[place].name}: an analyzer took longer than {seconds:g} s or ended its "
+                    "process; --only RULE tells which"
                 ) from error
             done()
 

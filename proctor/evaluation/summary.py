@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from math import ceil
 from statistics import median
 
 import msgspec
@@ -116,7 +117,9 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     digest: str
     rules: list[str]
-    """Those that judged."""
+    """Those that judged and score."""
+    on_trial: list[str] = []
+    """Those that judged too, and add nothing to scores."""
     failures: list[str]
     """Rules that failed, in how many sessions and why; what they would have found is missing."""
     low_score: float
@@ -151,10 +154,12 @@ def policy_result(policy: Policy, name: str, measured: Sequence[Measured], preva
     grouped = {kind: [each for each in measured if each.kind == kind] for kind in kinds}
     # Those with something to find first.
     grouped = dict(sorted(grouped.items(), key=lambda item: all(each.honest for each in item[1])))
+    enabled = sorted(rule for rule, settings in policy.rules.items() if settings.enabled)
     return PolicyResult(
         policy=name,
         digest=policy.digest,
-        rules=sorted(rule for rule, settings in policy.rules.items() if settings.enabled),
+        rules=[rule for rule in enabled if not policy.on_trial(rule)],
+        on_trial=[rule for rule in enabled if policy.on_trial(rule)],
         failures=_failures(measured),
         low_score=policy.verdict.low_score,
         medium_score=policy.verdict.medium_score,
@@ -246,7 +251,7 @@ def _told_apart(some: Sequence[Measured], everything: Sequence[Measured]) -> flo
 
 def _alerts(alerts: Sequence[float | None]) -> Alerts:
     raised = sorted(seconds for seconds in alerts if seconds is not None)
-    slow = raised[min(int(SLOW_SHARE * len(raised)), len(raised) - 1)] if raised else None
+    slow = raised[ceil(SLOW_SHARE * len(raised)) - 1] if raised else None
     return Alerts(
         raised=len(raised),
         missed=len(alerts) - len(raised),

@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.table import Table
 
-from proctor.evaluation.columns import COLUMNS, EXPLAINED, number, queue, share
+from proctor.evaluation.columns import COLUMNS, EXPLAINED, judging, number, queue, share
 from proctor.evaluation.summary import Calibration, Evaluation, Figures, PolicyResult
 from proctor.offline.prose import heading, plain
 
@@ -31,6 +31,7 @@ def _parts(evaluation: Evaluation, width: int) -> Iterator[RenderableType]:
     yield _figures("policy", rows, width, [name for name in COLUMNS if name != "place"])
     for each in evaluation.policies:
         yield plain(f"{each.policy}: {queue(each)}")
+        yield plain(f"{each.policy}: rules {judging(each)}", "dim")
         for failure in each.failures:
             yield plain(f"{each.policy}: {failure}", "bold red")
     for each in evaluation.policies:

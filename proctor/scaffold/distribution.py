@@ -1,5 +1,8 @@
 """Writing the distribution of a new rule: what it is called, and its files from templates."""
 
+import ast
+import builtins
+import importlib
 import importlib.util
 import keyword
 import re
@@ -26,6 +29,9 @@ _FILES: Mapping[str, str] = {
 }
 """Path in the distribution to the template's name."""
 
+_OWN_MODULES = ("tests", "contract", "test_contract")
+"""Names that would hide the distribution's other tests, or be hidden by them."""
+
 
 def write_distribution(name: str, directory: Path, taken: Iterable[str] = ()) -> Path:
     """Write a distribution with one rule into a new folder in `directory`, and return the folder. Blocks.
@@ -47,7 +53,7 @@ def write_distribution(name: str, directory: Path, taken: Iterable[str] = ()) ->
         )
     filling = {
         "name": name,
-        "class_name": "".join(word.capitalize() for word in words.split()),
+        "class_name": _class_name(words),
         "title": words.capitalize(),
         "distribution": distribution,
         "version": __version__,
@@ -70,9 +76,10 @@ def check_name(name: str, taken: Iterable[str] = ()) -> None:
         hint = f"; did you mean {close}?" if _NAME.fullmatch(close) else ""
         rule = "a lower-case letter and then lower-case letters, digits and '_', at most 64 in all"
         raise InvalidRequest(f"{name!r}: a rule's name is {rule}{hint}", field="name")
-    if keyword.iskeyword(name) or name in sys.stdlib_module_names or name == "tests":
+    if keyword.iskeyword(name) or name in sys.stdlib_module_names or name in _OWN_MODULES:
         raise InvalidRequest(
-            f"{name!r} already means something to Python; say more, e.g. {name}_rule", field="name"
+            f"{name!r} already means something to Python or its tests; say more, e.g. {name}_rule",
+            field="name",
         )
     if name in taken:
         raise InvalidRequest(
@@ -85,6 +92,36 @@ def check_name(name: str, taken: Iterable[str] = ()) -> None:
         )
 
 
+def _class_name(words: str) -> str:
+    """Return a name for the class that hides no other, and that pytest does not take for tests."""
+    name = "".join(word.capitalize() for word in words.split())
+    if name.startswith("Test"):
+        name = f"Rule{name}"
+    taken = keyword.iskeyword(name) or hasattr(builtins, name) or name in _names_in_templates()
+    return f"{name}Rule" if taken else name
+
+
+def _names_in_templates() -> set[str]:
+    """Return what the rule and its tests define, use or could import from where they import."""
+    names: set[str] = set()
+    for template in ("rule.py", "test_rule.py"):
+        filled = Template(_text(template)).safe_substitute(name="_", class_name="_", title="")
+        for node in ast.walk(ast.parse(filled)):
+            if isinstance(node, ast.Name):
+                names.add(node.id)
+            elif isinstance(node, ast.ClassDef | ast.FunctionDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                names.update(alias.asname or alias.name for alias in node.names)
+            if isinstance(node, ast.ImportFrom) and node.module and node.module != "_":
+                names.update(importlib.import_module(node.module).__all__)
+    return names
+
+
+def _text(template: str) -> str:
+    return (files("proctor.scaffold") / "templates" / f"{template}.in").read_text(encoding="utf-8")
+
+
 def _write(target: Path, filling: Mapping[str, str]) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
@@ -93,8 +130,7 @@ def _write(target: Path, filling: Mapping[str, str]) -> None:
         for path, template in _FILES.items():
             file = part / Template(path).substitute(filling)
             file.parent.mkdir(exist_ok=True)
-            text = (files("proctor.scaffold") / "templates" / f"{template}.in").read_text(encoding="utf-8")
-            file.write_text(Template(text).substitute(filling), encoding="utf-8")
+            file.write_text(Template(_text(template)).substitute(filling), encoding="utf-8")
         part.rename(target)
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
