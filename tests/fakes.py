@@ -14,6 +14,7 @@ from proctor.analysis.policy import Policy
 from proctor.connection import PeerGone
 from proctor.errors import Unavailable
 from proctor.model import ExamSession, FrameId
+from proctor.offline.recording import Recording
 from proctor.storage.frames import FrameMessage, FramePage, FrameStore, Outcome, PartlyStored, frame_id_of
 
 
@@ -240,6 +241,15 @@ class InlineEngine:
     def _job(self, state: bytes | None, frames: Sequence[bytes], session: ExamSession) -> Job:
         granted = in_force(session.accommodations)
         return Job(self._plugins, self.policies[session.policy], state, list(frames), {}, granted)
+
+
+def judged(
+    recording: Recording, analyzers: Sequence[LoadedPlugin], policy: Policy, analysed_ms: int
+) -> bytes:
+    """What :func:`proctor.offline.judge.judge` says, without its worker processes."""
+    granted = in_force(recording.session.accommodations)
+    job = Job(tuple(loaded.plugin for loaded in analyzers), policy, None, recording.frames, {}, granted)
+    return fold.report(ReportRequest(recording.session, final=True, analysed_ms=analysed_ms), job)
 
 
 class Troubled(Wrapped):

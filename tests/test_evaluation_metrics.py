@@ -36,8 +36,8 @@ from proctor.evaluation.metrics import (
 )
 from proctor.evaluation.sittings import Simulated, recorded
 from proctor.evaluation.summary import policy_result
-from proctor.offline.judge import judge
 from proctor.simulator.scene import Span
+from tests.fakes import judged
 
 BENCHMARK = Path(__file__).parents[2] / "shared" / "benchmark"
 ANALYZERS = discover()
@@ -267,7 +267,7 @@ def test_recordings_score_as_their_own_scorer_says(tmp_path):
     for sitting in sittings:
         ours += measure(sitting, [BY])
         recording, truth = sitting.load()
-        report = json.loads(judge(recording, BY.analyzers, BY.policy, 0))
+        report = json.loads(judged(recording, BY.analyzers, BY.policy, 0))
         written = {
             "intervals": truth.intervals,
             "duration": truth.duration_seconds,

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trio
 
 from proctor.analysis.discovery import discover
 from proctor.analysis.policy import Policy, built_in_policy
@@ -93,7 +94,8 @@ async def test_fits_a_phone_and_follows_light_and_dark(written: Path, page: Page
     await page.call("emulate_media", color_scheme="dark")
     dark = await page.call("evaluate", "getComputedStyle(document.body).backgroundColor")
     assert dark != "rgb(255, 255, 255)"
-    await page.call("wait_for_function", f"{paper} === '{dark}'")
+    while await page.call("evaluate", paper) != dark:
+        await trio.sleep(0.02)
     await page.call("evaluate", "dispatchEvent(new Event('beforeprint'))")
     assert await page.call("evaluate", paper) == "rgb(255, 255, 255)"
     await page.call("evaluate", "dispatchEvent(new Event('afterprint'))")

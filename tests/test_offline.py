@@ -21,7 +21,6 @@ from proctor.analysis.policy import built_in_policy
 from proctor.analysis.schema import Report, report_schema
 from proctor.cli import app
 from proctor.errors import InvalidRequest
-from proctor.offline.judge import judge
 from proctor.offline.recording import read_recording
 from proctor.offline.text import print_text, written
 from proctor.simulator import exam_taker
@@ -30,6 +29,7 @@ from proctor.simulator.people import episode
 from proctor.simulator.replay import stored_frames
 from proctor.storage.dumps import read_dump
 from proctor.times import iso_from_ms
+from tests.fakes import judged
 from tests.fixtures.process import proctor
 from tests.fixtures.server import Server
 
@@ -60,7 +60,7 @@ def recorded(dump: Dump) -> Path:
 
 
 def report_on(path: Path) -> dict[str, Any]:
-    return json.loads(judge(read_recording(path, T0), ANALYZERS, POLICY, T0))
+    return json.loads(judged(read_recording(path, T0), ANALYZERS, POLICY, T0))
 
 
 def foreign(seconds: float, **features: Any) -> dict[str, Any]:
@@ -115,7 +115,7 @@ class TestAgainstTheServer:
 
 class TestReproducing:
     def test_the_same_dump_gives_the_same_bytes_at_the_same_time(self, recorded):
-        once, again = (judge(read_recording(recorded, T0), ANALYZERS, POLICY, T0) for _ in range(2))
+        once, again = (judged(read_recording(recorded, T0), ANALYZERS, POLICY, T0) for _ in range(2))
         assert once == again
 
     def test_nothing_but_the_time_of_the_analysis_differs_between_processes(self, recorded):

@@ -12,13 +12,13 @@ from proctor.analysis.compare import compare
 from proctor.analysis.discovery import discover
 from proctor.analysis.policy import built_in_policy
 from proctor.analysis.schema import Report
-from proctor.offline.judge import judge
 from proctor.offline.page import page
 from proctor.offline.recording import Recording, read_recording
 from proctor.offline.text import print_text
 from proctor.simulator import exam_taker
 from proctor.simulator.people import episode
 from proctor.simulator.replay import stored_frames
+from tests.fakes import judged
 
 T0 = 1_767_603_600_000
 ANALYZERS = discover()
@@ -36,7 +36,7 @@ def recording(tmp_path_factory) -> Recording:
 
 @pytest.fixture(scope="module")
 def report(recording) -> bytes:
-    return judge(recording, ANALYZERS, POLICY, T0)
+    return judged(recording, ANALYZERS, POLICY, T0)
 
 
 def edited(report, edit):

@@ -13,10 +13,10 @@ from proctor.analysis.policy import built_in_policy
 from proctor.analysis.schema import Report
 from proctor.cli import app
 from proctor.offline.details import ENTRIES_MAX, VALUE_CHARACTERS_MAX, entries
-from proctor.offline.judge import judge
 from proctor.offline.page import page
 from proctor.offline.recording import read_recording
 from proctor.offline.text import print_text, written
+from tests.fakes import judged
 
 T0 = 1_767_603_600_000
 
@@ -33,7 +33,7 @@ def report(recording):
     """A report in which one analyzer has something of its own to say, and the others nothing."""
     analyzers = discover()
     policy = built_in_policy(analyzers)
-    made = msgspec.json.decode(judge(recording, analyzers, policy, T0))
+    made = msgspec.json.decode(judged(recording, analyzers, policy, T0))
     made["analyzers"]["phone"] |= {
         "title": "Phones <seen>",
         "details": {

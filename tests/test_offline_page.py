@@ -13,7 +13,6 @@ from proctor.analysis.discovery import discover
 from proctor.analysis.policy import built_in_policy
 from proctor.analysis.schema import Report
 from proctor.offline.figure import figure
-from proctor.offline.judge import judge
 from proctor.offline.page import page as page_of
 from proctor.offline.recording import read_recording
 from proctor.offline.signals import POINTS_MAX, Signals, diagrams, signals
@@ -21,6 +20,7 @@ from proctor.simulator import exam_taker
 from proctor.simulator.people import episode
 from proctor.simulator.replay import stored_frames
 from proctor.times import iso_from_ms
+from tests.fakes import judged
 from tests.fixtures.browser import Page
 
 T0 = 1_767_603_600_000
@@ -43,7 +43,7 @@ def recorded(tmp_path: Path) -> Path:
 
 def written(path: Path) -> tuple[Report, str]:
     recording = read_recording(path, T0)
-    report = msgspec.json.decode(judge(recording, ANALYZERS, POLICY, T0), type=Report)
+    report = msgspec.json.decode(judged(recording, ANALYZERS, POLICY, T0), type=Report)
     return report, page_of(report, recording, POLICY)
 
 

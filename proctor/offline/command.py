@@ -13,7 +13,7 @@ from proctor.analysis.granting import Granting
 from proctor.analysis.policy import Policy
 from proctor.analysis.schema import Report
 from proctor.errors import InvalidRequest
-from proctor.offline.judge import choose_policy, judge_apart
+from proctor.offline.judge import choose_policy, judge
 from proctor.offline.output import Format, format_of, write, write_text
 from proctor.offline.recording import Recording, read_recording
 from proctor.settings import Settings
@@ -53,7 +53,7 @@ def analyze(settings: Settings, wish: Wish) -> None:
         recording = recording._replace(
             session=msgspec.structs.replace(recording.session, accommodations=granted)
         )
-    report = judge_apart(recording, analyzers, policy, settings, analysed_ms)
+    report = judge(recording, analyzers, policy, settings, analysed_ms)
     comparison = None if wish.compare is None else _compared(wish.compare, report)
     form = format_of(wish.form, wish.output)
     if form == "json":

@@ -1,17 +1,13 @@
-"""The server's analysis without a server: in this process, or in a worker process as there."""
+"""The server's analysis without a server."""
 
-import sys
 from collections.abc import Sequence
-from contextlib import redirect_stdout
 from pathlib import Path
 
 import msgspec
 import trio
 
-from proctor.accommodations import in_force
 from proctor.analysis.discovery import LoadedPlugin
 from proctor.analysis.engine import open_engine
-from proctor.analysis.fold import Job, ReportRequest, report
 from proctor.analysis.policy import Policy, load_policies, load_policy
 from proctor.errors import InvalidRequest
 from proctor.offline.recording import Recording
@@ -38,34 +34,21 @@ def choose_policy(name_or_file: str, directory: Path, analyzers: Sequence[Loaded
     return policies[name_or_file]
 
 
-def judge(recording: Recording, analyzers: Sequence[LoadedPlugin], policy: Policy, analysed_ms: int) -> bytes:
-    """Return the final report as JSON, as a server with these analyzers and this policy makes it.
-
-    In this process, which an analyzer may hang or crash.
-
-    Raises:
-        InvalidRequest: frames that no store holds.
-    """
-    request = ReportRequest(recording.session, final=True, analysed_ms=analysed_ms)
-    job = Job(
-        tuple(loaded.plugin for loaded in analyzers),
-        policy,
-        frames=recording.frames,
-        accommodations=in_force(recording.session.accommodations),
-    )
-    # Whatever analyzers print would end up in the report.
-    with redirect_stdout(sys.stderr):
-        return report(request, job)
-
-
-def judge_apart(
+def judge(
     recording: Recording,
     analyzers: Sequence[LoadedPlugin],
     policy: Policy,
     settings: Settings,
     analysed_ms: int,
 ) -> bytes:
-    """Do as :func:`judge`, in a worker process: one that hangs or crashes costs its own section only."""
+    """Return the final report as JSON, as a server with these analyzers and this policy makes it.
+
+    In a worker process, as there: one that hangs or crashes costs its own section and nothing else, and
+    what it prints goes to standard error. Blocks.
+
+    Raises:
+        InvalidRequest: frames that no store holds.
+    """
     session = msgspec.structs.replace(recording.session, policy=policy.name)
 
     async def main() -> bytes:
