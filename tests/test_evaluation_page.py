@@ -94,7 +94,7 @@ async def test_fits_a_phone_and_follows_light_and_dark(written: Path, page: Page
     await page.call("emulate_media", color_scheme="dark")
     dark = await page.call("evaluate", "getComputedStyle(document.body).backgroundColor")
     assert dark != "rgb(255, 255, 255)"
-    while await page.call("evaluate", paper) != dark:
+    while await page.call("evaluate", paper) != dark:  # noqa: ASYNC110 - the page tells nobody
         await trio.sleep(0.02)
     await page.call("evaluate", "dispatchEvent(new Event('beforeprint'))")
     assert await page.call("evaluate", paper) == "rgb(255, 255, 255)"
