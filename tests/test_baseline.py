@@ -100,3 +100,13 @@ def test_what_holds_while_nothing_changes_weighs_by_its_time():
     assert centres[-1] == 5.0
     assert follow(times, values, range(1, 100, 3))[0] == state
     assert follow(times, values, range(1, 100, 3))[1][30:] == centres[30:]
+
+
+def test_whole_values_are_kept_small_and_odd_ones_as_they_are():
+    """Also integers that no encoding could hold."""
+    state = Baseline()
+    values = np.array([1.0, 0.5, -3.0, 1e300, 0.0])
+    times = [(second, {}) for second in range(5)]
+    state.follow(FrameBatch.from_json(stored(times), ORIGIN_MS), values, samples_min=1)
+    again = msgspec.msgpack.decode(msgspec.msgpack.encode(state), type=Baseline)
+    assert [repr(value) for value in again.samples.values()] == ["1", "0.5", "-3", "1e+300", "0"]

@@ -13,6 +13,7 @@ from proctor.analysis.frames import FrameBatch
 
 SAMPLES_MAX = 256
 _PERIOD_MS = 20_000  # how long one centre and spread hold until they are taken anew
+_EXACT = 2**53  # smaller integers are the same as floats
 _MAD_TO_DEVIATION = 1.4826  # the standard deviation of a normal distribution with a MAD of 1
 
 
@@ -29,8 +30,9 @@ class Baseline(msgspec.Struct):
     None makes it the mean: of a flag, how much of the time it is set."""
     stride: int = 1
     """Seconds from one sample to the next."""
-    samples: dict[int, float] = msgspec.field(default_factory=dict)
-    """Number of the stride to the first known value in its first second."""
+    samples: dict[int, int | float] = msgspec.field(default_factory=dict)
+    """Number of the stride to the first known value in its first second. Whole ones, such as flags or pixels,
+    are integers, which take less space."""
     period: int | None = None
     centre: float | None = None
     """Median, or other quantile, at the start of the period; None before the first samples."""
@@ -105,7 +107,7 @@ class Baseline(msgspec.Struct):
     def _sample(self, samples: Iterable[tuple[int, float]]) -> None:
         for second, value in samples:
             if second % self.stride == 0:
-                self.samples.setdefault(second // self.stride, value)
+                self.samples.setdefault(second // self.stride, _compact(value))
                 if len(self.samples) > SAMPLES_MAX:
                     self.stride *= 2
                     self.samples = {n // 2: value for n, value in self.samples.items() if n % 2 == 0}
@@ -115,3 +117,7 @@ def _median(ordered: NDArray[np.float64]) -> float:
     # For so few values numpy.median takes several times as long.
     middle = len(ordered) // 2
     return float(ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2)
+
+
+def _compact(value: float) -> int | float:
+    return int(value) if value.is_integer() and abs(value) < _EXACT else value

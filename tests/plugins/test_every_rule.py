@@ -78,4 +78,4 @@ def test_three_wild_hours_of_all_rules_stay_small():
         state = rule.State()
         rule(rule.Settings()).fold(state, batch)
         size += len(msgspec.msgpack.encode(state))
-    assert size < 256 * 1024
+    assert size < 200_000
