@@ -1,1 +1,1 @@
-"""Reports on dumps without a server: the same analysis in this process, for people and for programs."""
+"""Reports on dumps without a server: the same analysis, in a worker process too, for people and programs."""
