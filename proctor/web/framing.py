@@ -40,8 +40,7 @@ class Framing:
         self._wanted = 0
         self._fragmented: Connection | None = None
         """Exists while a message is spread over several frames."""
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._whole = bytearray()
         self.answers = bytearray()
         """What the peer's pings and its close are to be answered with; for the owner to send and to clear."""
         self.peer_closed = False
@@ -52,6 +51,8 @@ class Framing:
         Raises:
             Violation: after the messages before it. What follows is of no use.
         """
+        if self.peer_closed:
+            return
         if self._partial:
             self._partial += data
             if len(self._partial) < self._wanted:
@@ -72,7 +73,7 @@ class Framing:
             else:
                 yield from self._take_rare(data[start:stop])
             start = stop
-        if start < end:
+        if start < end and not self.peer_closed:
             self._partial += data[start:]
 
     def _next_frame(self, data: bytes, start: int, end: int) -> tuple[int, int, int]:
@@ -86,6 +87,8 @@ class Framing:
             if end - start < head:
                 return first, 0, start + head
             size = int.from_bytes(data[start + 2 : start + head])
+            if size < 126 or (head == 10 and size < 1 << 16):  # has to be written in as few bytes as can be
+                raise Violation(CloseCode.PROTOCOL_ERROR)
         if not data[start + 1] & _MASKED:
             raise Violation(CloseCode.PROTOCOL_ERROR)
         if size > self._most and not first & _CONTROL:
@@ -114,14 +117,12 @@ class Framing:
             raise Violation(CloseCode.PROTOCOL_ERROR) from failure
 
     def _take_part(self, event: Message[Any]) -> Iterator[bytes]:
-        part = event.data.encode() if isinstance(event.data, str) else bytes(event.data)
-        self._size += len(part)
-        if self._size > self._most:
+        self._whole += event.data.encode() if isinstance(event.data, str) else event.data
+        if len(self._whole) > self._most:
             raise Violation(CloseCode.TOO_BIG)
-        self._parts.append(part)
         if event.message_finished:
-            whole = b"".join(self._parts)
-            self._parts, self._size = [], 0
+            whole = bytes(self._whole)
+            self._whole.clear()
             yield whole
 
 
