@@ -18,6 +18,8 @@ PING = b"\x89\x00"
 _TEXT = 0x81
 _WHOLE = (_TEXT, 0x82)
 """First byte of a message of text or binary in one frame."""
+_KNOWN = frozenset((0x00, 0x01, 0x02, 0x80, *_WHOLE, 0x88, 0x89, 0x8A))
+"""First bytes of fragments, whole messages and control frames; with any other there is no such frame."""
 _MASKED = 0x80
 _CONTROL = 0x08
 
@@ -81,6 +83,9 @@ class Framing:
         if end - start < 2:
             return 0, 0, start + 2
         first, size = data[start], data[start + 1] & 0x7F
+        control = first & _CONTROL
+        if first not in _KNOWN or not data[start + 1] & _MASKED or (control and size > 125):
+            raise Violation(CloseCode.PROTOCOL_ERROR)
         head = 2
         if size > 125:
             head = 4 if size == 126 else 10
@@ -89,12 +94,8 @@ class Framing:
             size = int.from_bytes(data[start + 2 : start + head])
             if size < 126 or (head == 10 and size < 1 << 16):  # has to be written in as few bytes as can be
                 raise Violation(CloseCode.PROTOCOL_ERROR)
-        if not data[start + 1] & _MASKED:
-            raise Violation(CloseCode.PROTOCOL_ERROR)
-        if size > self._most and not first & _CONTROL:
+        if size > self._most and not control:
             raise Violation(CloseCode.TOO_BIG)
-        if size > 125 and first & _CONTROL:
-            raise Violation(CloseCode.PROTOCOL_ERROR)
         body = start + head + 4
         return first, body, body + size
 
