@@ -112,7 +112,7 @@ class WebSocket:
         """Let go of the socket at once. Idempotent."""
         self.gone.set()
         self._watch()
-        if self._aborted or self._unsent:
+        if self._socket.fileno() != -1 and (self._aborted or self._unsent):
             # Without lingering the kernel drops what a vanished peer never acknowledged.
             self._socket.setsockopt(
                 stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, struct.pack("ii", 1, 0)
@@ -129,7 +129,8 @@ class WebSocket:
     def check(self, now: float) -> None:
         """Ping a peer that is silent; give up one that is for too long, takes nothing, or does not close."""
         liveness = self._settings.liveness_timeout_seconds
-        stuck = bool(self._unsent) and now - self._stuck_since > self._settings.send_timeout_seconds
+        blocked = bool(self._watched & _WRITE)
+        stuck = blocked and now - self._stuck_since > self._settings.send_timeout_seconds
         if stuck or (self._close_by is not None and now >= self._close_by):
             self._aborted = True
             self.gone.set()
