@@ -151,7 +151,7 @@ class SessionEnded(msgspec.Struct, frozen=True, tag_field="type", tag="session_e
 ServerMessage = Resume | Heartbeat | Ack | Error | Clock | SessionEnded
 
 _encoder = msgspec.json.Encoder()
-_SERVER_NAMES = ("session_id", "frame_id", "received_at", "client_timestamp")
+_SERVER_NAMES = ("session_id", "timestamp", "frame_id", "received_at", "client_timestamp")
 """Keys of a stored frame that only the server writes; a frame that is streamed again brings them along."""
 
 
@@ -287,8 +287,6 @@ def _wrapped(wrapper: dict[str, Any], features: dict[str, Any], session_id: str)
     _check_session(features, session_id)
     if not isinstance(features.get("event"), (dict, NoneType)):
         raise Rejected(ErrorCode.INVALID_FEATURE, "event among features must be a JSON object or null")
-    for name in _SERVER_NAMES:
-        features.pop(name, None)
     stamp, client_ms = None, None
     for name, holder in (("timestamp", features), ("timestamp", wrapper), ("ts", features), ("ts", wrapper)):
         if holder.get(name) is not None:
@@ -297,4 +295,6 @@ def _wrapped(wrapper: dict[str, Any], features: dict[str, Any], session_id: str)
             if holder is features:
                 del features[name]
             break
+    for name in _SERVER_NAMES:
+        features.pop(name, None)
     return Frame(take_in(features), None, stamp, client_ms)
