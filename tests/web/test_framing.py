@@ -261,4 +261,6 @@ def test_what_a_client_sends_is_read(sent):
     """A client that is wsproto itself."""
     client = Connection(ConnectionType.CLIENT)
     assert ours(*(client.send(BytesMessage(message)) for message in sent)).messages == sent
-    assert list(server_frames(ours(client.send(Ping(b"are you there"))).answers)) == [(PONG, b"are you there")]
+    assert list(server_frames(ours(client.send(Ping(b"are you there"))).answers)) == [
+        (PONG, b"are you there")
+    ]

@@ -76,7 +76,7 @@ async def test_nothing_is_read_before_it_is_asked_for_nor_while_it_is_paused(wir
     while not kept and sent < 5000:
         frame = client_frame(b"%d" % sent + b"x" * 1000)
         try:
-            kept = frame[pair.peer.socket._sock.send(frame) :]  # noqa: SLF001 - all that the kernel takes
+            kept = frame[pair.peer.socket._sock.send(frame) :]
         except BlockingIOError:
             kept = frame
         sent += 1
@@ -261,7 +261,7 @@ async def test_what_violates_the_protocol_is_told_its_code_behind_what_was_sent(
 async def test_what_came_behind_the_handshake_is_taken_first(wired: Wire):
     pair = await wired()
     early = client_frame(b"early") + client_frame(b"split")[:4]
-    pair.socket._early = early  # noqa: SLF001 - given when it is made
+    pair.socket._early = early
     pair.receive()
     assert pair.taken == [b"early"]
 
@@ -317,7 +317,7 @@ async def test_a_client_that_does_not_read_is_not_read_from_and_loses_nothing(
         sent += not sending.cancelled_caught
         assert trio.current_time() - began < 2
     assert streaming.stored < sent
-    assert len(pair.socket._unsent) < 65_536 + 100_000  # noqa: SLF001 - what a read of 16 KiB adds to it
+    assert len(pair.socket._unsent) < 65_536 + 100_000
     acked = await pair.read_acks(sent)
     assert acked[:sent] == list(range(sent))
 
