@@ -56,31 +56,24 @@ class Socket(Protocol):
 
     def receive(self, take: Callable[[bytes], None]) -> None:
         """Begin to read."""
-        ...
 
     def pause(self) -> None:
         """Read no more until `resume`."""
-        ...
 
     def resume(self) -> None:
         """Read again."""
-        ...
 
     def hear_out(self) -> None:
         """Read from now on also if the peer does not take what it is sent."""
-        ...
 
     def send(self, text: bytes) -> None:
         """Send with the next `flush`; nothing, once closed."""
-        ...
 
     def flush(self) -> None:
         """Send now."""
-        ...
 
     def close(self, code: int, reason: str = "") -> None:
         """Send a close, behind what was sent before. The first one stands."""
-        ...
 
 
 class _Arrival(NamedTuple):

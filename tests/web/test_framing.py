@@ -1,8 +1,9 @@
-"""WebSocket framing, held to wsproto: whatever is sent, and however it is cut into reads, both say the same."""
+"""WebSocket framing, held to wsproto: whatever is sent, and however it is cut, both say the same."""
 
 import gc
 import tracemalloc
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -73,7 +74,7 @@ def theirs(data: bytes) -> Outcome:
 
 def cut(data: bytes, places: list[int]) -> list[bytes]:
     edges = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
-    return [data[start:stop] for start, stop in zip(edges, edges[1:], strict=False)]
+    return [data[start:stop] for start, stop in pairwise(edges)]
 
 
 payloads = (

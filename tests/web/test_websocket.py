@@ -217,7 +217,7 @@ async def test_a_reset_while_something_is_sent_ends_it(wired: Wire):
 
 
 async def test_last_words_arrive_although_the_peer_goes_on_sending(wired: Wire):
-    """A close with unread data would reset the connection and destroy them; what is sent then is not taken."""
+    """A close with unread data would reset the connection and destroy them; what is sent then is lost."""
     pair = await wired()
     pair.receive()
     pair.socket.send(b"last words")
