@@ -21,7 +21,7 @@ import httpx
 import psutil
 import trio
 
-from tests.faults.checker import Judgement, Ledger, dumped, in_file, in_redis, judge
+from tests.faults.checker import Judgement, dumped, in_file, in_redis, judge
 from tests.faults.taker import Taker
 from tests.fixtures.process import ServerProcess, serve
 from tests.fixtures.redis import RedisServer, running_redis
@@ -43,21 +43,14 @@ class Run:
     noise: random.Random
     redis: RedisServer | None = None
     server: ServerProcess | None = None
-    ledgers: dict[str, Ledger] = field(default_factory=dict)
     takers: dict[str, Taker] = field(default_factory=dict)
     asked_to_stop: int = 0
     ends_answered: int = 0
 
-    async def connect(self) -> trio.SocketStream:
-        """Connect to the server of the moment."""
-        if self.server is None:
-            raise ConnectionRefusedError
-        return await trio.open_tcp_stream("127.0.0.1", self.server.port)
-
     def taker(self, session_id: str) -> Taker:
-        """Make an exam taker with a ledger."""
-        ledger = self.ledgers[session_id] = Ledger(session_id)
-        taker = self.takers[session_id] = Taker(ledger, self.connect, pause_seconds=0.002)
+        """Make an exam taker who finds the server of the moment."""
+        taker = Taker(session_id, lambda: self.server and self.server.port, pause_seconds=0.002)
+        self.takers[session_id] = taker
         return taker
 
     def in_store(self, session_id: str) -> Judgement:
@@ -142,10 +135,10 @@ async def end(server: ServerProcess, session_id: str) -> None:
 async def end_all(run: Run, server: ServerProcess) -> Found:
     """End every session and judge its dump. Those who streamed to the end have heard of every frame."""
     found = {}
-    for session_id, ledger in run.ledgers.items():
+    for session_id, taker in run.takers.items():
         await end(server, session_id)
         dump = dumped(run.folder / "analysis_dumps", session_id)
-        found[session_id] = judge(ledger, dump, everything=session_id.startswith("steady"))
+        found[session_id] = judge(taker.ledger, dump, everything=session_id.startswith("steady"))
     return found
 
 

@@ -4,8 +4,9 @@ import json
 import random
 import struct
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from socket import SO_SNDBUF, SOL_SOCKET
 from typing import Any
 
 import trio
@@ -14,12 +15,11 @@ from tests.faults.checker import Ledger
 from tests.web.raw import read_head, upgrade
 
 _CLOSE, _PING, _PONG = 8, 9, 10
-_CHUNK_FRAMES = 20
 _RETRY_SECONDS = 0.05
 _HANDSHAKE_SECONDS = 5.0
 _ANSWER_SECONDS = 0.5
-
-Connect = Callable[[], Awaitable[trio.SocketStream]]
+_SEND_BUFFER_BYTES = 8192
+"""Small, so that a server that stops reading is felt soon."""
 
 
 class Closed(Exception):
@@ -67,16 +67,27 @@ class Taker:
     """
 
     def __init__(
-        self, ledger: Ledger, connect: Connect, *, window: int = 200, pause_seconds: float = 0.0
+        self,
+        session_id: str,
+        port: Callable[[], int | None],
+        *,
+        window: int = 200,
+        chunk: int = 20,
+        pause_seconds: float = 0.0,
+        note_bytes: int = 64,
     ) -> None:
-        self.ledger = ledger
+        """`port` is where to connect now, None for nowhere; `chunk` frames are sent in one piece; each frame
+        has a random note of an even number of bytes."""
+        self.ledger = Ledger(session_id)
         self.connections = 0
         self.closes: list[Closed] = []
         """How each connection ended that the server closed in good order."""
-        self._connect = connect
+        self._port = port
+        self._chunk = chunk
+        self._note_bytes = note_bytes
         self._window = window
         self._pause_seconds = pause_seconds
-        self._noise = random.Random(ledger.session_id)
+        self._noise = random.Random(session_id)
         self._next = 1
         self._settled = 0
         self._under_way: deque[int] = deque()
@@ -120,7 +131,11 @@ class Taker:
         await self._finished.wait()
 
     async def _connection(self) -> None:
-        async with await self._connect() as stream:
+        port = self._port()
+        if port is None:
+            raise ConnectionRefusedError
+        async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+            stream.setsockopt(SOL_SOCKET, SO_SNDBUF, _SEND_BUFFER_BYTES)
             with trio.fail_after(_HANDSHAKE_SECONDS):
                 await stream.send_all(upgrade(f"/api/v1/session/ws/{self.ledger.session_id}"))
                 try:
@@ -145,7 +160,7 @@ class Taker:
                 self._heard = trio.Event()
                 await self._heard.wait()
                 continue
-            chunk = range(self._next, self._next + min(room, _CHUNK_FRAMES))
+            chunk = range(self._next, self._next + min(room, self._chunk))
             self._next = chunk.stop
             self._under_way += chunk
             await self._send(stream, b"".join(map(self._frame, chunk)))
@@ -158,7 +173,7 @@ class Taker:
     def _frame(self, seq: int) -> bytes:
         features = self.ledger.sent.get(seq)
         if features is None:
-            note = f"{self._noise.getrandbits(256):x}"
+            note = self._noise.randbytes(self._note_bytes // 2).hex()
             features = {"face_present": 1, "no_of_face": 1, "face_conf": 90, "marker": seq, "note": note}
             self.ledger.send(seq, features)
         return masked(json.dumps({"seq": seq, "extracted_features": features}).encode())
