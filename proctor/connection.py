@@ -107,6 +107,8 @@ class Connection:
         now_ms: Callable[[], int],
     ) -> None:
         self.session_id = session_id
+        self.epoch = ""
+        """Of the frame store, as the client was told it last."""
         self._socket = socket
         self._ingest = ingest
         self._settings = settings
@@ -158,6 +160,7 @@ class Connection:
 
     def greet(self, resume: ResumePoint) -> None:
         """Tell the client what is stored of its messages, and in which store."""
+        self.epoch = resume.epoch
         self._tell(Resume(self.session_id, resume.last_seq, resume.epoch))
         self._socket.flush()
 

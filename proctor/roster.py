@@ -57,10 +57,11 @@ class Roster:
             connection.finish(CloseCode.SESSION_ENDED)
 
     def renew(self, epoch: str) -> None:
-        """Tell every client that the frame store holds nothing of before."""
+        """Tell every client that knows of another epoch that the frame store holds nothing of before."""
         for connections in self._connections.values():
             for connection in connections:
-                connection.greet(ResumePoint(None, epoch))
+                if connection.epoch != epoch:
+                    connection.greet(ResumePoint(None, epoch))
 
     async def close_all(self, code: CloseCode) -> None:
         """Take in what all clients have sent already, then close their connections and every later one."""

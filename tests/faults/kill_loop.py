@@ -55,12 +55,11 @@ class Run:
 
     def in_store(self, session_id: str) -> Judgement:
         """Judge what the store itself holds of a session that runs."""
+        ledger = self.takers[session_id].ledger
         if self.redis is None:
-            return judge(
-                self.ledgers[session_id], in_file(self.folder / "proctor-frames.sqlite3", session_id)
-            )
+            return judge(ledger, in_file(self.folder / "proctor-frames.sqlite3", session_id))
         with self.redis.client() as client:
-            return judge(self.ledgers[session_id], in_redis(client, session_id))
+            return judge(ledger, in_redis(client, session_id))
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[ServerProcess]:
@@ -169,6 +168,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--store", choices=["embedded", "redis"], default="embedded")
     parser.add_argument("--victim", choices=["server", "redis"], default="server")
+    parser.add_argument(
+        "--appendfsync",
+        choices=["always", "everysec", "no"],
+        default="always",
+        help="of Redis; with `everysec` it puts writes off, and answers, while the disk is slow to sync",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the moments; what happens in them varies")
     chosen = parser.parse_args()
     began = time.monotonic()
@@ -177,7 +182,9 @@ def main() -> None:
         redis = None
         if chosen.store == "redis":
             (folder / "redis").mkdir()
-            redis = stack.enter_context(running_redis(folder / "redis", "--appendonly", "yes"))
+            redis = stack.enter_context(
+                running_redis(folder / "redis", "--appendonly", "yes", "--appendfsync", chosen.appendfsync)
+            )
         run = Run(folder, random.Random(chosen.seed), redis)
         found = trio.run(run_rounds, run, chosen.rounds, chosen.victim)
     sent, acked, stored = map(sum, zip(*found.values(), strict=True))

@@ -62,8 +62,8 @@ class Frames:
 class Taker:
     """Streams frames 1, 2, 3 … and notes in its ledger what it sent and heard.
 
-    After each reconnect it goes on where the server says that it is (`resume`), else with the first frame
-    that was not acknowledged. An acknowledgement counts for everything that its connection sent before.
+    On each connection it goes on where the server says at first that it is (`resume`), and begins anew if the
+    store was emptied. An acknowledgement counts for everything that its connection sent before.
     """
 
     def __init__(
@@ -92,6 +92,7 @@ class Taker:
         self._settled = 0
         self._under_way: deque[int] = deque()
         self._heard = trio.Event()
+        self._welcome = trio.Event()
         self._turn = trio.Lock()
         self._last = 2**53 - 1
         self._finished = trio.Event()
@@ -145,8 +146,8 @@ class Taker:
             if not head.startswith(b"HTTP/1.1 101"):
                 raise Closed(1006, head[:40].decode())
             self.connections += 1
-            self._next = self._settled + 1
             self._under_way.clear()
+            self._welcome = trio.Event()
             self._turn = trio.Lock()
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._listen, stream, rest)
@@ -154,6 +155,7 @@ class Taker:
                 nursery.cancel_scope.cancel(reason="everything is confirmed")
 
     async def _talk(self, stream: trio.SocketStream) -> None:
+        await self._welcome.wait()
         while self._settled < self._last:
             room = min(self._settled + self._window, self._last) + 1 - self._next
             if room <= 0:
@@ -201,10 +203,10 @@ class Taker:
                 self._confirm(seq)
             case {"type": "resume", "last_seq": last_seq, "epoch": epoch}:
                 emptied = self.ledger.resume(last_seq, epoch)
-                if emptied:
-                    self._settled, self._next = last_seq or 0, 1
-                self._settled = max(self._settled, last_seq or 0)
-                self._next = max(self._next, self._settled + 1)
+                if emptied or not self._welcome.is_set():
+                    self._settled = last_seq or 0
+                    self._next = self._settled + 1
+                self._welcome.set()
             case {"type": "error"}:
                 self.ledger.broken.append(f"an error: {message}")
         self._heard.set()

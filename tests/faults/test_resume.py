@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 import trio
 
 from tests.faults import SCALE
@@ -157,3 +158,50 @@ async def test_repeated_and_shuffled_over_sockets_and_a_restart_each_is_stored_o
     async with open_server(settings_for(tmp_path, redis_url=url)) as server:
         await server.frames("exam")
     judge(ledger, dumped(tmp_path / "dumps", "exam"), everything=True, in_order=False)
+
+
+async def flush(redis_url: str) -> None:
+    """Empty Redis, as an operator does by mistake."""
+    with redis.Redis.from_url(redis_url) as client:
+        await trio.to_thread.run_sync(client.flushdb)
+
+
+async def test_an_emptied_redis_is_said_and_everything_is_sent_again(tmp_path: Path, redis_url: str):
+    """To those who are connected at once, to another as he comes back."""
+    async with open_server(settings_for(tmp_path, redis_url=redis_url)) as server:
+        online = Taker("online", lambda: server.port, pause_seconds=0.005)
+        door: list[int | None] = [None]
+        async with open_proxy(lambda: server.port) as proxy:
+            away = Taker("away", lambda: door[0], pause_seconds=0.005)
+            door[0] = proxy.port
+            async with streaming(online, away):
+                for taker in (online, away):
+                    await taker.progress()
+                door[0] = None
+                proxy.cut()
+                await flush(redis_url)
+                with trio.fail_after(5):
+                    while len(online.ledger.epochs) == 1:
+                        await online.progress()
+                door[0] = proxy.port
+        assert (online.connections, away.connections) == (1, 2)
+        for taker in (online, away):
+            assert len(taker.ledger.epochs) == 2
+            await judge_dump(server, taker, in_order=False)
+
+
+@pytest.mark.parametrize("store", ["embedded", "redis"])
+async def test_after_a_restart_clients_hear_once_where_they_are(
+    tmp_path: Path, request: pytest.FixtureRequest, store: str
+):
+    """The first commit of a server is no news about its store."""
+    url = request.getfixturevalue("redis_url") if store == "redis" else ""
+    async with open_server(settings_for(tmp_path, redis_url=url)) as server, server.stream("exam") as client:
+        first = await client.receive()
+        assert (first["type"], first["last_seq"]) == ("resume", None)
+        for seq in (1, 2, 4):
+            assert (await client.ask({"seq": seq, "extracted_features": {}}))["seq"] == seq
+    async with open_server(settings_for(tmp_path, redis_url=url)) as server, server.stream("exam") as client:
+        assert await client.receive() == {**first, "last_seq": 2}
+        for seq in (3, 5):
+            assert await client.ask({"seq": seq, "extracted_features": {}}) == {"type": "ack", "seq": seq}
