@@ -40,8 +40,7 @@ class Framing:
         self._wanted = 0
         self._fragmented: Connection | None = None
         """Exists while a message is spread over several frames."""
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._whole = bytearray()
         self.answers = bytearray()
         """What the peer's pings and its close are to be answered with; for the owner to send and to clear."""
         self.peer_closed = False
@@ -114,14 +113,12 @@ class Framing:
             raise Violation(CloseCode.PROTOCOL_ERROR) from failure
 
     def _take_part(self, event: Message[Any]) -> Iterator[bytes]:
-        part = event.data.encode() if isinstance(event.data, str) else bytes(event.data)
-        self._size += len(part)
-        if self._size > self._most:
+        # In one piece, for a list of parts would cost many times what is in them.
+        self._whole += event.data.encode() if isinstance(event.data, str) else event.data
+        if len(self._whole) > self._most:
             raise Violation(CloseCode.TOO_BIG)
-        self._parts.append(part)
         if event.message_finished:
-            whole = b"".join(self._parts)
-            self._parts, self._size = [], 0
+            whole, self._whole = bytes(self._whole), bytearray()
             yield whole
 
 
