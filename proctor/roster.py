@@ -56,7 +56,7 @@ class Roster:
             connection.finish(CloseCode.SESSION_ENDED)
 
     def renew(self, epoch: str) -> None:
-        """Tell every client that the frame store holds nothing of before."""
+        """Tell every client that knows of another epoch that the frame store holds nothing of before."""
         for connections in self._connections.values():
             for connection in connections:
                 connection.renew(epoch)
