@@ -41,6 +41,12 @@ class Metrics:
         self.ingest_waiting = Gauge(
             "proctor_ingest_waiting_messages", "Messages received but not yet stored.", registry=registry
         )
+        self.spools_behind = Gauge(
+            "proctor_spools_behind", "Sessions whose spools lack stored frames.", registry=registry
+        )
+        self.frames_lost = Counter(
+            "proctor_frames_lost", "Frames that expired before they were spooled.", registry=registry
+        )
         self.analysis_seconds = Histogram(
             "proctor_analysis_seconds",
             "Time for one analysis job.",
