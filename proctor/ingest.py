@@ -18,7 +18,7 @@ from proctor.clock import ClientClock
 from proctor.errors import Unavailable
 from proctor.metrics import Metrics
 from proctor.settings import Settings
-from proctor.storage.frames import FrameMessage, FrameStore, Outcome, PartlyStored, UnnumberedFrame
+from proctor.storage.frames import FrameMessage, FrameStore, Outcome, PartlyStored, Receipt, UnnumberedFrame
 from proctor.times import iso_from_ms
 from proctor.wire import Frame, Frames
 
@@ -154,23 +154,24 @@ class Ingest:
         """Write what is in hand; what the store refuses stays in hand."""
         began = trio.current_time()
         try:
-            outcomes = await self._store.append([waiting.message for waiting in self._in_hand])
+            receipts = await self._store.append([waiting.message for waiting in self._in_hand])
         except PartlyStored as partly:
-            self._settle(partly.outcomes)
+            self._settle(partly.receipts)
             _log.warning("messages wait", messages=len(self._in_hand), reason=partly.detail)
             await trio.sleep(_REFUSED_PAUSE_SECONDS)
             return
-        self._metrics.commit_messages.observe(len(outcomes))
+        self._metrics.commit_messages.observe(len(receipts))
         self._metrics.commit_seconds.observe(trio.current_time() - began)
-        self._settle(outcomes)
+        self._settle(receipts)
 
-    def _settle(self, outcomes: Sequence[Outcome | None]) -> None:
+    def _settle(self, receipts: Sequence[Receipt | None]) -> None:
         group, self._in_hand = self._in_hand, []
         now = trio.current_time()
-        for waiting, outcome in zip(group, outcomes, strict=True):
-            if outcome is None:
+        for waiting, receipt in zip(group, receipts, strict=True):
+            if receipt is None:
                 self._in_hand.append(waiting)
                 continue
+            outcome = receipt.outcome
             del self._unsettled[waiting.number]
             self._metrics.messages.labels(outcome.name.lower()).inc()
             if outcome is Outcome.STORED:
