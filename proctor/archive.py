@@ -218,13 +218,12 @@ class Archive:
             await trio.to_thread.run_sync(spool.refresh)
         except OSError as failure:
             return failure
-        lost = 0
-        for start, end in list(spool.numbers.lacking(stored)):
-            lost += end - start
-            spool.numbers.add(start, end)  # so that they are looked for and counted only once
-        if lost:
-            self._metrics.frames_lost.inc(lost)
-            _log.error("frames expired before they were spooled", session=session_id, frames=lost)
+        lost = Numbers(spool.numbers.lacking(stored))
+        if len(lost):
+            self._metrics.frames_lost.inc(len(lost))
+            _log.error("frames expired before they were spooled", session=session_id, frames=len(lost))
+            for run in lost:
+                spool.numbers.add(*run)  # so that they are looked for and counted only once
         self._behind.discard(session_id)
         return None
 
@@ -235,25 +234,21 @@ class Archive:
 
         What the caller adds to the spool meanwhile makes no difference.
         """
-        wanted = Numbers()
-        for start, end in spooled.numbers.lacking(stored):
-            wanted.add(start, end)
-        left = sum(end - start for start, end in spooled.numbers.lacking(stored))
+        lacking = Numbers(spooled.numbers.lacking(stored))
         got = Numbers()
-        for after in (FrameId(spooled.latest_ms - _NEAR_MS, 0), None):
-            more = left > 0
-            while more:
+        for start in (FrameId(spooled.latest_ms - _NEAR_MS, 0), None):
+            after, more = start, True
+            while more and len(got) < len(lacking):
                 page = await self._store.read(session_id, after, PAGE_FRAMES)
-                ids = list(map(frame_id_of, page.frames))
-                new = [number in wanted and number not in got for _, number in ids]
-                for (_, number), is_new in zip(ids, new, strict=True):
-                    if is_new:
-                        got.add(number, number + 1)
-                left -= sum(new)
-                if any(new):
-                    yield [frame for frame, is_new in zip(page.frames, new, strict=True) if is_new]
-                more = left > 0 and len(ids) == PAGE_FRAMES
-                after = ids[-1] if more else after
+                more = len(page.frames) == PAGE_FRAMES
+                found = []
+                for frame in page.frames:
+                    after = frame_id_of(frame)
+                    if after.number in lacking and after.number not in got:
+                        got.add(after.number, after.number + 1)
+                        found.append(frame)
+                if found:
+                    yield found
 
     async def _sync(self) -> OSError | None:
         """Have what was appended survive a power cut."""

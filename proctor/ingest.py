@@ -14,6 +14,7 @@ import stamina
 import structlog
 import trio
 
+from proctor.archive import Archive
 from proctor.clock import ClientClock
 from proctor.errors import Unavailable
 from proctor.metrics import Metrics
@@ -80,8 +81,9 @@ def _stored_form(
 class Ingest:
     """The bounded buffer in front of the frame store, and the one writer behind it."""
 
-    def __init__(self, store: FrameStore, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, store: FrameStore, archive: Archive, settings: Settings, metrics: Metrics) -> None:
         self._store = store
+        self._archive = archive
         self._metrics = metrics
         self._most = settings.commit_max_messages
         # When full, `submit` waits, the connection's socket is not read, and TCP slows the client down.
@@ -178,6 +180,7 @@ class Ingest:
                 self._metrics.frames_stored.inc(len(waiting.message.frames))
                 self._metrics.store_lag_seconds.observe(now - waiting.submitted)
                 self.touched.add(waiting.message.session_id)
+                self._archive.add(waiting.message, receipt.number)
             waiting.settle(outcome)
         self._metrics.ingest_waiting.set(len(self._unsettled))
         self._progress.unpark_all()

@@ -3,7 +3,8 @@
 A session's analysis state lives in the frame store, next to the frames it was folded from. Frames are folded
 once they have settled, that is once enough newer ones have come that none is likely to arrive before them;
 a report folds the unsettled rest on a copy. A frame that is later than that makes the state start over from
-the stored frames, so that a report depends on the frames alone and not on when they came.
+the first frame, however long ago that expired from the store, so that a report depends on the frames alone
+and not on when they came.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -19,12 +20,14 @@ from proctor.accommodations import digest, in_force
 from proctor.analysis.engine import JOB_FRAMES, Engine
 from proctor.analysis.fold import progress
 from proctor.analysis.policy import DEFAULT
+from proctor.archive import Archive
 from proctor.errors import Unavailable
 from proctor.ingest import Ingest
 from proctor.metrics import Metrics
 from proctor.model import ExamSession
 from proctor.settings import Settings
 from proctor.storage.frames import FrameStore, frame_id_of
+from proctor.storage.spool import Recording
 
 _log = structlog.get_logger(__name__)
 
@@ -35,6 +38,8 @@ SETTLING_MS = 2_000
 class _CaughtUp(NamedTuple):
     state: bytes | None
     unsettled: Sequence[bytes]
+    stored: int
+    """Frames that the session ever stored."""
 
 
 class LiveAnalysis:
@@ -43,6 +48,7 @@ class LiveAnalysis:
     def __init__(
         self,
         store: FrameStore,
+        archive: Archive,
         engine: Engine,
         ingest: Ingest,
         settings: Settings,
@@ -50,12 +56,15 @@ class LiveAnalysis:
         now_ms: Callable[[], int],
     ) -> None:
         self._store = store
+        self._archive = archive
         self._engine = engine
         self._ingest = ingest
         self._settings = settings
         self._metrics = metrics
         self._now_ms = now_ms
         self._locks: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
+        self._lost: dict[str, int] = {}
+        """How many frames of a session could not be had when last looked for, where there are such."""
 
     async def follow(self, find_session: Callable[[str], Awaitable[ExamSession | None]]) -> None:
         """Fold what was stored, every `analysis_refresh_seconds`, until cancelled.
@@ -86,34 +95,58 @@ class LiveAnalysis:
         """Return the session's report, as JSON, from every frame that is stored."""
         session = self._judgeable(session)
         async with self._lock(session.session_id):
-            state, unsettled = await self._catch_up(session)
+            state, unsettled, stored = await self._catch_up(session, whole=final)
+        if final:
+            self._lost.pop(session.session_id, None)
         with self._timed("report"):
             return await self._engine.report(
-                state, unsettled, session, final=final, analysed_ms=self._now_ms()
+                state, unsettled, session, final=final, analysed_ms=self._now_ms(), stored=stored
             )
 
-    async def _catch_up(self, session: ExamSession) -> _CaughtUp:
-        state = await self._store.load_state(session.session_id)
+    async def _catch_up(self, session: ExamSession, *, whole: bool = False) -> _CaughtUp:
+        """Fold what has settled; `whole` makes sure that nothing which can be had is missing."""
+        name = session.session_id
+        state = await self._store.load_state(name)
         done = progress(state)
-        page = await self._store.read(session.session_id, after=done.cursor)
-        late = done.frames + len(page.frames) < page.stored
+        page = await self._store.read(name, after=done.cursor)
+        had = done.frames + len(page.frames)
+        stored = max(page.stored, had)
         changed = done.frames > 0 and done.granted != digest(in_force(session.accommodations))
-        if late or changed:
-            # Frames came in behind the cursor, or something was granted. Start over, unless some that were
-            # folded have expired since: then what they showed lives in the state alone, and the state stays.
-            everything = await self._store.read(session.session_id)
-            if len(everything.frames) == everything.stored:
-                state, page = None, everything
-            elif changed:
-                state = await self._engine.advance(state, [], session)
-        settled = _settled(page.frames, self._now_ms())
-        for start in range(0, settled, JOB_FRAMES):
-            with self._timed("fold"):
-                chunk = page.frames[start : min(start + JOB_FRAMES, settled)]
-                state = await self._engine.advance(state, chunk, session)
+        if whole or changed or had + self._lost.get(name, 0) < stored:
+            # Frames came in behind the cursor or expired before it got there, or something was granted. Start
+            # over, unless more was folded than can be had again: what that showed lives in the state alone.
+            with await self._archive.recording(name) as recording:
+                if len(recording) > had or (changed and len(recording) == had):
+                    return await self._start_over(session, recording)
+            self._lost[name] = stored - had
+        if changed:
+            state = await self._engine.advance(state, [], session)
+        settled = _settled(page.frames, _horizon(page.frames, self._now_ms()))
+        state = await self._fold(session, state, page.frames[:settled])
         if (settled or changed) and state is not None:
+            await self._store.save_state(name, state)
+        return _CaughtUp(state, page.frames[settled:], stored)
+
+    async def _start_over(self, session: ExamSession, recording: Recording) -> _CaughtUp:
+        """Fold all settled frames anew, some at a time, for all of them would not fit into memory."""
+        state: bytes | None = None
+        rest: list[bytes] = []
+        horizon = _horizon(recording.read(len(recording) - 1, len(recording)), self._now_ms())
+        for start in range(0, len(recording), JOB_FRAMES):
+            frames = await trio.to_thread.run_sync(recording.read, start, start + JOB_FRAMES)
+            settled = _settled(frames, horizon)
+            state = await self._fold(session, state, frames[:settled])
+            rest += frames[settled:]
+        if state is not None:
             await self._store.save_state(session.session_id, state)
-        return _CaughtUp(state, page.frames[settled:])
+        self._lost[session.session_id] = recording.stored - len(recording)
+        return _CaughtUp(state, rest, recording.stored)
+
+    async def _fold(self, session: ExamSession, state: bytes | None, frames: Sequence[bytes]) -> bytes | None:
+        for start in range(0, len(frames), JOB_FRAMES):
+            with self._timed("fold"):
+                state = await self._engine.advance(state, frames[start : start + JOB_FRAMES], session)
+        return state
 
     def _judgeable(self, session: ExamSession) -> ExamSession:
         """Return the session under the default policy if its own has been removed since it started.
@@ -136,12 +169,14 @@ class LiveAnalysis:
         self._metrics.analysis_seconds.labels(job).observe(trio.current_time() - began)
 
 
-def _settled(frames: Sequence[bytes], now_ms: int) -> int:
-    """Return how many of the frames, in time order, have settled."""
-    if not frames:
-        return 0
+def _horizon(frames: Sequence[bytes], now_ms: int) -> int:
+    """Return until when frames have settled, if these are the latest, in time order."""
     # Frames that claim to be from the future must not take the cursor past those that are still to come.
-    horizon = min(frame_id_of(frames[-1]).time_ms - SETTLING_MS, now_ms)
+    return min(frame_id_of(frames[-1]).time_ms - SETTLING_MS, now_ms) if frames else now_ms
+
+
+def _settled(frames: Sequence[bytes], horizon: int) -> int:
+    """Return how many of the frames, in time order, have settled."""
     count = len(frames)
     while count and frame_id_of(frames[count - 1]).time_ms > horizon:
         count -= 1

@@ -41,6 +41,9 @@ class Metrics:
         self.ingest_waiting = Gauge(
             "proctor_ingest_waiting_messages", "Messages received but not yet stored.", registry=registry
         )
+        self._watch_sessions(registry)
+
+    def _watch_sessions(self, registry: CollectorRegistry) -> None:
         self.spools_behind = Gauge(
             "proctor_spools_behind", "Sessions whose spools lack stored frames.", registry=registry
         )

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,7 +12,8 @@ from proctor.analysis.discovery import LoadedPlugin, discover
 from proctor.analysis.engine import Engine, open_engine
 from proctor.analysis.granting import Granting
 from proctor.analysis.policy import load_policies
-from proctor.errors import Misconfigured
+from proctor.archive import Archive
+from proctor.errors import Misconfigured, Unavailable
 from proctor.grants import Grants
 from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
@@ -35,6 +36,7 @@ class Services:
     supervisor: Supervisor
     database: Database
     store: FrameStore
+    archive: Archive
     ingest: Ingest
     live: LiveAnalysis
     roster: Roster
@@ -77,6 +79,8 @@ async def open_services(
         services = _assemble(settings, database, store, engine, Granting(analyzers, policies))
         tasks: dict[str, Callable[[], Awaitable[None]]] = {
             "ingest": services.ingest.write,
+            "spool": services.archive.write,
+            "spool sweep": partial(services.archive.sweep, database),
             "live analysis": partial(services.live.follow, database.get_session),
             "finalization": services.sessions.finalize,
         }
@@ -85,6 +89,8 @@ async def open_services(
         yield services
         with trio.move_on_after(settings.shutdown_timeout_seconds):
             await services.ingest.flush()
+            with suppress(Unavailable):
+                await services.archive.flush()
         nursery.cancel_scope.cancel(reason="server stopping")
 
 
@@ -92,11 +98,13 @@ def _assemble(
     settings: Settings, database: Database, store: FrameStore, engine: Engine, granting: Granting
 ) -> Services:
     metrics, roster = Metrics(), Roster()
-    ingest = Ingest(store, settings, metrics)
-    live = LiveAnalysis(store, engine, ingest, settings, metrics, now_ms)
+    archive = Archive(store, settings, metrics)
+    ingest = Ingest(store, archive, settings, metrics)
+    live = LiveAnalysis(store, archive, engine, ingest, settings, metrics, now_ms)
     sessions = Sessions(
         database=database,
         store=store,
+        archive=archive,
         ingest=ingest,
         live=live,
         roster=roster,
@@ -110,6 +118,7 @@ def _assemble(
         supervisor=Supervisor(),
         database=database,
         store=store,
+        archive=archive,
         ingest=ingest,
         live=live,
         roster=roster,

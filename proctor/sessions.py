@@ -2,10 +2,12 @@
 
 Ending a session is a sequence of steps, each safe to repeat, in an order in which a crash between any two
 loses nothing: mark `ending` → take in what was received → seal the frame store → report into the database →
-dump onto the disk → clear the frame store → mark `ended` → tell the clients. A restart goes on where it was.
+dump onto the disk → clear the frame store and the spool → mark `ended` → tell the clients. A restart goes on
+where it was.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 import stamina
@@ -13,6 +15,7 @@ import structlog
 import trio
 
 from proctor.accommodations import granted
+from proctor.archive import Archive
 from proctor.errors import Conflict, ProctorError, SessionEnded, Throttled, Unavailable, UnknownSession
 from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
@@ -61,6 +64,7 @@ class Sessions:
         *,
         database: Database,
         store: FrameStore,
+        archive: Archive,
         ingest: Ingest,
         live: LiveAnalysis,
         roster: Roster,
@@ -70,6 +74,7 @@ class Sessions:
     ) -> None:
         self._database = database
         self._store = store
+        self._archive = archive
         self._ingest = ingest
         self._live = live
         self._roster = roster
@@ -249,6 +254,7 @@ class Sessions:
             async with self._reports:
                 await self._keep(session)
         await self._store.clear(session_id)
+        await self._archive.remove(session_id)
         await self._database.mark_ended(session_id)
         self._metrics.sessions_ended.inc()
         _log.info("session ended", session=session_id)
@@ -256,10 +262,12 @@ class Sessions:
     async def _keep(self, session: ExamSession) -> None:
         """Bring what outlives the frame store into the database and onto the disk."""
         session_id = session.session_id
+        with suppress(Unavailable):  # a full disk keeps frames from the spool, but not from the report
+            await self._archive.complete(session_id)
         if await self._database.get_report(session_id) is None:
             await self._database.save_report(session_id, await self._live.report(session, final=True))
-        page = await self._store.read(session_id)
-        await write_dump(self._settings.dump_directory, session_id, page.frames)
+        with await self._archive.recording(session_id) as recording:
+            await write_dump(self._settings.dump_directory, session_id, recording.frames())
         await self._database.mark_dumped(session_id)
 
 

@@ -12,6 +12,7 @@ import trio.testing
 from proctor.analysis.discovery import discover
 from proctor.analysis.granting import Granting
 from proctor.analysis.policy import built_in_policy, load_policy
+from proctor.archive import Archive
 from proctor.clock import ClientClock
 from proctor.connection import Connection
 from proctor.grants import Grants
@@ -29,7 +30,7 @@ from proctor.wire import Frames, read_message
 from tests.fakes import FakeSocket, InlineEngine
 
 POLICIES = Path(__file__).parent.parent / "config"
-PARTS = ("database", "store", "ingest", "live", "roster")
+PARTS = ("database", "store", "archive", "ingest", "live", "roster")
 
 
 def house_settings(directory: Path, **changes: object) -> Settings:
@@ -50,6 +51,7 @@ class House:
     metrics: Metrics
     database: Database
     store: FrameStore
+    archive: Archive
     engine: InlineEngine
     ingest: Ingest
     live: LiveAnalysis
@@ -113,9 +115,10 @@ async def open_house(
         open_frame_store(settings) as store,
         trio.open_nursery() as nursery,
     ):
-        ingest = Ingest(store, settings, metrics)
-        live = LiveAnalysis(store, engine, ingest, settings, metrics, now_ms)  # type: ignore[arg-type]
-        own = dict(zip(PARTS, (database, store, ingest, live, roster), strict=True))
+        archive = Archive(store, settings, metrics)
+        ingest = Ingest(store, archive, settings, metrics)
+        live = LiveAnalysis(store, archive, engine, ingest, settings, metrics, now_ms)  # type: ignore[arg-type]
+        own = dict(zip(PARTS, (database, store, archive, ingest, live, roster), strict=True))
         parts = own | {name: wrapper(own[name]) for name, wrapper in wrap.items()}
         sessions = Sessions(**parts, settings=settings, metrics=metrics, now_ms=now_ms)
         nursery.start_soon(ingest.write)
@@ -135,6 +138,7 @@ async def open_house(
             metrics=metrics,
             database=database,
             store=store,
+            archive=archive,
             engine=engine,
             ingest=ingest,
             live=live,

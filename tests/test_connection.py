@@ -7,6 +7,7 @@ import pytest
 import trio
 import trio.testing
 
+from proctor.archive import Archive
 from proctor.connection import DRAIN_SECONDS, QUIET_SECONDS, Connection
 from proctor.ingest import Ingest
 from proctor.metrics import Metrics
@@ -26,7 +27,7 @@ class Stage:
         self.store = store
         self.settings = Settings(_env_file=None, **settings)
         self.metrics = Metrics()
-        self.ingest = Ingest(store, self.settings, self.metrics)
+        self.ingest = Ingest(store, Archive(store, self.settings, self.metrics), self.settings, self.metrics)
         self.socket = FakeSocket()
         self._began = trio.current_time()
         self.connection = Connection(

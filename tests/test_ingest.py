@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from proctor.archive import Archive
 from proctor.clock import ClientClock
 from proctor.errors import Unavailable
 from proctor.ingest import Ingest, frame_message
@@ -56,7 +57,8 @@ class Tally:
 
 
 def ingest_into(store: object, metrics: Metrics | None = None, **settings: object) -> Ingest:
-    return Ingest(store, Settings(_env_file=None, **settings), metrics or Metrics())  # type: ignore[arg-type]
+    chosen, metrics = Settings(_env_file=None, **settings), metrics or Metrics()
+    return Ingest(store, Archive(store, chosen, metrics), chosen, metrics)  # type: ignore[arg-type]
 
 
 def test_a_stored_frame_is_its_features_and_what_the_server_knows():

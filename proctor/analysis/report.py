@@ -222,6 +222,9 @@ def _data_quality(facts: Facts) -> schema_data.DataQuality:
         coverage=coverage,
         before_first_frame_seconds=before_ms / 1000,
         after_last_frame_seconds=after_ms / 1000,
+        frames=schema_data.FrameCounts(
+            stored=facts.stored, analysed=observation.frames, missing=facts.stored - observation.frames
+        ),
         frames_per_second=round(awake / observed, 2) if observed else None,
         gaps=_gaps(observation),
         clock_offset=_clock_offset(observation),

@@ -32,6 +32,16 @@ class Gaps(Part, frozen=True, kw_only=True):
     longest: list[Gap]
 
 
+class FrameCounts(Part, frozen=True, kw_only=True):
+    """What became of the frames. Missing ones are lost time to observe, and count against nobody."""
+
+    stored: Annotated[Count, msgspec.Meta(description="How many the session stored in all.")]
+    analysed: Annotated[Count, msgspec.Meta(description="How many this report is about.")]
+    missing: Annotated[
+        Count, msgspec.Meta(description="How many were lost after they had been stored: the others.")
+    ]
+
+
 class ClockOffset(Part, frozen=True, kw_only=True):
     """Server's time minus client's, as it was corrected; a client's time may count from any epoch."""
 
@@ -52,6 +62,7 @@ class DataQuality(Part, frozen=True, kw_only=True):
     coverage: Share
     before_first_frame_seconds: Duration
     after_last_frame_seconds: Duration
+    frames: FrameCounts
     frames_per_second: Rate | None
     gaps: Gaps
     clock_offset: ClockOffset | None

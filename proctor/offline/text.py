@@ -126,6 +126,9 @@ def _quality(report: Report) -> Iterator[str]:
     enough = "" if quality.sufficient else ", too little for a lack of findings to mean anything"
     seen = f"{length(quality.observed_seconds)} of {length(quality.session_seconds)}"
     yield f"Observed {seen}, {quality.coverage:.0%}{enough}."
+    if quality.frames.missing:
+        counts = quality.frames
+        yield f"{counts.missing} of {counts.stored} stored frames were lost and could not be analysed."
     if quality.frames_per_second is not None:
         yield f"{quality.frames_per_second:g} frames per second."
     if quality.gaps.count:

@@ -1,15 +1,17 @@
 """Sets of arrival numbers, which come mostly in runs."""
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 
 class Numbers:
     """A set of integers that costs memory per run of them, not per number."""
 
-    def __init__(self) -> None:
+    def __init__(self, runs: Iterable[tuple[int, int]] = ()) -> None:
         self._starts: list[int] = []
         self._ends: list[int] = []
+        for run in runs:
+            self.add(*run)
 
     def add(self, start: int, end: int) -> None:
         """Add `start`, `start + 1`, … up to but not including `end`."""
@@ -28,10 +30,17 @@ class Numbers:
         run = bisect_right(self._starts, number) - 1
         return run >= 0 and number < self._ends[run]
 
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        """Yield the runs: where each starts, and before what it ends."""
+        yield from zip(self._starts, self._ends, strict=True)
+
+    def __len__(self) -> int:
+        return sum(self._ends) - sum(self._starts)
+
     def lacking(self, below: int) -> Iterator[tuple[int, int]]:
-        """Yield the runs of numbers from 0 that are missing: where each starts, and before what it ends."""
+        """Yield the runs of numbers from 0 to before `below` that are not in the set."""
         reached = 0
-        for start, end in zip(self._starts, self._ends, strict=True):
+        for start, end in self:
             if start >= below:
                 break
             if start > reached:
@@ -39,7 +48,3 @@ class Numbers:
             reached = end
         if reached < below:
             yield reached, below
-
-    def covers(self, below: int) -> bool:
-        """Return whether all of 0, 1 … up to but not including `below` are in the set."""
-        return next(self.lacking(below), None) is None

@@ -8,13 +8,14 @@ each write begins by ending the line before it, and a line that is no whole fram
 import errno
 import os
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Self
 
 import msgspec
 import numpy as np
+import trio
 
 from proctor.model import FrameId, check_session_id
 from proctor.storage.frames import FrameMessage, frame_id_of
@@ -22,6 +23,7 @@ from proctor.storage.numbers import Numbers
 
 _FOLDER, _ENDING = "spool", "_frames.jsonl"
 _OWNER_ONLY = 0o600
+_CHUNK_FRAMES = 1000
 _MESSAGE_BYTES = 300
 """What a message costs in memory beside its frames' JSON."""
 
@@ -169,11 +171,10 @@ class Recording:
     """
 
     def __init__(self, path: Path, stored: int) -> None:
-        """Read the spool through, if there is one. Blocks. Raises OSError."""
+        """Read the spool through, if there is one; `stored` is the store's count. Blocks. Raises OSError."""
         self.numbers = Numbers()
         self.latest_ms = 0
-        self.stored = stored
-        """How many frames the session had stored; more than it has here if some are lost."""
+        self._counted = stored
         self._others: list[bytes] = []
         columns = array("q")
         self._handle = -1
@@ -202,9 +203,9 @@ class Recording:
         return len(self._frames)
 
     @property
-    def last(self) -> FrameId | None:
-        """The id of the latest frame by event time."""
-        return FrameId(*map(int, self._frames[-1, :2])) if len(self) else None
+    def stored(self) -> int:
+        """How many frames the session ever stored; more than there are here if some are lost."""
+        return max(self._counted, len(self))
 
     def add(self, frames: Sequence[bytes]) -> None:
         """Take in frames that the spool does not have."""
@@ -217,8 +218,14 @@ class Recording:
         if rows:
             self._frames = _in_order(np.concatenate((self._frames, np.array(rows, dtype=np.int64))))
 
+    async def frames(self) -> AsyncGenerator[bytes, None]:
+        """Yield all frames, a thousand of them in memory."""
+        for start in range(0, len(self), _CHUNK_FRAMES):
+            for frame in await trio.to_thread.run_sync(self.read, start, start + _CHUNK_FRAMES):
+                yield frame
+
     def read(self, start: int, end: int) -> list[bytes]:
-        """Return the frames from one place to before another. Blocks. Raises OSError."""
+        """Return the frames from one place, from 0, to before another. Blocks. Raises OSError."""
         return [
             self._others[length] if offset < 0 else os.pread(self._handle, length, offset)
             for _, _, offset, length in self._frames[start:end].tolist()
