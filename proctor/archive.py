@@ -75,6 +75,8 @@ class Archive:
 
     def add(self, message: FrameMessage, first_number: int) -> None:
         """Take in a message that was stored; its frames' arrival numbers begin with `first_number`."""
+        if not message.frames:
+            return
         if self._pending_bytes > PENDING_BYTES:
             self._behind.add(message.session_id)
             return
@@ -110,7 +112,7 @@ class Archive:
         except Unavailable as trouble:
             _log.warning("spools wait for the frame store", reason=trouble.detail)
         self._metrics.spools_behind.set(len(self._behind))
-        if trio.current_time() >= self._next_sync:
+        if self._unsynced and trio.current_time() >= self._next_sync:
             async with self._turn:
                 failure = await self._sync() or failure
             self._next_sync = trio.current_time() + self._sync_seconds

@@ -122,6 +122,7 @@ async def open_house(
         parts = own | {name: wrapper(own[name]) for name, wrapper in wrap.items()}
         sessions = Sessions(**parts, settings=settings, metrics=metrics, now_ms=now_ms)
         nursery.start_soon(ingest.write)
+        nursery.start_soon(archive.write)
         if finalize:
             nursery.start_soon(sessions.finalize)
         grants = Grants(sessions, parts["database"], ingest, granting, now_ms)
