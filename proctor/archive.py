@@ -253,7 +253,6 @@ class Archive:
                     yield found
 
     async def _sync(self) -> OSError | None:
-        """Have what was appended survive a power cut."""
         failure = None
         for session_id in sorted(self._unsynced):
             try:

@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     frame_buffer_retention_seconds: int = Field(
         3600,
         ge=10,
-        description="How long the frame store keeps a frame, which is on disk by then; exams may last longer.",
+        description="How long the frame store keeps a frame, which is on disk by then; exams may be longer.",
     )
     dump_directory: Path = Field(
         Path("analysis_dumps"),
