@@ -1,7 +1,8 @@
 """The life of exam sessions, above all that they end once and whole, whatever happens on the way."""
 
 import json
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -231,7 +232,7 @@ class TestEnding:
     async def test_many_ends_at_once_are_one(self, house, monkeypatch):
         dumps: list[str] = []
 
-        async def noted(directory: Path, session_id: str, frames: AsyncIterable[bytes]) -> Path:
+        async def noted(directory: Path, session_id: str, frames: AsyncGenerator[bytes, None]) -> Path:
             dumps.append(session_id)
             return await write_dump(directory, session_id, frames)
 
@@ -257,7 +258,7 @@ class TestEnding:
         under_way = 0
         full = trio.Event()
 
-        async def counted(directory: Path, session_id: str, frames: AsyncIterable[bytes]) -> Path:
+        async def counted(directory: Path, session_id: str, frames: AsyncGenerator[bytes, None]) -> Path:
             nonlocal under_way
             under_way += 1
             at_once.append(under_way)
@@ -538,11 +539,10 @@ class TestCrash:
     async def test_a_crash_while_the_dump_is_written_leaves_a_whole_one(self, settings, monkeypatch):
         reached = trio.Event()
 
-        async def never_done(directory: Path, session_id: str, frames: AsyncIterable[bytes]) -> Path:
+        async def never_done(directory: Path, session_id: str, frames: AsyncGenerator[bytes, None]) -> Path:
             async def dribble() -> AsyncIterator[bytes]:
-                async for frame in frames:
-                    yield frame
-                    break
+                async with aclosing(frames) as each:
+                    yield await anext(each)
                 reached.set()
                 await trio.sleep_forever()
 
