@@ -15,7 +15,7 @@ _FARTHEST_MS = 24 * 3600 * 1000
 _DELAY_MS = 1000
 """Most that the first frame of a connection is taken to have been delayed more than later ones."""
 
-_RATE_MAX = 500e-6
+DRIFT_MAX = 500e-6
 """No computer's clock drifts faster: RFC 5905 (appendix A.1.1) bounds its frequency by 500 ppm."""
 
 _BUCKET_MS = 10_000
@@ -84,7 +84,7 @@ class _Envelope:
         place = next(place for place, point in enumerate(hull) if point[0] > middle)
         (x0, y0), (x1, y1) = hull[place - 1], hull[place]
         slope = (y1 - y0) / (x1 - x0)
-        return (x0, y0, slope) if abs(slope) <= _RATE_MAX else None
+        return (x0, y0, slope) if abs(slope) <= DRIFT_MAX else None
 
     def _push(self, x: float, y: float) -> None:
         hull = self._hull
@@ -167,7 +167,7 @@ class ClientClock:
             self._fixed = client_ms, difference
         elif client_ms - self._fixed[0] >= _SPAN_MS:
             rate = (difference - self._fixed[1]) / (client_ms - self._fixed[0])
-            if abs(rate) <= _RATE_MAX:
+            if abs(rate) <= DRIFT_MAX:
                 self.rate, self._rate_fixed = rate, True
         self._anchor_ms = client_ms
         self.offset_ms = self._least_ms = difference

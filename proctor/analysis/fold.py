@@ -23,7 +23,7 @@ from proctor.analysis.view import view
 from proctor.errors import InvalidRequest
 from proctor.model import ExamSession, FrameId
 
-FORMAT = 4
+FORMAT = 5
 """Of the encoded state; rises when older states can no longer be continued."""
 
 FRAMES_AT_ONCE = 4_000

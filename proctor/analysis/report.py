@@ -247,7 +247,13 @@ def _clock_offset(observation: Observation) -> schema_data.ClockOffset | None:
     if observation.clock_offsets_ms is None:
         return None
     least, greatest = observation.clock_offsets_ms
-    return schema_data.ClockOffset(least_seconds=least / 1000, greatest_seconds=greatest / 1000)
+    course = observation.clock_course
+    return schema_data.ClockOffset(
+        least_seconds=least / 1000,
+        greatest_seconds=greatest / 1000,
+        drift_ppm=course.drift_ppm,
+        jumps=course.jumps,
+    )
 
 
 def _analyzer(section: Section) -> schema.AnalyzerReport:

@@ -47,6 +47,13 @@ class ClockOffset(Part, frozen=True, kw_only=True):
 
     least_seconds: float
     greatest_seconds: float
+    drift_ppm: Annotated[
+        float | None,
+        msgspec.Meta(description="Microseconds that the client's clock lost per second, gained if negative."),
+    ]
+    jumps: Annotated[
+        Count, msgspec.Meta(description="How often the clock was set, or another client's came in.")
+    ]
 
 
 class DataQuality(Part, frozen=True, kw_only=True):
