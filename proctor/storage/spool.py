@@ -157,11 +157,22 @@ def append_all(work: Sequence[tuple[Spool, list[Stored]]]) -> tuple[list[Stored]
             for number, (time_ms, head) in enumerate(message.frames, first)
         ]
         try:
-            spool.append(frames, [(first, first + len(message.frames)) for message, first in some])
+            spool.append(frames, _runs(some))
         except OSError as error:
             left += some
             failure = error
     return left, failure
+
+
+def _runs(some: Sequence[Stored]) -> Iterator[tuple[int, int]]:
+    """Arrival numbers of the messages' frames; those of one connection mostly follow on each other."""
+    start = end = some[0].first_number
+    for message, first in some:
+        if first != end:
+            yield start, end
+            start = first
+        end = first + len(message.frames)
+    yield start, end
 
 
 class Recording:
