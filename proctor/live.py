@@ -34,6 +34,9 @@ _log = structlog.get_logger(__name__)
 SETTLING_MS = 2_000
 """A frame is settled when one this much newer, by event time, has been stored, and its own time has come."""
 
+_REST_FACTOR = 10
+"""A session that starts over is not folded again for so many times as long as that took, unless asked for."""
+
 
 class _CaughtUp(NamedTuple):
     state: bytes | None
@@ -65,6 +68,9 @@ class LiveAnalysis:
         self._locks: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
         self._lost: dict[str, int] = {}
         """How many frames of a session could not be had when last looked for, where there are such."""
+        self._rests_until: dict[str, float] = {}
+        """Until when sessions that started over are left alone, lest one with late frames all the time does
+        nothing else."""
 
     async def follow(self, find_session: Callable[[str], Awaitable[ExamSession | None]]) -> None:
         """Fold what was stored, every `analysis_refresh_seconds`, until cancelled.
@@ -86,10 +92,11 @@ class LiveAnalysis:
                     _log.exception("live analysis failed", session=session_id)
 
     async def advance(self, session: ExamSession) -> None:
-        """Fold the session's settled frames into its stored state."""
+        """Fold the session's settled frames into its stored state, unless that was costly a moment ago."""
         session = self._judgeable(session)
         async with self._lock(session.session_id):
-            await self._catch_up(session)
+            if trio.current_time() >= self._rests_until.get(session.session_id, 0.0):
+                await self._catch_up(session)
 
     async def report(self, session: ExamSession, *, final: bool) -> bytes:
         """Return the session's report, as JSON, from every frame that is stored."""
@@ -98,6 +105,7 @@ class LiveAnalysis:
             state, unsettled, stored = await self._catch_up(session, whole=final)
         if final:
             self._lost.pop(session.session_id, None)
+            self._rests_until.pop(session.session_id, None)
         with self._timed("report"):
             return await self._engine.report(
                 state, unsettled, session, final=final, analysed_ms=self._now_ms(), stored=stored
@@ -131,6 +139,7 @@ class LiveAnalysis:
         """Fold all settled frames anew, some at a time, for all of them would not fit into memory."""
         state: bytes | None = None
         rest: list[bytes] = []
+        began = trio.current_time()
         horizon = _horizon(recording.read(len(recording) - 1, len(recording)), self._now_ms())
         for start in range(0, len(recording), JOB_FRAMES):
             frames = await trio.to_thread.run_sync(recording.read, start, start + JOB_FRAMES)
@@ -140,6 +149,8 @@ class LiveAnalysis:
         if state is not None:
             await self._store.save_state(session.session_id, state)
         self._lost[session.session_id] = recording.stored - len(recording)
+        now = trio.current_time()
+        self._rests_until[session.session_id] = now + _REST_FACTOR * (now - began)
         return _CaughtUp(state, rest, recording.stored)
 
     async def _fold(self, session: ExamSession, state: bytes | None, frames: Sequence[bytes]) -> bytes | None:

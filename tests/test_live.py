@@ -158,6 +158,20 @@ async def test_a_long_session_starts_over_in_parts(house, monkeypatch):
     await house.live.advance(SESSION)
     await house.stream("exam", *exam(0, 10))
     assert await live(house) == await cold(house)
+    assert progress(await house.store.load_state("exam")).frames == 120 - 2 * SETTLING_MS / 1000
+
+
+async def test_a_session_with_late_frames_all_the_time_rests_between_starting_over(house, monkeypatch):
+    """Reports do not wait for that."""
+    monkeypatch.setattr(proctor.live, "_REST_FACTOR", 1000)
+    await house.stream("exam", *exam(20, 60))
+    for start in (15, 10, 5):
+        await house.live.advance(SESSION)
+        await house.stream("exam", *exam(start, start + 5))
+    folded = house.engine.folded_frames
+    await house.live.advance(SESSION)
+    assert house.engine.folded_frames == folded
+    assert await live(house) == await cold(house)
 
 
 async def test_evidence_outlives_its_frames_and_their_spool(house):
