@@ -16,7 +16,8 @@ import trio
 from proctor.errors import Unavailable
 from proctor.model import FrameId
 from proctor.settings import Settings
-from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Outcome
+from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Outcome, Turn
+from proctor.storage.leases import Leases
 from proctor.storage.sqlite_file import opened, transaction
 
 TOUCH_SESSION = """
@@ -36,7 +37,6 @@ FORGET_CONTENT = tuple(f"DELETE FROM {table} WHERE session = ?" for table in ("f
 EXPIRED_PER_FRAME = 2
 """Expired frames deleted for each one stored, so that a backlog shrinks but no commit waits for all of it."""
 EXPIRED_PER_SWEEP = 10_000
-CLAIMS_BEFORE_PRUNING = 1000
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class SqliteFrames:
         self._retention_ms = retention_seconds * 1000
         self._write_turn = trio.CapacityLimiter(1)
         self._read_turns = trio.CapacityLimiter(len(readers))
-        self._claims: dict[str, float] = {}
+        self._leases = Leases()
 
     async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
         """One transaction; see the protocol."""
@@ -92,25 +92,42 @@ class SqliteFrames:
         """See the protocol."""
         await _in_thread(self._write_turn, self._clear, session_id)
 
-    async def save_state(self, session_id: str, state: bytes) -> None:
+    async def take_state(self, session_id: str, seconds: float) -> Turn | None:
         """See the protocol."""
-        await _in_thread(self._write_turn, self._save_state, session_id, state)
+        token = self._leases.take(session_id, seconds)
+        if token is None:
+            await trio.lowlevel.checkpoint()
+            return None
+        try:
+            return Turn(token, await self.load_state(session_id))
+        except BaseException:
+            self._leases.give_back(session_id, token)
+            raise
+
+    async def save_state(
+        self, session_id: str, state: bytes, token: int, *, keep_seconds: float = 0.0
+    ) -> bool:
+        """See the protocol."""
+        saved = await _in_thread(self._write_turn, self._save_state, session_id, state, token)
+        if keep_seconds:
+            self._leases.keep(session_id, token, keep_seconds)
+        else:
+            self._leases.give_back(session_id, token)
+        return saved
+
+    async def give_back(self, session_id: str, token: int) -> None:
+        """See the protocol."""
+        await trio.lowlevel.checkpoint()
+        self._leases.give_back(session_id, token)
 
     async def load_state(self, session_id: str) -> bytes | None:
         """See the protocol."""
         return await _in_thread(self._read_turns, self._load_state, session_id)
 
-    async def claim(self, name: str, seconds: float) -> float:
-        """See the protocol. Kept in memory, because this process is the only one and a claim ends with it."""
+    async def claim(self, name: str, seconds: float, holder: str = "") -> float:
+        """See the protocol."""
         await trio.lowlevel.checkpoint()
-        now = trio.current_time()
-        left = self._claims.get(name, now) - now
-        if left > 0:
-            return left
-        if len(self._claims) >= CLAIMS_BEFORE_PRUNING:
-            self._claims = {other: until for other, until in self._claims.items() if until > now}
-        self._claims[name] = now + seconds
-        return 0.0
+        return self._leases.claim(name, seconds, holder)
 
     async def ping(self) -> None:
         """See the protocol. Writes, so that a full disk is noticed, and deletes what has expired."""
@@ -159,6 +176,7 @@ class SqliteFrames:
     def _clear(self, session_id: str) -> None:
         with self._transaction() as db:
             (session, _, sealed, _) = db.execute(TOUCH_SESSION, (session_id, _now_ms())).fetchone()
+            self._leases.clear(session_id)
             for statement in FORGET_CONTENT:
                 db.execute(statement, (session,))
             if sealed:
@@ -166,10 +184,14 @@ class SqliteFrames:
             else:
                 db.execute("DELETE FROM sessions WHERE id = ?", (session,))
 
-    def _save_state(self, session_id: str, state: bytes) -> None:
+    def _save_state(self, session_id: str, state: bytes, token: int) -> bool:
         with self._transaction() as db:
+            # Asked in here, because `clear` may have been waited for.
+            if not self._leases.has(session_id, token):
+                return False
             (session, *_) = db.execute(TOUCH_SESSION, (session_id, _now_ms())).fetchone()
             db.execute("INSERT OR REPLACE INTO states (session, state) VALUES (?, ?)", (session, state))
+            return True
 
     def _load_state(self, session_id: str) -> bytes | None:
         with self._reader() as db:
