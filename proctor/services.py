@@ -12,11 +12,14 @@ from proctor.analysis.discovery import LoadedPlugin, discover
 from proctor.analysis.engine import Engine, open_engine
 from proctor.analysis.granting import Granting
 from proctor.analysis.policy import load_policies
+from proctor.endings import Endings
 from proctor.errors import Misconfigured
+from proctor.farewells import Farewells
 from proctor.grants import Grants
 from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
+from proctor.notices import Notices, open_notices
 from proctor.reanalysis import Reanalysis
 from proctor.roster import Roster
 from proctor.sessions import Sessions
@@ -38,6 +41,8 @@ class Services:
     ingest: Ingest
     live: LiveAnalysis
     roster: Roster
+    farewells: Farewells
+    endings: Endings
     sessions: Sessions
     granting: Granting
     grants: Grants
@@ -71,14 +76,19 @@ async def open_services(
     async with (
         open_database(settings) as database,
         open_frame_store(settings) as store,
+        open_notices(settings) as notices,
         open_engine(settings, analyzers, policies) as engine,
         trio.open_nursery() as nursery,
     ):
-        services = _assemble(settings, database, store, engine, Granting(analyzers, policies))
+        granting = Granting(analyzers, policies)
+        services = _assemble(settings, database, store, notices, engine, granting)
         tasks: dict[str, Callable[[], Awaitable[None]]] = {
             "ingest": services.ingest.write,
             "live analysis": partial(services.live.follow, database.get_session),
-            "finalization": services.sessions.finalize,
+            "live analysis of others": partial(services.live.sweep, database.running_sessions),
+            "finalization": services.endings.finalize,
+            "notices": services.farewells.listen,
+            "reconciliation": services.farewells.reconcile,
         }
         for name, task in tasks.items():
             nursery.start_soon(services.supervisor.run, name, task, name=name)
@@ -89,20 +99,28 @@ async def open_services(
 
 
 def _assemble(
-    settings: Settings, database: Database, store: FrameStore, engine: Engine, granting: Granting
+    settings: Settings,
+    database: Database,
+    store: FrameStore,
+    notices: Notices,
+    engine: Engine,
+    granting: Granting,
 ) -> Services:
     metrics, roster = Metrics(), Roster()
     ingest = Ingest(store, settings, metrics)
     live = LiveAnalysis(store, engine, ingest, settings, metrics, now_ms)
-    sessions = Sessions(
+    farewells = Farewells(roster, ingest, database, notices)
+    endings = Endings(
         database=database,
         store=store,
-        ingest=ingest,
         live=live,
-        roster=roster,
+        farewells=farewells,
         settings=settings,
         metrics=metrics,
         now_ms=now_ms,
+    )
+    sessions = Sessions(
+        database=database, store=store, live=live, endings=endings, settings=settings, now_ms=now_ms
     )
     return Services(
         settings=settings,
@@ -113,6 +131,8 @@ def _assemble(
         ingest=ingest,
         live=live,
         roster=roster,
+        farewells=farewells,
+        endings=endings,
         sessions=sessions,
         granting=granting,
         grants=Grants(sessions, database, ingest, granting, now_ms),
