@@ -1,6 +1,15 @@
-"""What `/metrics` shows: one registry per server, so that two servers in one process do not mix."""
+"""What `/metrics` shows: one registry per server, so that two servers in one process do not mix.
+
+Workers that share a port keep their figures in files of one folder, and each of them shows the sum.
+"""
+
+import os
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""Environment variable with the workers' folder. The library reads it when it is imported."""
 
 _LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -11,7 +20,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        self.connections = Gauge("proctor_connections", "Open WebSocket connections.", registry=registry)
+        self.connections = Gauge(
+            "proctor_connections",
+            "Open WebSocket connections.",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
         self.frames_stored = Counter("proctor_frames_stored", "Frames stored.", registry=registry)
         self.messages = Counter(
             "proctor_messages", "Client messages by what became of them.", ["outcome"], registry=registry
@@ -39,7 +53,10 @@ class Metrics:
             registry=registry,
         )
         self.ingest_waiting = Gauge(
-            "proctor_ingest_waiting_messages", "Messages received but not yet stored.", registry=registry
+            "proctor_ingest_waiting_messages",
+            "Messages received but not yet stored.",
+            registry=registry,
+            multiprocess_mode="livesum",
         )
         self.analysis_seconds = Histogram(
             "proctor_analysis_seconds",
@@ -52,4 +69,9 @@ class Metrics:
 
     def render(self) -> bytes:
         """Return the metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+        folder = os.environ.get(SHARED_FOLDER)
+        if folder is None:
+            return generate_latest(self._registry)
+        everybody = CollectorRegistry()
+        MultiProcessCollector(everybody, folder)  # type: ignore[no-untyped-call]
+        return generate_latest(everybody)

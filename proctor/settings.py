@@ -17,6 +17,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(
+        1, ge=1, description="Server processes that share the port; more than one need `REDIS_URL`."
+    )
     database_url: str = Field(
         "sqlite:///proctor.sqlite3",
         description="Sessions and reports: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`.",
