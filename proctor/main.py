@@ -38,7 +38,8 @@ async def run(
     """
     async with open_services(settings) as services:
         app = create_app(services)
-        services.supervisor.elsewhere = elsewhere or {}
+        if elsewhere is not None:
+            services.supervisor.elsewhere = elsewhere
         if listeners is None:
             listeners = await listen(settings.host, settings.port)
         url = url_of(settings.host, listeners)

@@ -98,7 +98,8 @@ class Crew:
             began = trio.current_time()
             status = await self._run_once(name)
             if shutdown.is_set():
-                self.exit_status = self.exit_status or int(status != 0)
+                # A service manager signals all of them, also one that does not listen to signals yet.
+                self.exit_status = self.exit_status or int(status not in (0, -signal.SIGTERM))
                 break
             why = signal.Signals(-status).name if status < 0 else f"exit status {status}"
             self._note(name, f"ended with {why}, and is being started again")
@@ -130,6 +131,7 @@ class Crew:
                 stdin=subprocess.DEVNULL,
                 pass_fds=passed_on,
                 env=self._environment,
+                process_group=0,  # so that Ctrl+C reaches the parent alone
             )
         control = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
         self._controls[name] = control

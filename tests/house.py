@@ -20,7 +20,7 @@ from proctor.grants import Grants
 from proctor.ingest import Ingest, frame_message
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
-from proctor.notices import NobodyElse
+from proctor.notices import open_notices
 from proctor.reanalysis import Reanalysis
 from proctor.roster import Roster
 from proctor.services import now_ms
@@ -115,17 +115,19 @@ async def open_house(
     async with (
         open_database(settings) as database,
         open_frame_store(settings) as store,
+        open_notices(settings) as notices,
         trio.open_nursery() as nursery,
     ):
         ingest = Ingest(store, settings, metrics)
         live = LiveAnalysis(store, engine, ingest, settings, metrics, now_ms)  # type: ignore[arg-type]
         own = dict(zip(PARTS, (database, store, ingest, live, roster), strict=True))
         parts = own | {name: wrapper(own[name]) for name, wrapper in wrap.items()}
-        farewells = Farewells(parts["roster"], parts["ingest"], parts["database"], NobodyElse())
+        farewells = Farewells(parts["roster"], parts["ingest"], parts["database"], notices)
         seen = {name: parts[name] for name in ("database", "store", "live")}
         endings = Endings(**seen, farewells=farewells, settings=settings, metrics=metrics, now_ms=now_ms)
         sessions = Sessions(**seen, endings=endings, settings=settings, now_ms=now_ms)
         nursery.start_soon(ingest.write)
+        nursery.start_soon(farewells.listen)
         if finalize:
             nursery.start_soon(endings.finalize)
         grants = Grants(sessions, parts["database"], ingest, granting, now_ms)
