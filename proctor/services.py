@@ -27,6 +27,7 @@ from proctor.settings import Settings
 from proctor.storage.database import Database, open_database
 from proctor.storage.frames import FrameStore, open_frame_store
 from proctor.supervisor import Supervisor
+from proctor.web.sockets import Sockets
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,7 @@ class Services:
     roster: Roster
     farewells: Farewells
     endings: Endings
+    sockets: Sockets
     sessions: Sessions
     granting: Granting
     grants: Grants
@@ -83,6 +85,7 @@ async def open_services(
         granting = Granting(analyzers, policies)
         services = _assemble(settings, database, store, notices, engine, granting)
         tasks: dict[str, Callable[[], Awaitable[None]]] = {
+            "sockets": services.sockets.run,
             "ingest": services.ingest.write,
             "live analysis": partial(services.live.follow, database.get_session),
             "live analysis of others": partial(services.live.sweep, database.running_sessions),
@@ -107,7 +110,7 @@ def _assemble(
     granting: Granting,
 ) -> Services:
     metrics, roster = Metrics(), Roster()
-    ingest = Ingest(store, settings, metrics)
+    ingest = Ingest(store, settings, metrics, roster.renew)
     live = LiveAnalysis(store, engine, ingest, settings, metrics, now_ms)
     farewells = Farewells(roster, ingest, database, notices)
     endings = Endings(
@@ -133,6 +136,7 @@ def _assemble(
         roster=roster,
         farewells=farewells,
         endings=endings,
+        sockets=Sockets(settings),
         sessions=sessions,
         granting=granting,
         grants=Grants(sessions, database, ingest, granting, now_ms),

@@ -4,18 +4,20 @@
 |---|---|---|
 | `frame_meta:{session_id}:{frame_id}` | a frame's JSON | retention |
 | `frames_meta:{session_id}` | sorted set of frame ids by event time in seconds | retention |
-| `frame_count:{session_id}` | how many frames were ever stored, hence the next number | memory |
-| `frame_seqs:{session_id}` | hash of each stored `seq` to its payload's digest | memory |
+| `frame_ledger:{session_id}` | how many frames were ever stored, and of which `seq` | memory |
+| `frame_digests:{session_id}` | what tells payloads of one `seq` apart | memory |
 | `frame_seal:{session_id}` | exists once the session takes no more frames | memory |
 | `analysis_state:{session_id}` | what `save_state` kept | memory |
 | `analysis_turn:{session_id}` | the token given out last; the state is saved under no other | memory |
 | `analysis_lease:{session_id}` | exists while the state is taken | as taken |
 | `frames_cleared:{session_id}` | ids of frames that `clear` has yet to delete | retention |
 | `claim:{name}` | its holder, while `name` is taken | as claimed |
+| `frames_epoch` | names the content of this Redis, so that it shows when it was emptied | ever |
 
 Retention is `frame_buffer_retention_seconds`, memory `MEMORY_SECONDS` more; each from the key's last write.
 """
 
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
@@ -28,8 +30,8 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from proctor.errors import Misconfigured, Unavailable
 from proctor.model import FrameId
 from proctor.settings import Settings
-from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Outcome, Turn
-from proctor.storage.redis_append import Appender
+from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Receipt, ResumePoint, Turn
+from proctor.storage.redis_append import EPOCH_KEY, Appender
 from proctor.storage.redis_client import open_redis
 from proctor.storage.redis_leases import Leases
 
@@ -90,9 +92,13 @@ class RedisFrames:
             # A commit touches keys that a cluster spreads over its nodes.
             raise Misconfigured("a Redis Cluster cannot be used; name a single Redis", field="redis_url")
 
-    async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+    async def append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
         """See the protocol."""
         return await self._write(self._appender.append, messages)
+
+    async def resume_point(self, session_id: str) -> ResumePoint:
+        """See the protocol."""
+        return await self._write(self._resume_point, session_id)
 
     async def read(
         self, session_id: str, after: FrameId | None = None, limit: int | None = None
@@ -138,6 +144,11 @@ class RedisFrames:
         self._durability = await self._read(self._find_durability)
 
     @property
+    def epoch(self) -> str:
+        """See the protocol."""
+        return self._appender.epoch
+
+    @property
     def durability(self) -> str:
         """What Redis said at the last `ping`; the least of the three where it does not say."""
         return self._durability
@@ -158,7 +169,7 @@ class RedisFrames:
 
     def _read_frames(self, session_id: str, after: FrameId | None, limit: int | None) -> FramePage:
         # Numbers follow arrival, so the frames below the count are those that were there at this moment.
-        stored = int(self._redis.get(f"frame_count:{session_id}") or 0)
+        stored = int(self._redis.hget(f"frame_ledger:{session_id}", "count") or 0)
         ids = (frame_id for frame_id in self._ids(session_id, after) if frame_id.number < stored)
         frames: list[bytes] = []
         while limit is None or len(frames) < limit:
@@ -200,7 +211,7 @@ class RedisFrames:
         doomed = f"frames_cleared:{session_id}"
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.rename(f"frames_meta:{session_id}", doomed)
-        pipeline.unlink(*(f"{name}:{session_id}" for name in ("frame_count", "frame_seqs")))
+        pipeline.unlink(*(f"{name}:{session_id}" for name in ("frame_ledger", "frame_digests")))
         self._leases.clear(pipeline, session_id)
         # Whatever Redis refuses aborts the transaction and is raised; what it may answer with besides is that
         # there is no index to rename.
@@ -215,6 +226,15 @@ class RedisFrames:
             return bool(self._redis.info("cluster")["cluster_enabled"])
         except (ResponseError, KeyError):
             return False  # forbidden or unknown, and whoever runs a cluster does neither by chance
+
+    def _resume_point(self, session_id: str) -> ResumePoint:
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.hget(f"frame_ledger:{session_id}", "last")
+        pipeline.set(EPOCH_KEY, secrets.token_hex(8), nx=True)
+        pipeline.get(EPOCH_KEY)
+        last, _, epoch = pipeline.execute()
+        self._appender.epoch = epoch.decode()
+        return ResumePoint(int(last or 0) or None, self._appender.epoch)
 
     def _find_durability(self) -> str:
         self._redis.ping()
