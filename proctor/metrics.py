@@ -4,6 +4,7 @@ Workers that share a port keep their figures in files of one folder, and each of
 """
 
 import os
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -20,19 +21,17 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        self.connections = Gauge(
-            "proctor_connections",
-            "Open WebSocket connections.",
-            registry=registry,
-            multiprocess_mode="livesum",
+        gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
+        counter = partial(Counter, registry=registry)
+        seconds = partial(Histogram, buckets=_LATENCY_BUCKETS, registry=registry)
+        self.connections = gauge("proctor_connections", "Open WebSocket connections.")
+        self.frames_stored = counter("proctor_frames_stored", "Frames stored.")
+        self.messages = counter(
+            "proctor_messages", "Client messages by what became of them.", labelnames=["outcome"]
         )
-        self.frames_stored = Counter("proctor_frames_stored", "Frames stored.", registry=registry)
-        self.messages = Counter(
-            "proctor_messages", "Client messages by what became of them.", ["outcome"], registry=registry
-        )
-        self.acks = Counter("proctor_acks", "Messages acknowledged.", registry=registry)
-        self.errors = Counter(
-            "proctor_message_errors", "Client messages that could not be used.", ["code"], registry=registry
+        self.acks = counter("proctor_acks", "Messages acknowledged.")
+        self.errors = counter(
+            "proctor_message_errors", "Client messages that could not be used.", labelnames=["code"]
         )
         self.commit_messages = Histogram(
             "proctor_commit_messages",
@@ -40,32 +39,17 @@ class Metrics:
             buckets=_BATCH_BUCKETS,
             registry=registry,
         )
-        self.commit_seconds = Histogram(
-            "proctor_commit_seconds",
-            "Time for one group commit.",
-            buckets=_LATENCY_BUCKETS,
-            registry=registry,
+        self.commit_seconds = seconds("proctor_commit_seconds", "Time for one group commit.")
+        self.store_lag_seconds = seconds(
+            "proctor_store_lag_seconds", "From the receipt of a message until it was stored."
         )
-        self.store_lag_seconds = Histogram(
-            "proctor_store_lag_seconds",
-            "From the receipt of a message until it was stored.",
-            buckets=_LATENCY_BUCKETS,
-            registry=registry,
+        self.ingest_waiting = gauge(
+            "proctor_ingest_waiting_messages", "Messages received but not yet stored."
         )
-        self.ingest_waiting = Gauge(
-            "proctor_ingest_waiting_messages",
-            "Messages received but not yet stored.",
-            registry=registry,
-            multiprocess_mode="livesum",
+        self.analysis_seconds = seconds(
+            "proctor_analysis_seconds", "Time for one analysis job.", labelnames=["job"]
         )
-        self.analysis_seconds = Histogram(
-            "proctor_analysis_seconds",
-            "Time for one analysis job.",
-            ["job"],
-            buckets=_LATENCY_BUCKETS,
-            registry=registry,
-        )
-        self.sessions_ended = Counter("proctor_sessions_ended", "Sessions finalised.", registry=registry)
+        self.sessions_ended = counter("proctor_sessions_ended", "Sessions finalised.")
 
     def render(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

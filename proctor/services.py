@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TypedDict
 
 import trio
 
@@ -101,6 +102,16 @@ async def open_services(
         nursery.cancel_scope.cancel(reason="server stopping")
 
 
+class _Parts(TypedDict):
+    """What ends and everything else about sessions both need."""
+
+    database: Database
+    store: FrameStore
+    live: LiveAnalysis
+    settings: Settings
+    now_ms: Callable[[], int]
+
+
 def _assemble(
     settings: Settings,
     database: Database,
@@ -113,18 +124,9 @@ def _assemble(
     ingest = Ingest(store, settings, metrics, roster.renew)
     live = LiveAnalysis(store, engine, ingest, settings, metrics, now_ms)
     farewells = Farewells(roster, ingest, database, notices)
-    endings = Endings(
-        database=database,
-        store=store,
-        live=live,
-        farewells=farewells,
-        settings=settings,
-        metrics=metrics,
-        now_ms=now_ms,
-    )
-    sessions = Sessions(
-        database=database, store=store, live=live, endings=endings, settings=settings, now_ms=now_ms
-    )
+    parts = _Parts(database=database, store=store, live=live, settings=settings, now_ms=now_ms)
+    endings = Endings(**parts, farewells=farewells, metrics=metrics)
+    sessions = Sessions(**parts, endings=endings)
     return Services(
         settings=settings,
         metrics=metrics,
