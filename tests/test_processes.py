@@ -2,22 +2,29 @@
 
 import json
 import signal
+import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import trio
+from trio_websocket import ConnectionClosed
 
 import proctor.endings
 from proctor.analysis.fold import progress
 from proctor.settings import Settings
+from proctor.storage.dumps import read_dump
 from proctor.storage.schema import upgrade_schema
 from tests.fixtures.doomed import LEASE_SECONDS, Doom, impending, reaches
+from tests.fixtures.process import ServerProcess, serve
+from tests.fixtures.server import Client
 from tests.house import House, house_settings, open_house
 from tests.test_sessions import assert_ended_whole, dump_path, numbered, until_ended
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120), pytest.mark.usefixtures("hard_limit")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 STEPS = (
     ("database", "begin_ending", True),
@@ -170,3 +177,100 @@ async def test_frames_of_a_dead_process_are_folded_by_another(
     with trio.fail_after(5):
         while not await house.store.load_state("exam"):  # noqa: ASYNC110
             await trio.sleep(0.02)
+
+
+class TestTwoServers:
+    """As an operator runs them, behind any load balancer."""
+
+    @pytest.fixture
+    async def servers(self, settings: Settings, tmp_path: Path) -> AsyncIterator[list[ServerProcess]]:
+        chosen = {
+            "DATABASE_URL": settings.database_url,
+            "REDIS_URL": settings.redis_url,
+            "ANALYZE_INTERVAL_SECONDS": "60",
+        }
+        async with serve(tmp_path, **chosen) as one, serve(tmp_path, **chosen) as two:
+            yield [one, two]
+
+    async def test_clients_of_one_session_may_be_with_either(self, servers: list[ServerProcess]):
+        """Frames are stored once, whoever takes them; throttled is throttled, and an end ends it for all."""
+        one, two = servers
+        async with one.stream("exam") as first, two.stream("exam") as second, two.stream("exam") as silent:
+            for client in (first, second):
+                for seq in range(1, 51):
+                    await client.send(frame(seq))
+            assert await acknowledged_until(first, 50) <= set(range(1, 51))
+            assert await acknowledged_until(second, 50) <= set(range(1, 51))
+            assert (await one.post("exam", "analyze")).json()["session_info"]["total_frames"] == 50
+            throttled = await two.post("exam", "analyze")
+            assert throttled.status_code == 429
+            assert int(throttled.headers["Retry-After"]) > 30
+            acknowledged = set(range(1, 51))
+            told: list[float] = []
+
+            async def stream(client: Client, seqs: range) -> None:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(send_all, client, seqs)
+                    acknowledged.update(await hear_to_the_end(client))
+                    told.append(time.monotonic())
+                    nursery.cancel_scope.cancel()
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(stream, first, range(1001, 10**6, 2))
+                nursery.start_soon(stream, second, range(1002, 10**6, 2))
+                nursery.start_soon(stream, silent, range(0))
+                await trio.sleep(0.2)
+                assert (await one.post("exam", "end")).status_code == 204
+                ended = time.monotonic()
+            assert max(told) - ended < 1
+            assert (await two.post("exam", "end")).status_code == 204
+        dump = one.settings.dump_directory / "exam_frames.json"
+        stored = [json.loads(each)["marker"] for each in read_dump(dump)]
+        assert len(acknowledged) > 50
+        assert acknowledged <= set(stored)
+        assert len(stored) == len(set(stored))
+
+    async def test_a_killed_servers_clients_go_on_with_another(self, servers: list[ServerProcess]):
+        one, two = servers
+        async with one.stream("exam") as client:
+            for seq in range(1, 21):
+                await client.send(frame(seq))
+            acknowledged = await acknowledged_until(client, 20)
+            await one.kill()
+        async with two.stream("exam") as client:
+            for seq in range(1, 41):
+                await client.send(frame(seq))
+            acknowledged |= await acknowledged_until(client, 40)
+        stored = [each["marker"] for each in await two.frames("exam")]
+        assert acknowledged <= set(stored) == set(range(1, 41))
+        assert len(stored) == 40
+
+
+def frame(seq: int) -> dict[str, Any]:
+    return {"seq": seq, "extracted_features": {"face_present": 1, "marker": seq}}
+
+
+async def send_all(client: Client, seqs: range) -> None:
+    with suppress(ConnectionClosed):
+        for seq in seqs:
+            await client.send(frame(seq))
+            await trio.sleep(0.001)
+
+
+async def acknowledged_until(client: Client, last: int) -> set[int]:
+    """Hear acknowledgements up to one."""
+    seqs: set[int] = set()
+    while last not in seqs:
+        message = await client.receive()
+        if message["type"] == "ack":
+            seqs.add(message["seq"])
+    return seqs
+
+
+async def hear_to_the_end(client: Client) -> set[int]:
+    """Hear acknowledgements until the session has ended."""
+    seqs: set[int] = set()
+    while (message := await client.receive())["type"] != "session_ended":
+        if message["type"] == "ack":
+            seqs.add(message["seq"])
+    return seqs
