@@ -47,7 +47,6 @@ _NEAR_MS = 60_000
 """What a spool lacks is mostly no older than its latest frames, less so much."""
 _KNOWN_SPOOLS = 10_000
 """Most that a process remembers what it has written to; others it reads again when they get more."""
-_SESSIONS_PER_PAGE = 500
 
 
 class Archive:
@@ -263,20 +262,7 @@ class Archive:
         return failure
 
     async def _sweep(self, database: Database) -> None:
-        active: set[str] = set()
-        before: str | None = None
-        while True:
-            page = await database.list_sessions(
-                status=SessionStatus.ACTIVE,
-                exam_id=None,
-                candidate_id=None,
-                limit=_SESSIONS_PER_PAGE,
-                before=before,
-            )
-            active.update(session.session_id for session in page.sessions)
-            before = page.next
-            if before is None:
-                break
+        active = set(await database.running_sessions())
         self._behind |= active
         self._wake.set()
         try:

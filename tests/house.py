@@ -15,10 +15,13 @@ from proctor.analysis.policy import built_in_policy, load_policy
 from proctor.archive import Archive
 from proctor.clock import ClientClock
 from proctor.connection import Connection
+from proctor.endings import Endings
+from proctor.farewells import Farewells
 from proctor.grants import Grants
 from proctor.ingest import Ingest, frame_message
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
+from proctor.notices import open_notices
 from proctor.reanalysis import Reanalysis
 from proctor.roster import Roster
 from proctor.services import now_ms
@@ -57,6 +60,7 @@ class House:
     live: LiveAnalysis
     roster: Roster
     parts: dict[str, Any]
+    endings: Endings
     sessions: Sessions
     grants: Grants
     reanalysis: Reanalysis
@@ -113,6 +117,7 @@ async def open_house(
     async with (
         open_database(settings) as database,
         open_frame_store(settings) as store,
+        open_notices(settings) as notices,
         trio.open_nursery() as nursery,
     ):
         archive = Archive(store, settings, metrics)
@@ -120,11 +125,22 @@ async def open_house(
         live = LiveAnalysis(store, archive, engine, ingest, settings, metrics, now_ms)  # type: ignore[arg-type]
         own = dict(zip(PARTS, (database, store, archive, ingest, live, roster), strict=True))
         parts = own | {name: wrapper(own[name]) for name, wrapper in wrap.items()}
-        sessions = Sessions(**parts, settings=settings, metrics=metrics, now_ms=now_ms)
+        farewells = Farewells(parts["roster"], parts["ingest"], parts["database"], notices)
+        seen = {name: parts[name] for name in ("database", "store", "live")}
+        endings = Endings(
+            **seen,
+            archive=parts["archive"],
+            farewells=farewells,
+            settings=settings,
+            metrics=metrics,
+            now_ms=now_ms,
+        )
+        sessions = Sessions(**seen, endings=endings, settings=settings, now_ms=now_ms)
         nursery.start_soon(ingest.write)
         nursery.start_soon(archive.write)
+        nursery.start_soon(farewells.listen)
         if finalize:
-            nursery.start_soon(sessions.finalize)
+            nursery.start_soon(endings.finalize)
         grants = Grants(sessions, parts["database"], ingest, granting, now_ms)
         reanalysis = Reanalysis(
             sessions=sessions,
@@ -145,6 +161,7 @@ async def open_house(
             live=live,
             roster=roster,
             parts=parts,
+            endings=endings,
             sessions=sessions,
             grants=grants,
             reanalysis=reanalysis,

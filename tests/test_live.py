@@ -20,6 +20,7 @@ from proctor.model import ExamSession
 from proctor.storage.spool import remove_spool
 from tests.fakes import ForgetfulStore
 from tests.house import House, house_settings, open_house
+from tests.test_frame_stores import saved
 
 T0 = 1_767_603_600_000
 SESSION = ExamSession(session_id="exam", started_ms=T0)
@@ -247,7 +248,7 @@ async def test_a_session_whose_policy_is_gone_is_judged_by_the_default_one(house
 async def test_a_state_of_another_version_is_started_over(house):
     await house.stream("exam", *exam(0, 30))
     for foreign in (b"", b"\xc1", b"\x80", b"\x81\xa6format\xcd\x03\xe7"):
-        await house.store.save_state("exam", foreign)
+        await saved(house.store, foreign)
         assert await live(house) == await cold(house)
 
 

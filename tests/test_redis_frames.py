@@ -15,7 +15,7 @@ from proctor.storage.frames import MEMORY_SECONDS, Outcome, PartlyStored
 from proctor.storage.redis_append import Appender
 from proctor.storage.redis_frames import open_redis_frames
 from tests.fixtures.redis import running_redis
-from tests.test_frame_stores import T0, appended, ids, message
+from tests.test_frame_stores import T0, appended, ids, message, saved
 
 RETENTION_SECONDS = 100
 QUICK_SECONDS = 1.0
@@ -41,8 +41,9 @@ async def store(redis_url):
 
 async def test_frames_are_under_the_documented_keys_as_long_as_documented(store, client):
     """Scores are event time in seconds, exact to the millisecond."""
-    await store.append([message("exam", T0 + 123, T0 + 456, seq=7)])
-    await store.save_state("exam", b"state")
+    await store.append([message("exam", T0 + 123, T0 + 456, seq=7), message("exam", seq=1)])
+    await saved(store, b"state")
+    assert (await store.take_state("exam", 9)).token == 2
     await store.seal("exam")
     await store.claim("turn", 5)
     assert client.get(f"frame_meta:exam:{T0 + 123}-0") == b'{"t":%d,"frame_id":"%d-0"}' % (T0 + 123, T0 + 123)
@@ -52,10 +53,11 @@ async def test_frames_are_under_the_documented_keys_as_long_as_documented(store,
     ]
     assert client.hgetall("frame_ledger:exam") == {
         b"count": b"2",
-        b"last": b"0",
+        b"last": b"1",
         b"beyond": b"1",
         b"7": b"8 bytes.",
     }
+    assert client.get("frame_digests:exam") == b"8 bytes."
     lives = {key.decode(): client.ttl(key) for key in client.scan_iter()}
     memory = RETENTION_SECONDS + MEMORY_SECONDS
     expected = {
@@ -63,8 +65,11 @@ async def test_frames_are_under_the_documented_keys_as_long_as_documented(store,
         f"frame_meta:exam:{T0 + 456}-1": RETENTION_SECONDS,
         "frames_meta:exam": RETENTION_SECONDS,
         "frame_ledger:exam": memory,
+        "frame_digests:exam": memory,
         "frame_seal:exam": memory,
         "analysis_state:exam": memory,
+        "analysis_turn:exam": memory,
+        "analysis_lease:exam": 9,
         "claim:turn": 5,
         "frames_epoch": -1,
     }
@@ -74,19 +79,20 @@ async def test_frames_are_under_the_documented_keys_as_long_as_documented(store,
 
 async def test_a_write_prolongs_what_outlives_the_frames(store, client):
     await store.append([message("exam", T0, seq=1)])
-    for key in ("frames_meta:exam", "frame_ledger:exam"):
+    for key in ("frames_meta:exam", "frame_ledger:exam", "frame_digests:exam"):
         client.expire(key, 20)
     await store.append([message("exam", T0, seq=2)])
     assert client.ttl("frames_meta:exam") > 90
     assert client.ttl("frame_ledger:exam") > MEMORY_SECONDS
+    assert client.ttl("frame_digests:exam") > MEMORY_SECONDS
 
 
-async def test_clear_leaves_nothing_but_the_seal(store, client):
+async def test_clear_leaves_nothing_but_the_seal_and_the_number_of_turns(store, client):
     await store.append([message("exam", *range(T0, T0 + 2500), seq=1)])
-    await store.save_state("exam", b"state")
+    await saved(store, b"state")
     await store.seal("exam")
     await store.clear("exam")
-    assert set(client.keys()) == {b"frame_seal:exam", b"frames_epoch"}
+    assert set(client.keys()) == {b"analysis_turn:exam", b"frame_seal:exam", b"frames_epoch"}
 
 
 async def test_reading_forgets_ids_of_expired_frames(store, client):
@@ -115,6 +121,8 @@ async def test_two_processes_number_one_session_together(redis_url):
         assert await appended(other, [message("exam", T0, seq=900)]) == [Outcome.SEALED]
         assert await one.claim("turn", 5) == 0.0
         assert await other.claim("turn", 5) > 4
+        assert (await one.take_state("exam", 5)).token == 1
+        assert await other.take_state("exam", 5) is None
 
 
 async def test_an_emptied_redis_has_another_epoch(redis_url, client):
@@ -144,9 +152,9 @@ async def test_a_redis_that_forgot_the_script_learns_it_again(store, client):
 
 async def test_a_session_that_fails_neither_confirms_nor_loses_another(store, client):
     """Whichever of its keys is at fault, it has written nothing; what is repeated later is stored once."""
-    for number, key in enumerate(("frame_ledger", "frames_meta")):
+    for number, key in enumerate(("frame_ledger", "frames_meta", "frame_digests")):
         broken = f"broken-{number}"
-        client.set(f"{key}:{broken}", "x")
+        client.lpush(f"{key}:{broken}", "x")
         commit = [
             message("before", T0 + number),
             message(broken, T0, seq=1),
@@ -162,7 +170,7 @@ async def test_a_session_that_fails_neither_confirms_nor_loses_another(store, cl
         client.delete(f"{key}:{broken}")
         again = [commit[1], *commit[3:]]
         assert await appended(store, again) == [Outcome.STORED, Outcome.DUPLICATE, Outcome.STORED]
-    assert (await store.read("before")).stored == (await store.read("after")).stored == 2
+    assert (await store.read("before")).stored == (await store.read("after")).stored == 3
 
 
 async def test_nothing_overtakes_a_refused_part_of_its_session(store, monkeypatch):
@@ -212,7 +220,9 @@ async def test_a_stopped_redis_is_unavailable_at_once_and_comes_back(redis_serve
             lambda: store.read("exam"),
             lambda: store.seal("exam"),
             lambda: store.clear("exam"),
-            lambda: store.save_state("exam", b""),
+            lambda: store.take_state("exam", 1),
+            lambda: store.save_state("exam", b"", 1),
+            lambda: store.give_back("exam", 1),
             lambda: store.load_state("exam"),
             lambda: store.claim("turn", 1),
             store.ping,
@@ -347,3 +357,12 @@ async def test_the_largest_group_commit_fits(store):
     commit = [message("exam", *[T0 + number] * 500, seq=number) for number in range(500)]
     assert await appended(store, commit) == [Outcome.STORED] * 500
     assert (await store.read("exam", limit=1)).stored == 250_000
+
+
+async def test_a_cluster_is_refused_at_the_start(tmp_path):
+    """Before anything is written that its other nodes would not have."""
+    with running_redis(tmp_path, "--cluster-enabled", "yes") as server:
+        with pytest.raises(Misconfigured, match="Cluster") as caught:
+            async with open_redis_frames(settings_for(server.url)):
+                pass
+        assert caught.value.field == "redis_url"

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import trio
 
-import proctor.sessions
+import proctor.endings
+import proctor.farewells
 from proctor.errors import Conflict, SessionEnded, Throttled, Unavailable, UnknownSession
 from proctor.model import ExamSession, SessionStatus
 from proctor.settings import Settings
@@ -236,7 +237,7 @@ class TestEnding:
             dumps.append(session_id)
             return await write_dump(directory, session_id, frames)
 
-        monkeypatch.setattr(proctor.sessions, "write_dump", noted)
+        monkeypatch.setattr(proctor.endings, "write_dump", noted)
         await house.stream("exam", *numbered())
         done: list[bool] = []
 
@@ -253,7 +254,7 @@ class TestEnding:
 
     async def test_many_sessions_end_at_once_with_few_in_memory(self, house, monkeypatch):
         """As many are dumped at the same time as may be, and never more."""
-        most = proctor.sessions._REPORTS_AT_ONCE
+        most = proctor.endings._REPORTS_AT_ONCE
         at_once: list[int] = []
         under_way = 0
         full = trio.Event()
@@ -269,7 +270,7 @@ class TestEnding:
             under_way -= 1
             return path
 
-        monkeypatch.setattr(proctor.sessions, "write_dump", counted)
+        monkeypatch.setattr(proctor.endings, "write_dump", counted)
         names = [f"exam-{number}" for number in range(20)]
         for name in names:
             await house.stream(name, *numbered(0, 1))
@@ -329,8 +330,8 @@ class TestTrouble:
 
     @pytest.fixture(autouse=True)
     def impatient(self, monkeypatch) -> None:
-        retry = partial(proctor.sessions._RETRY, wait_initial=0.05, wait_max=0.05, wait_jitter=0)
-        monkeypatch.setattr(proctor.sessions, "_RETRY", retry)
+        retry = partial(proctor.endings._RETRY, wait_initial=0.05, wait_max=0.05, wait_jitter=0)
+        monkeypatch.setattr(proctor.endings, "_RETRY", retry)
 
     @pytest.mark.parametrize(
         ("part", "method"),
@@ -388,7 +389,7 @@ class TestTrouble:
             monkeypatch.undo()
             raise Unavailable("cannot write the dump: disk full")
 
-        monkeypatch.setattr(proctor.sessions, "write_dump", fail)
+        monkeypatch.setattr(proctor.endings, "write_dump", fail)
         await house.stream("exam", *numbered())
         assert await house.sessions.end("exam") is False
         await until_ended(house)
@@ -396,7 +397,7 @@ class TestTrouble:
 
     async def test_while_the_frame_store_is_down_an_end_is_answered_and_waits(self, settings, monkeypatch):
         """What was received but not stored is in the report and the dump when it is back."""
-        monkeypatch.setattr(proctor.sessions, "_INTAKE_SECONDS", 0.1)
+        monkeypatch.setattr(proctor.farewells, "_INTAKE_SECONDS", 0.1)
         async with open_house(settings) as house:
             store = FailingStore(house.store)
             house.ingest._store = store  # type: ignore[assignment]
@@ -439,14 +440,14 @@ class TestTrouble:
             house.nursery.start_soon(end)
             await trio.sleep(0.05)
             assert done == []
-            house.nursery.start_soon(house.sessions.finalize)
+            house.nursery.start_soon(house.endings.finalize)
             await until_ended(house)
             await trio.sleep(0.05)
             assert done == [True]
 
     async def test_when_too_many_ends_wait_the_next_is_turned_away(self, settings, monkeypatch):
         """It has not happened and may be asked for again; those that wait are carried out."""
-        monkeypatch.setattr(proctor.sessions, "_ENDINGS_WAITING", 2)
+        monkeypatch.setattr(proctor.endings, "_ENDINGS_WAITING", 2)
         async with open_house(settings, finalize=False) as house:
             for session_id in "abc":
                 await house.sessions.admit(session_id)
@@ -455,7 +456,7 @@ class TestTrouble:
             await trio.sleep(0.05)
             with pytest.raises(Unavailable, match="too many"):
                 await house.sessions.end("c")
-            house.nursery.start_soon(house.sessions.finalize)
+            house.nursery.start_soon(house.endings.finalize)
             for session_id in "ab":
                 await until_ended(house, session_id)
             assert await house.sessions.end("c") is True
@@ -481,7 +482,7 @@ class TestTrouble:
 
                 async def finalize() -> None:
                     with finalizing:
-                        await house.sessions.finalize()
+                        await house.endings.finalize()
 
                 async def end() -> None:
                     with pytest.raises(Unavailable, match="stopping"):
@@ -548,7 +549,7 @@ class TestCrash:
 
             return await write_dump(directory, session_id, dribble())
 
-        monkeypatch.setattr(proctor.sessions, "write_dump", never_done)
+        monkeypatch.setattr(proctor.endings, "write_dump", never_done)
         async with open_house(settings) as house:
             await house.stream("exam", *numbered())
             house.nursery.start_soon(house.sessions.end, "exam")
