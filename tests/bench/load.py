@@ -185,6 +185,13 @@ class Load:
         for client in self._clients:
             client.socket.close()
 
+    def rest(self, seconds: float) -> None:
+        """Answer pings and pass over heartbeats until nothing has come for so long."""
+        while active := self._wait(seconds):
+            for place in active:
+                self._clients[place].flush()
+                self._clients[place].receive()
+
     def burst(self, messages: Sequence[bytes]) -> float:
         """Send `messages` from every client as fast as TCP takes them; returns seconds to the last ack."""
         everything = b"".join(messages)

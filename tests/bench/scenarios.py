@@ -149,6 +149,7 @@ def _costs(spent: Spent, frames: int) -> Figures:
         "server CPU µs/frame": spent.server,
         "analysis CPU µs/frame": spent.analysis,
         "Redis CPU µs/frame": spent.redis,
+        "load CPU µs/frame": spent.load,
     }
     return {name: seconds / frames * 1e6 for name, seconds in named.items() if seconds}
 

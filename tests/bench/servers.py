@@ -90,6 +90,8 @@ class Spent(NamedTuple):
     analysis: float
     """By its analysis workers."""
     redis: float
+    load: float
+    """By this process, which makes the load."""
 
     def since(self, before: "Spent") -> "Spent":
         """Return what was used up from `before` to this."""
@@ -112,6 +114,7 @@ class Server:
             # Workers that have ended are counted with the process that started them.
             analysis=sum(map(_cpu_seconds, analysing)) + sum(map(_children_seconds, serving)),
             redis=self._redis_seconds(),
+            load=time.process_time(),
         )
 
     def stored(self, sessions: Iterable[str]) -> int:
