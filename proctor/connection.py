@@ -1,26 +1,27 @@
-"""One WebSocket connection of an exam taker: one nursery with a receiving and a sending task.
+"""One client of an exam session: what it says, and what it is told.
 
-A frame's way: socket → `decode` → `Ingest.submit` → group commit → `_settle` → acknowledgement. Who ends a
-connection is explicit: the client by leaving; the server by `finish` with the reason.
+A frame's way: socket → `_receive` → `Ingest.offer` → group commit → `settle` → acknowledgement. None of it
+waits, so that one task can serve all sockets. Who ends a connection is explicit: the client by leaving; the
+server by `finish` with the reason.
 """
 
+import random
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
-from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import structlog
 import trio
 
+from proctor import express
 from proctor.clock import ClientClock
 from proctor.ingest import Ingest, frame_message
 from proctor.metrics import Metrics
 from proctor.settings import Settings
-from proctor.storage.frames import Outcome
+from proctor.storage.frames import FrameMessage, Outcome, Receipt, ResumePoint
 from proctor.times import iso_from_ms
 from proctor.wire import (
-    Ack,
     Clock,
     ClockReading,
     CloseCode,
@@ -28,10 +29,12 @@ from proctor.wire import (
     ErrorCode,
     Heartbeat,
     Rejected,
+    Resume,
     ServerMessage,
     SessionEnded,
     decode,
     encode,
+    encode_ack,
 )
 
 _log = structlog.get_logger(__name__)
@@ -40,28 +43,40 @@ QUIET_SECONDS = 0.05
 """When intake stops: a client that sends nothing for so long has been heard to the end."""
 DRAIN_SECONDS = 0.5
 """When intake stops: the longest that a client is still heard."""
+UNSETTLED_MAX = 256
+"""Messages that one client may have on their way into the store; with more, others would wait for it."""
+_OWED_SECONDS = 5.0
+"""When the connection ends: the longest that acknowledgements which are still owed are waited for."""
 _FLOOD_SECONDS = 60.0
-_OUTBOX_MESSAGES = 1000
-"""Replies that wait for a slow client; when full, its messages are not read."""
-
-
-class PeerGone(Exception):
-    """The client closed the connection or vanished."""
 
 
 class Socket(Protocol):
-    """What a connection needs of a WebSocket."""
+    """What a connection needs of a WebSocket; see `proctor.web.websocket`."""
 
-    async def receive(self) -> bytes | str:
-        """Return the next message. Raises PeerGone. A cancelled call has taken nothing."""
+    gone: trio.Event
+
+    def receive(self, take: Callable[[bytes], None]) -> None:
+        """Begin to read."""
         ...
 
-    async def send(self, data: str) -> None:
-        """Send a text message; a checkpoint. To a peer that is gone it does nothing."""
+    def pause(self) -> None:
+        """Read no more until `resume`."""
         ...
 
-    async def close(self, code: int, reason: str = "") -> None:
-        """Send a close frame."""
+    def resume(self) -> None:
+        """Read again."""
+        ...
+
+    def send(self, text: bytes) -> None:
+        """Send with the next `flush`."""
+        ...
+
+    def flush(self) -> None:
+        """Send now."""
+        ...
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send a close."""
         ...
 
 
@@ -71,6 +86,11 @@ class _Stage(Enum):
     """What had arrived is taken in; nothing more is read."""
     FINISHING = auto()
     """The last replies are sent, then the close."""
+
+
+class _Arrival(NamedTuple):
+    data: bytes
+    received_ms: int
 
 
 class Connection:
@@ -94,28 +114,52 @@ class Connection:
         self._now_ms = now_ms
         self._clock = ClientClock()
         self._stage = _Stage.OPEN
-        self._outbox: deque[ServerMessage] = deque()
-        self._unsettled = 0
         self._close_code = CloseCode.SESSION_ENDED
-        self._wake_sender = trio.Event()
-        self._outbox_sent = trio.Event()
-        self._receiving = trio.CancelScope()
+        self._heard = 0
+        """Messages that came."""
+        self._held: deque[_Arrival] = deque()
+        """Came while there was no room for them; at most what one read of the socket brings."""
+        self._unsettled: deque[FrameMessage] = deque()
+        self._overtaking: dict[int, Receipt] = {}
+        """By id of the message: settled before an earlier one, which no acknowledgement may pass."""
+        self._acks = 0
+        self._heard_out = False
         self._drained = trio.Event()
-        self._in_hand: tuple[bytes | str, int] | None = None
-        """Received, and when, but not handed over; stopping intake must not lose it."""
         self._invalid_times: deque[float] = deque(maxlen=settings.invalid_messages_max)
+        self._pause = trio.CancelScope()
 
-    async def run(self) -> None:
+    async def run(self, resume: ResumePoint) -> None:
         """Serve the client until either side ends the connection."""
         self._metrics.connections.inc()
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._receive_loop, nursery, name=f"receive session={self.session_id}")
-                await self._send_loop()
-                nursery.cancel_scope.cancel(reason="connection finished")
+            self.greet(resume)
+            self._socket.receive(self._receive)
+            interval = self._settings.heartbeat_interval_seconds
+            next_heartbeat = trio.current_time() + interval
+            while not self._socket.gone.is_set():
+                finishing = self._stage is _Stage.FINISHING
+                with trio.CancelScope() as self._pause:
+                    self._pause.deadline = (
+                        trio.current_time() + _OWED_SECONDS if finishing else next_heartbeat
+                    )
+                    await self._socket.gone.wait()
+                if self._socket.gone.is_set():
+                    break
+                if finishing:
+                    self._conclude(owed=False)
+                elif trio.current_time() >= next_heartbeat:
+                    next_heartbeat = max(next_heartbeat + interval, trio.current_time())
+                    self._tell(Heartbeat(self.session_id, iso_from_ms(self._now_ms())))
+                    self._socket.flush()
         finally:
             self._metrics.connections.dec()
+            self._stage = _Stage.FINISHING
             self._drained.set()
+
+    def greet(self, resume: ResumePoint) -> None:
+        """Tell the client what is stored of its messages, and in which store."""
+        self._tell(Resume(self.session_id, resume.last_seq, resume.epoch))
+        self._socket.flush()
 
     async def stop_intake(self) -> None:
         """Take in what the client has sent already, then read no more.
@@ -124,7 +168,13 @@ class Connection:
         """
         if self._stage is _Stage.OPEN:
             self._stage = _Stage.INTAKE_STOPPED
-            self._receiving.cancel(reason="intake stopped")
+            with trio.move_on_after(DRAIN_SECONDS):
+                heard = -1
+                while heard != self._heard:
+                    heard = self._heard
+                    await trio.sleep(QUIET_SECONDS)
+            self._heard_out = True
+            self._take_held()
         await self._drained.wait()
 
     def finish(self, code: CloseCode) -> None:
@@ -132,109 +182,117 @@ class Connection:
         if self._stage is not _Stage.FINISHING:
             self._stage = _Stage.FINISHING
             self._close_code = code
-            self._receiving.cancel(reason=f"closing with {code.name}")
-            self._wake_sender.set()
-
-    async def _receive_loop(self, nursery: trio.Nursery) -> None:
-        try:
-            with self._receiving:
-                while True:
-                    self._in_hand = await self._socket.receive(), self._now_ms()
-                    await self._take(*self._in_hand)
-                    self._in_hand = None
-            if self._stage is _Stage.INTAKE_STOPPED:
-                await self._drain()
-        except PeerGone:
-            nursery.cancel_scope.cancel(reason="client gone")
-        finally:
+            self._held.clear()
+            self._socket.pause()
             self._drained.set()
+            self._pause.cancel()
+            self._conclude(owed=code is not CloseCode.FLOOD)
 
-    async def _drain(self) -> None:
-        if self._in_hand is not None:
-            await self._take(*self._in_hand)
-        ends = trio.current_time() + DRAIN_SECONDS
-        while self._stage is _Stage.INTAKE_STOPPED and trio.current_time() < ends:
-            with trio.move_on_after(QUIET_SECONDS) as waiting:
-                data = await self._socket.receive()
-            if waiting.cancelled_caught:
-                return
-            await self._take(data, self._now_ms())
+    def room(self) -> None:
+        """Use what had to wait for room in the ingest buffer."""
+        self._take_held()
+        self._socket.flush()
 
-    async def _take(self, data: bytes | str, received_ms: int) -> None:
-        """Use one message. A cancelled call has used nothing of it and may be repeated."""
-        # A client that has been heard to the end adds no more replies, and must not hold up the others.
-        while self._stage is _Stage.OPEN and len(self._outbox) >= _OUTBOX_MESSAGES:
-            self._outbox_sent = trio.Event()
-            await self._outbox_sent.wait()
+    def settle(self, message: FrameMessage, receipt: Receipt) -> None:
+        """Answer for one message after its group commit, and for those that it had overtaken."""
+        self._overtaking[id(message)] = receipt
+        while self._unsettled and (known := self._overtaking.pop(id(self._unsettled[0]), None)):
+            self._answer(self._unsettled.popleft(), known)
+
+    def commit_settled(self) -> None:
+        """Send the answers of a group commit, and use what had to wait for them."""
+        self._metrics.acks.inc(self._acks)
+        self._acks = 0
+        if self._stage is _Stage.FINISHING:
+            self._conclude(owed=True)
+        elif self._held:
+            self._take_held()
+        self._socket.flush()
+
+    def _receive(self, data: bytes) -> None:
+        self._heard += 1
+        if self._stage is _Stage.FINISHING:
+            return
+        arrival = _Arrival(data, self._now_ms())
+        if self._held or not self._has_room():
+            self._held.append(arrival)
+            self._socket.pause()
+            self._await_room()
+        else:
+            self._use(arrival)
+
+    def _has_room(self) -> bool:
+        return len(self._unsettled) < UNSETTLED_MAX and self._ingest.has_room
+
+    def _await_room(self) -> None:
+        if not self._ingest.has_room:
+            self._ingest.call_when_room(self)  # else its own messages are in the way, until they are settled
+
+    def _take_held(self) -> None:
+        while self._held and self._has_room():
+            self._use(self._held.popleft())
+        if self._held:
+            self._await_room()
+        elif self._heard_out:
+            self._socket.pause()
+            self._drained.set()
+        elif self._stage is not _Stage.FINISHING:
+            self._socket.resume()
+
+    def _use(self, arrival: _Arrival) -> None:
+        most = self._settings.batch_max_frames
         try:
-            message = decode(data, self.session_id, self._settings.batch_max_frames)
+            message = express.read(arrival.data, self.session_id, most) or decode(
+                arrival.data, self.session_id, most
+            )
         except Rejected as rejected:
             self._reject(rejected)
             return
         if isinstance(message, ClockReading):
-            self._clock.fix(message.client_ms, received_ms)
-            self._reply(Clock(message.timestamp, iso_from_ms(received_ms)))
+            self._clock.fix(message.client_ms, arrival.received_ms)
+            self._tell(Clock(message.timestamp, iso_from_ms(arrival.received_ms)))
             return
-        stored_form = frame_message(self.session_id, message, self._clock, received_ms)
-        self._unsettled += 1
-        try:
-            await self._ingest.submit(stored_form, partial(self._settle, message.seq))
-        except trio.Cancelled:
-            self._unsettled -= 1
-            raise
+        stored_form = frame_message(self.session_id, message, self._clock, arrival.received_ms)
+        self._unsettled.append(stored_form)
+        self._ingest.add(stored_form, self)
 
-    def _settle(self, seq: int | None, outcome: Outcome) -> None:
-        """Answer for one message after its group commit."""
-        self._unsettled -= 1
+    def _answer(self, message: FrameMessage, receipt: Receipt) -> None:
+        seq, outcome = message.seq, receipt.outcome
         if outcome is Outcome.SEALED:
             self.finish(CloseCode.SESSION_ENDED)
         elif outcome is Outcome.CONFLICT:
             detail = f"seq {seq} was stored before with other content; number new messages upwards"
             self._reject(Rejected(ErrorCode.SEQ_CONFLICT, detail, seq))
         elif seq is not None:
-            self._metrics.acks.inc()
-            self._reply(Ack(seq))
-        if self._stage is _Stage.FINISHING:
-            self._wake_sender.set()
+            self._acks += 1
+            self._socket.send(encode_ack(seq))
 
     def _reject(self, rejected: Rejected) -> None:
         self._metrics.errors.labels(rejected.code.value).inc()
-        self._reply(Error(rejected.code, rejected.detail, rejected.seq))
+        self._tell(Error(rejected.code, rejected.detail, rejected.seq))
         now = trio.current_time()
         times = self._invalid_times
         times.append(now)
-        flood = len(times) == times.maxlen and now - times[0] < _FLOOD_SECONDS
-        if flood and self._stage is not _Stage.FINISHING:
-            _log.warning("flood of unusable messages", session=self.session_id)
+        if len(times) == times.maxlen and now - times[0] < _FLOOD_SECONDS:
+            if self._stage is not _Stage.FINISHING:
+                _log.warning("flood of unusable messages", session=self.session_id)
             self.finish(CloseCode.FLOOD)
 
-    def _reply(self, message: ServerMessage) -> None:
-        self._outbox.append(message)
-        self._wake_sender.set()
+    def _tell(self, message: ServerMessage) -> None:
+        self._socket.send(encode(message))
 
-    async def _send_loop(self) -> None:
-        """Send replies as they come due and a heartbeat every interval, until the connection finishes."""
-        interval = self._settings.heartbeat_interval_seconds
-        next_heartbeat = trio.current_time() + interval
-        while self._stage is not _Stage.FINISHING or (
-            self._unsettled and self._close_code is not CloseCode.FLOOD
-        ):
-            with trio.move_on_at(next_heartbeat):
-                await self._wake_sender.wait()
-            self._wake_sender = trio.Event()
-            await self._send_outbox()
-            if trio.current_time() >= next_heartbeat:
-                next_heartbeat = max(next_heartbeat + interval, trio.current_time())
-                await self._send(Heartbeat(self.session_id, iso_from_ms(self._now_ms())))
-        await self._send_outbox()
+    def _conclude(self, *, owed: bool) -> None:
+        """Close, unless acknowledgements are still `owed`."""
+        if owed and self._unsettled:
+            return
         if self._close_code is CloseCode.SESSION_ENDED:
-            await self._send(SessionEnded(self.session_id, iso_from_ms(self._now_ms())))
-        await self._socket.close(self._close_code, self._close_code.name.lower())
+            self._tell(SessionEnded(self.session_id, iso_from_ms(self._now_ms())))
+        self._socket.close(self._close_code, self._reason())
 
-    async def _send_outbox(self) -> None:
-        while self._outbox:
-            await self._send(self._outbox.popleft())
-        self._outbox_sent.set()
-
-    async def _send(self, message: ServerMessage) -> None:
-        await self._socket.send(encode(message))
+    def _reason(self) -> str:
+        name = self._close_code.name.lower()
+        if self._close_code is not CloseCode.RESTARTING:
+            return name
+        # Clients that come back all at once would find the next server as busy as it ever gets.
+        spread_ms = round(self._settings.reconnect_spread_seconds * 1000)
+        return f"{name}; retry_after_ms={random.randint(0, spread_ms)}"  # noqa: S311 - spreads, hides nothing

@@ -61,8 +61,10 @@ VOCABULARY: Mapping[str, Kind] = {
     "pupil_right_y": Kind.NUMBER,
 }
 
-_COUNT_MAX = 1000
-_TEXT_MAX_CHARACTERS = 64
+COUNT_MAX = 1000
+TEXT_MAX_CHARACTERS = 64
+NUMBER_MAX = 2**53
+"""Integers beyond have no meaning as a measurement and break arithmetic later."""
 
 
 class _Misfit(ValueError):
@@ -73,8 +75,7 @@ def _number(value: Any) -> float | int | None:
     if isinstance(value, (int, float)):
         if isinstance(value, float) and not math.isfinite(value):
             return None
-        # Integers beyond a float's range have no meaning as a measurement and break arithmetic later.
-        if isinstance(value, int) and abs(value) > 2**53:
+        if isinstance(value, int) and abs(value) > NUMBER_MAX:
             raise _Misfit
         return value
     if value == "None":  # the browser engine's word for a feature it could not compute
@@ -95,7 +96,7 @@ def _count(value: Any) -> int | None:
     number = _coordinate(value)
     if number is None:
         return None
-    if number != int(number) or not 0 <= number <= _COUNT_MAX:
+    if number != int(number) or not 0 <= number <= COUNT_MAX:
         raise _Misfit
     return int(number)
 
@@ -106,18 +107,22 @@ def _coordinate(value: Any) -> float | int | None:
     return _number(value)
 
 
+def as_percent(confidence: float) -> float | int:
+    """Return a confidence as 0-100. A detector that reports is over 1 % sure, so up to 1 is a share of 1."""
+    return round(confidence * 100, 4) if 0 < confidence <= 1 else confidence
+
+
 def _confidence(value: Any) -> float | int | None:
     number = _coordinate(value)
     if number is None:
         return None
     if not 0 <= number <= 100:
         raise _Misfit
-    # A detector that reports at all is over 1 % sure, so a value up to 1 is a share of 1.
-    return round(number * 100, 4) if 0 < number <= 1 else number
+    return as_percent(number)
 
 
 def _text(value: Any) -> str:
-    if isinstance(value, str) and len(value) <= _TEXT_MAX_CHARACTERS:
+    if isinstance(value, str) and len(value) <= TEXT_MAX_CHARACTERS:
         return value
     raise _Misfit
 

@@ -1,13 +1,15 @@
 """From checked frames to stored ones: the messages of all connections share group commits.
 
-A message enters by `submit`, waits in a bounded buffer, and is written with whatever else waits there. Its
-`settle` callback runs after the commit, so an acknowledgement always follows the store.
+A message enters by `add`, waits in a bounded buffer, and is written with whatever else waits there. Its owner
+is told after the commit, so an acknowledgement always follows the store.
 """
 
 import hashlib
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from itertools import chain
+from typing import NamedTuple, Protocol
 
 import msgspec
 import stamina
@@ -18,7 +20,7 @@ from proctor.clock import ClientClock
 from proctor.errors import Unavailable
 from proctor.metrics import Metrics
 from proctor.settings import Settings
-from proctor.storage.frames import FrameMessage, FrameStore, Outcome, PartlyStored, UnnumberedFrame
+from proctor.storage.frames import FrameMessage, FrameStore, Outcome, PartlyStored, Receipt, UnnumberedFrame
 from proctor.times import iso_from_ms
 from proctor.wire import Frame, Frames
 
@@ -27,20 +29,12 @@ _DIGEST_BYTES = 8
 _RETRY = partial(
     stamina.retry_context, on=Unavailable, attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
 )
+_COMMIT_SECONDS = 0.005
+"""Least time from one group commit to the next: under load, more messages then share one."""
 _REFUSED_PAUSE_SECONDS = 0.5
 """Before messages that the store refused are tried again, together with newer ones that it may take."""
 
 _log = structlog.get_logger(__name__)
-
-Settle = Callable[[Outcome], None]
-"""Must not raise, for it is called among the others of its group commit."""
-
-
-class _Waiting(NamedTuple):
-    number: int
-    message: FrameMessage
-    settle: Settle
-    submitted: float
 
 
 def frame_message(session_id: str, message: Frames, clock: ClientClock, received_ms: int) -> FrameMessage:
@@ -52,84 +46,117 @@ def frame_message(session_id: str, message: Frames, clock: ClientClock, received
     newest = max((f.client_ms for f in message.frames if f.client_ms is not None), default=None)
     if newest is not None:
         clock.observe(newest, received_ms)
-    received_at = iso_from_ms(received_ms)
-    frames = tuple(
-        _stored_form(frame, session_id, clock, received_ms, received_at) for frame in message.frames
-    )
+    server_side = b'"session_id":"%b","timestamp":"' % session_id.encode()
+    received_at = b'"received_at":"%b","frame_id":"' % iso_from_ms(received_ms).encode()
+    frames, content = [], []
+    for frame in message.frames:
+        event_ms = clock.event_ms(frame.client_ms, received_ms)
+        features, stamp = _members(frame), b""
+        if frame.client_timestamp is not None:
+            stamp = b'"client_timestamp":%b,' % _encode(frame.client_timestamp)
+        content.append(features + stamp)
+        timed = b'%b%b",' % (server_side, iso_from_ms(event_ms).encode())
+        frames.append(UnnumberedFrame(event_ms, b"%b%b%b%b" % (features, timed, stamp, received_at)))
     digest = b""
     if message.seq is not None:
-        digest = hashlib.blake2b(_encode(message.frames), digest_size=_DIGEST_BYTES).digest()
-    return FrameMessage(session_id, frames, message.seq, digest)
+        digest = hashlib.blake2b(b"\n".join(content), digest_size=_DIGEST_BYTES).digest()
+    return FrameMessage(session_id, tuple(frames), message.seq, digest)
 
 
-def _stored_form(
-    frame: Frame, session_id: str, clock: ClientClock, received_ms: int, received_at: str
-) -> UnnumberedFrame:
-    event_ms = clock.event_ms(frame.client_ms, received_ms)
-    stored = {**frame.features}
-    if frame.event is not None:
-        stored["event"] = frame.event
-    stored["session_id"] = session_id
-    stored["timestamp"] = iso_from_ms(event_ms)
-    if frame.client_timestamp is not None:
-        stored["client_timestamp"] = frame.client_timestamp
-    stored["received_at"] = received_at
-    return UnnumberedFrame(event_ms, _encode(stored)[:-1] + b',"frame_id":"')
+def _members(frame: Frame) -> bytes:
+    """Write what the client sent as the beginning of a JSON object, up to where the next member goes."""
+    features = _encode(frame.features)[:-1]
+    if len(features) > 1:
+        features += b","
+    return features if frame.event is None else b'%b"event":%b,' % (features, _encode(frame.event))
+
+
+class Submitter(Protocol):
+    """Who hands over messages. No call may raise or wait: it is made among others of the same commit."""
+
+    def settle(self, message: FrameMessage, receipt: Receipt) -> None:
+        """Learn what became of a message; called once for each."""
+        ...
+
+    def commit_settled(self) -> None:
+        """Learn that a group commit is through in which messages of this submitter were settled."""
+        ...
+
+    def room(self) -> None:
+        """Learn that the buffer has room, perhaps for one message only; see `Ingest.call_when_room`."""
+        ...
+
+
+class _Waiting(NamedTuple):
+    number: int
+    message: FrameMessage
+    owner: Submitter
+    submitted: float
+    size: int
 
 
 class Ingest:
     """The bounded buffer in front of the frame store, and the one writer behind it."""
 
-    def __init__(self, store: FrameStore, settings: Settings, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        store: FrameStore,
+        settings: Settings,
+        metrics: Metrics,
+        new_epoch: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._store = store
         self._metrics = metrics
-        self._most = settings.commit_max_messages
-        # When full, `submit` waits, the connection's socket is not read, and TCP slows the client down.
-        self._entrance, self._exit = trio.open_memory_channel[_Waiting](settings.ingest_buffer_messages)
+        self._commit_most = settings.commit_max_messages
+        self._most_messages = settings.ingest_buffer_messages
+        self._most_bytes = settings.ingest_buffer_bytes
+        self._new_epoch = new_epoch
+        self._epoch = ""
+        self._waiting: deque[_Waiting] = deque()
         self._in_hand: list[_Waiting] = []
+        self._bytes = 0
         self._submitted = 0
-        self._unsettled: dict[int, None] = {}
-        """Numbers of the messages that are on their way, the oldest first."""
+        self._blocked: dict[Submitter, None] = {}
+        self._arrived = trio.Event()
         self._progress = trio.lowlevel.ParkingLot()
         self.touched: set[str] = set()
         """Sessions that had frames stored since whoever follows them last took them out."""
 
-    async def submit(self, message: FrameMessage, settle: Settle) -> None:
-        """Hand over a message; `settle` is called once, after the commit, with what became of it.
+    @property
+    def has_room(self) -> bool:
+        """Whether a message may be added. When not, sockets are not read, and TCP slows the clients down."""
+        waiting = len(self._waiting) + len(self._in_hand)
+        return waiting < self._most_messages and self._bytes < self._most_bytes
 
-        Waits while the buffer is full. A cancelled call has handed over nothing.
-        """
-        number = self._submitted
+    def add(self, message: FrameMessage, owner: Submitter) -> None:
+        """Hand over a message, for which there has to be room; its owner learns what becomes of it."""
+        size = sum(len(frame.head) for frame in message.frames)
+        self._waiting.append(_Waiting(self._submitted, message, owner, trio.current_time(), size))
         self._submitted += 1
-        self._unsettled[number] = None
-        waiting = _Waiting(number, message, settle, trio.current_time())
-        try:
-            try:
-                self._entrance.send_nowait(waiting)
-            except trio.WouldBlock:
-                await self._entrance.send(waiting)
-        except trio.Cancelled:
-            del self._unsettled[number]
-            self._progress.unpark_all()
-            raise
+        self._bytes += size
+        self._arrived.set()
 
-    async def store(self, message: FrameMessage) -> Outcome:
+    def call_when_room(self, owner: Submitter) -> None:
+        """Call `owner.room` once there is room again; the others who wait have their turns before."""
+        self._blocked[owner] = None
+
+    async def store(self, message: FrameMessage) -> Receipt:
         """Hand over a message and wait until it is settled. If cancelled, it may still be stored."""
-        settled = trio.Event()
-        outcomes: list[Outcome] = []
-
-        def settle(outcome: Outcome) -> None:
-            outcomes.append(outcome)
-            settled.set()
-
-        await self.submit(message, settle)
-        await settled.wait()
-        return outcomes[0]
+        caller = _Caller()
+        while not self.has_room:
+            self.call_when_room(caller)
+            await caller.woken.wait()
+            caller.woken = trio.Event()
+        self.add(message, caller)
+        while caller.receipt is None:
+            await caller.woken.wait()
+            caller.woken = trio.Event()
+        return caller.receipt
 
     async def flush(self) -> None:
-        """Wait until every message submitted before this call is settled."""
+        """Wait until every message added before this call is settled."""
         end = self._submitted
-        while next(iter(self._unsettled), end) < end:
+        while (first := next(chain(self._in_hand, self._waiting), None)) and first.number < end:
             await self._progress.park()
 
     async def write(self) -> None:
@@ -138,45 +165,90 @@ class Ingest:
         If it fails, what it had in hand is written first when it is run again.
         """
         while True:
-            if not self._in_hand:
-                self._in_hand.append(await self._exit.receive())
-            while len(self._in_hand) < self._most:
-                try:
-                    self._in_hand.append(self._exit.receive_nowait())
-                except trio.WouldBlock:
-                    break
-            self._metrics.ingest_waiting.set(len(self._unsettled))
+            if not self._in_hand and not self._waiting:
+                self._arrived = trio.Event()
+                await self._arrived.wait()
+            while self._waiting and len(self._in_hand) < self._commit_most:
+                self._in_hand.append(self._waiting.popleft())
+            self._show_waiting()
+            began = trio.current_time()
             async for attempt in _RETRY():
                 with attempt:
                     await self._commit()
+            await trio.sleep_until(began + _COMMIT_SECONDS)
 
     async def _commit(self) -> None:
         """Write what is in hand; what the store refuses stays in hand."""
         began = trio.current_time()
         try:
-            outcomes = await self._store.append([waiting.message for waiting in self._in_hand])
+            receipts = await self._store.append([waiting.message for waiting in self._in_hand])
         except PartlyStored as partly:
-            self._settle(partly.outcomes)
+            self._settle(partly.receipts)
             _log.warning("messages wait", messages=len(self._in_hand), reason=partly.detail)
             await trio.sleep(_REFUSED_PAUSE_SECONDS)
             return
-        self._metrics.commit_messages.observe(len(outcomes))
+        self._metrics.commit_messages.observe(len(receipts))
         self._metrics.commit_seconds.observe(trio.current_time() - began)
-        self._settle(outcomes)
+        self._settle(receipts)
 
-    def _settle(self, outcomes: Sequence[Outcome | None]) -> None:
+    def _settle(self, receipts: Sequence[Receipt | None]) -> None:
+        if self._store.epoch != self._epoch:
+            self._epoch = self._store.epoch
+            self._new_epoch(self._epoch)
         group, self._in_hand = self._in_hand, []
-        now = trio.current_time()
-        for waiting, outcome in zip(group, outcomes, strict=True):
-            if outcome is None:
+        outcomes: Counter[Outcome] = Counter()
+        frames = 0
+        owners: dict[Submitter, None] = {}
+        for waiting, receipt in zip(group, receipts, strict=True):
+            if receipt is None:
                 self._in_hand.append(waiting)
                 continue
-            del self._unsettled[waiting.number]
-            self._metrics.messages.labels(outcome.name.lower()).inc()
-            if outcome is Outcome.STORED:
-                self._metrics.frames_stored.inc(len(waiting.message.frames))
-                self._metrics.store_lag_seconds.observe(now - waiting.submitted)
-                self.touched.add(waiting.message.session_id)
-            waiting.settle(outcome)
-        self._metrics.ingest_waiting.set(len(self._unsettled))
+            message = waiting.message
+            outcomes[receipt.outcome] += 1
+            self._bytes -= waiting.size
+            if receipt.outcome is Outcome.STORED:
+                frames += len(message.frames)
+                self.touched.add(message.session_id)
+            waiting.owner.settle(message, receipt)
+            owners[waiting.owner] = None
+        for owner in owners:
+            owner.commit_settled()
+        self._count(outcomes, frames, group[0].submitted)
+        self._let_in()
         self._progress.unpark_all()
+
+    def _let_in(self) -> None:
+        """Give those who wait for room their turn, the first first, as long as there is some."""
+        for owner in list(self._blocked):
+            if not self.has_room:
+                break
+            del self._blocked[owner]
+            owner.room()
+
+    def _count(self, outcomes: Counter[Outcome], frames: int, first_submitted: float) -> None:
+        for outcome, messages in outcomes.items():
+            self._metrics.messages.labels(outcome.name.lower()).inc(messages)
+        self._metrics.frames_stored.inc(frames)
+        self._metrics.store_lag_seconds.observe(trio.current_time() - first_submitted)
+        self._show_waiting()
+
+    def _show_waiting(self) -> None:
+        self._metrics.ingest_waiting.set(len(self._waiting) + len(self._in_hand))
+
+
+class _Caller:
+    """Waits for one message of its own."""
+
+    def __init__(self) -> None:
+        self.woken = trio.Event()
+        self.receipt: Receipt | None = None
+
+    def settle(self, message: FrameMessage, receipt: Receipt) -> None:
+        self.receipt = receipt
+        self.woken.set()
+
+    def commit_settled(self) -> None:
+        pass
+
+    def room(self) -> None:
+        self.woken.set()

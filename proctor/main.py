@@ -44,6 +44,7 @@ async def run(
             app,
             settings,
             listeners,
+            sockets=services.sockets,
             shutdown=shutdown,
             before_drain=partial(services.roster.close_all, CloseCode.RESTARTING),
         )

@@ -8,6 +8,7 @@ from functools import partial
 import trio
 
 from proctor.connection import Connection
+from proctor.storage.frames import ResumePoint
 from proctor.wire import CloseCode
 
 _ENDED_REMEMBERED = 10_000
@@ -54,6 +55,12 @@ class Roster:
             del self._ended[next(iter(self._ended))]
         for connection in self._of(session_id):
             connection.finish(CloseCode.SESSION_ENDED)
+
+    def renew(self, epoch: str) -> None:
+        """Tell every client that the frame store holds nothing of before."""
+        for connections in self._connections.values():
+            for connection in connections:
+                connection.greet(ResumePoint(None, epoch))
 
     async def close_all(self, code: CloseCode) -> None:
         """Take in what all clients have sent already, then close their connections and every later one."""

@@ -24,6 +24,7 @@ from proctor.settings import Settings
 from proctor.storage.database import Database, open_database
 from proctor.storage.frames import FrameStore, open_frame_store
 from proctor.supervisor import Supervisor
+from proctor.web.sockets import Sockets
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Services:
     ingest: Ingest
     live: LiveAnalysis
     roster: Roster
+    sockets: Sockets
     sessions: Sessions
     granting: Granting
     grants: Grants
@@ -76,6 +78,7 @@ async def open_services(
     ):
         services = _assemble(settings, database, store, engine, Granting(analyzers, policies))
         tasks: dict[str, Callable[[], Awaitable[None]]] = {
+            "sockets": services.sockets.run,
             "ingest": services.ingest.write,
             "live analysis": partial(services.live.follow, database.get_session),
             "finalization": services.sessions.finalize,
@@ -92,7 +95,7 @@ def _assemble(
     settings: Settings, database: Database, store: FrameStore, engine: Engine, granting: Granting
 ) -> Services:
     metrics, roster = Metrics(), Roster()
-    ingest = Ingest(store, settings, metrics)
+    ingest = Ingest(store, settings, metrics, roster.renew)
     live = LiveAnalysis(store, engine, ingest, settings, metrics, now_ms)
     sessions = Sessions(
         database=database,
@@ -113,6 +116,7 @@ def _assemble(
         ingest=ingest,
         live=live,
         roster=roster,
+        sockets=Sockets(settings),
         sessions=sessions,
         granting=granting,
         grants=Grants(sessions, database, ingest, granting, now_ms),

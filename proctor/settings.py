@@ -59,6 +59,11 @@ class Settings(BaseSettings):
     ingest_buffer_messages: int = Field(
         10_000, ge=1, description="Messages received but not yet stored; when full, reading stops."
     )
+    ingest_buffer_bytes: int = Field(
+        67_108_864,
+        ge=1024,
+        description="Bytes of messages received but not yet stored; when full, reading stops.",
+    )
     commit_max_messages: int = Field(500, ge=1, description="Most messages in one group commit.")
     analyze_interval_seconds: float = Field(
         1.0, ge=0, description="Least time between two analyze requests for one session."
@@ -77,6 +82,11 @@ class Settings(BaseSettings):
         [], description="Entry-point names without which the server refuses to start."
     )
     shutdown_timeout_seconds: float = Field(10.0, gt=0, description="From SIGTERM to exit, at the most.")
+    reconnect_spread_seconds: float = Field(
+        10.0,
+        ge=0,
+        description="A server that stops tells its clients to come back within so long, at random.",
+    )
     allowed_origins: list[str] = Field(
         ["http://localhost:*", "http://127.0.0.1:*"],
         description="Origins of pages that may call from elsewhere; `:*` is any port, `*` any origin.",

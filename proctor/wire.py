@@ -80,7 +80,8 @@ class Rejected(Exception):
 class Frame(NamedTuple):
     """One frame as a client sent it, checked."""
 
-    features: dict[str, Any]
+    features: Any
+    """An object with a member for each known feature: a dict or, for the usual ones, a Struct."""
     event: dict[str, Any] | None
     """The rest of an engine event, as it came."""
     client_timestamp: Any
@@ -102,6 +103,17 @@ class ClockReading(NamedTuple):
     timestamp: Any
     client_ms: float
     seq: int | None
+
+
+class Resume(msgspec.Struct, frozen=True, tag_field="type", tag="resume"):
+    """Sent first, and again if the frame store was emptied: the messages numbered 1 to `last_seq` are stored.
+
+    `last_seq` is null if number 1 is not. With another `epoch` than before, what was stored before is lost.
+    """
+
+    session_id: str
+    last_seq: int | None
+    epoch: str
 
 
 class Heartbeat(msgspec.Struct, frozen=True, tag_field="type", tag="heartbeat"):
@@ -139,16 +151,21 @@ class SessionEnded(msgspec.Struct, frozen=True, tag_field="type", tag="session_e
     timestamp: str
 
 
-ServerMessage = Heartbeat | Ack | Error | Clock | SessionEnded
+ServerMessage = Resume | Heartbeat | Ack | Error | Clock | SessionEnded
 
 _encoder = msgspec.json.Encoder()
 _SERVER_NAMES = ("session_id", "frame_id", "received_at", "client_timestamp")
 """Keys of a stored frame that only the server writes; a frame that is streamed again brings them along."""
 
 
-def encode(message: ServerMessage) -> str:
+def encode(message: ServerMessage) -> bytes:
     """Write a server message as the text of a WebSocket message."""
-    return _encoder.encode(message).decode()
+    return _encoder.encode(message)
+
+
+def encode_ack(seq: int) -> bytes:
+    """Write an `Ack`, of which there are as many as messages come in."""
+    return b'{"type":"ack","seq":%d}' % seq
 
 
 def parse_json(data: bytes | str) -> Any:

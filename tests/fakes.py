@@ -15,7 +15,16 @@ from proctor.connection import PeerGone
 from proctor.errors import Unavailable
 from proctor.model import ExamSession, FrameId
 from proctor.offline.recording import Recording
-from proctor.storage.frames import FrameMessage, FramePage, FrameStore, Outcome, PartlyStored, frame_id_of
+from proctor.storage.frames import (
+    FrameMessage,
+    FramePage,
+    FrameStore,
+    Outcome,
+    PartlyStored,
+    Receipt,
+    ResumePoint,
+    frame_id_of,
+)
 
 
 class FakeSocket:
@@ -87,12 +96,13 @@ class MemoryStore:
     durability = "volatile"
 
     def __init__(self) -> None:
+        self.epoch = "epoch"
         self.commits: list[list[FrameMessage]] = []
         self.sealed: set[str] = set()
         self._frames: dict[str, list[tuple[FrameId, bytes]]] = {}
         self._digests: dict[tuple[str, int], bytes] = {}
 
-    async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+    async def append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
         await trio.lowlevel.checkpoint()
         self.commits.append(list(messages))
         return [self._take(message) for message in messages]
@@ -110,19 +120,27 @@ class MemoryStore:
         await trio.lowlevel.checkpoint()
         self.sealed.add(session_id)
 
-    def _take(self, message: FrameMessage) -> Outcome:
+    async def resume_point(self, session_id: str) -> ResumePoint:
+        await trio.lowlevel.checkpoint()
+        last = 0
+        while (session_id, last + 1) in self._digests:
+            last += 1
+        return ResumePoint(last or None, self.epoch)
+
+    def _take(self, message: FrameMessage) -> Receipt:
         if message.session_id in self.sealed:
-            return Outcome.SEALED
+            return Receipt(Outcome.SEALED)
         if message.seq is not None:
             known = self._digests.get((message.session_id, message.seq))
             if known is not None:
-                return Outcome.DUPLICATE if known == message.digest else Outcome.CONFLICT
+                return Receipt(Outcome.DUPLICATE if known == message.digest else Outcome.CONFLICT)
             self._digests[message.session_id, message.seq] = message.digest
         frames = self._frames.setdefault(message.session_id, [])
+        first = len(frames)
         for time_ms, head in message.frames:
             frame_id = FrameId(time_ms, len(frames))
             frames.append((frame_id, b'%b%b"}' % (head, str(frame_id).encode())))
-        return Outcome.STORED
+        return Receipt(Outcome.STORED, first)
 
 
 class Wrapped:
@@ -142,7 +160,7 @@ class SlowStore(Wrapped):
         super().__init__(inner)
         self.seconds = seconds
 
-    async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+    async def append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
         await trio.sleep(self.seconds)
         return await self.inner.append(messages)
 
@@ -155,7 +173,7 @@ class FailingStore(Wrapped):
         self.down = False
         self.attempts = 0
 
-    async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+    async def append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
         await trio.lowlevel.checkpoint()
         self.attempts += 1
         if self.down:
@@ -170,7 +188,7 @@ class HalfFailingStore(Wrapped):
         super().__init__(inner)
         self.refused = set(refused)
 
-    async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+    async def append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
         refused = self.refused.copy()
         taken = [message for message in messages if message.session_id not in refused]
         stored = iter(await self.inner.append(taken))
@@ -187,7 +205,7 @@ class BrokenStore(Wrapped):
         super().__init__(inner)
         self.healthy = healthy
 
-    async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+    async def append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
         self.healthy -= 1
         if self.healthy == -1:
             raise RuntimeError("broken on purpose")

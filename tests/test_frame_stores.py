@@ -16,10 +16,22 @@ from hypothesis import strategies as st
 
 from proctor.model import FrameId
 from proctor.settings import Settings
-from proctor.storage.frames import FrameMessage, FrameStore, Outcome, UnnumberedFrame, open_frame_store
+from proctor.storage.frames import (
+    FrameMessage,
+    FrameStore,
+    Outcome,
+    Receipt,
+    UnnumberedFrame,
+    open_frame_store,
+)
 
 T0 = 1_767_600_000_000
 STORED, DUPLICATE, CONFLICT, SEALED = Outcome.STORED, Outcome.DUPLICATE, Outcome.CONFLICT, Outcome.SEALED
+
+
+async def appended(store: FrameStore, messages: list[FrameMessage]) -> list[Outcome]:
+    """Store the messages; returns what became of them."""
+    return [receipt.outcome for receipt in await store.append(messages)]
 
 
 def message(
@@ -49,7 +61,7 @@ async def store(settings: Settings):
 async def test_frames_are_numbered_as_they_arrive_and_read_in_time_order(store):
     """Within a millisecond they are in order of arrival, which text order of the ids is not."""
     times = [T0 + 3, T0, *[T0 + 1] * 12, T0 + 2]
-    assert await store.append([message("exam", time_ms) for time_ms in times]) == [STORED] * len(times)
+    assert await appended(store, [message("exam", time_ms) for time_ms in times]) == [STORED] * len(times)
     page = await store.read("exam")
     assert ids(page.frames) == sorted(FrameId(time_ms, number) for number, time_ms in enumerate(times))
     assert page.stored == len(times)
@@ -72,8 +84,8 @@ async def test_an_empty_commit_is_no_trouble(store):
 
 
 async def test_a_message_without_frames_still_has_its_seq(store):
-    assert await store.append([message("exam", seq=1)]) == [STORED]
-    assert await store.append([message("exam", seq=1)]) == [DUPLICATE]
+    assert await appended(store, [message("exam", seq=1)]) == [STORED]
+    assert await appended(store, [message("exam", seq=1)]) == [DUPLICATE]
     assert await store.read("exam") == ([], 0)
 
 
@@ -118,36 +130,89 @@ async def test_large_frames_are_stored_whole(store):
 
 async def test_a_seq_is_stored_once(store):
     """Within a commit, after it, and in any order; a message without one is stored as often as it comes."""
-    outcomes = await store.append(
-        [message("exam", T0, seq=1), message("exam", T0, seq=1), message("exam", T0), message("exam", T0)]
+    outcomes = await appended(
+        store,
+        [message("exam", T0, seq=1), message("exam", T0, seq=1), message("exam", T0), message("exam", T0)],
     )
     assert outcomes == [STORED, DUPLICATE, STORED, STORED]
     later = [message("exam", T0, seq=5), message("exam", T0, seq=3), message("exam", T0, seq=5)]
-    assert await store.append([message("exam", T0, seq=1), *later]) == [DUPLICATE, STORED, STORED, DUPLICATE]
+    again = [message("exam", T0, seq=1), *later]
+    assert await appended(store, again) == [DUPLICATE, STORED, STORED, DUPLICATE]
     assert len((await store.read("exam")).frames) == 5
+
+
+async def test_a_receipt_has_the_number_of_a_messages_first_frame(store):
+    """Sessions are numbered each for itself, and what was not stored takes no number."""
+    commit = [
+        message("exam", T0, T0 + 1, seq=1),
+        message("other", T0),
+        message("exam", T0, seq=1),
+        message("exam", T0 + 2),
+    ]
+    assert await store.append(commit) == [
+        Receipt(STORED, 0),
+        Receipt(STORED, 0),
+        Receipt(DUPLICATE),
+        Receipt(STORED, 2),
+    ]
+    assert await store.append([message("exam", T0)]) == [Receipt(STORED, 3)]
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize(
+    ("seqs", "last"),
+    [
+        ([], None),
+        ([1, 2, 3], 3),
+        ([0, 1, 2], 2),
+        ([0], None),
+        ([2, 3], None),
+        ([3, 2, 1], 3),
+        ([1, 2, 4, 6], 2),
+        ([1, 4, 3, 6, 2], 4),
+        ([2, 2, 1, 1], 2),
+        ([2**53 - 1, 1], 1),
+    ],
+)
+async def test_a_client_goes_on_after_what_is_stored_without_a_gap(store, seqs, last, together):
+    commit = [message("exam", T0, seq=seq) for seq in seqs]
+    for part in [commit] if together else [[one] for one in commit]:
+        await store.append(part)
+    assert (await store.resume_point("exam")).last_seq == last
+    await store.seal("exam")
+    await store.clear("exam")
+    assert (await store.resume_point("exam")).last_seq is None
+
+
+async def test_the_epoch_stays_as_long_as_the_content(settings):
+    async with open_frame_store(settings) as store:
+        epoch = (await store.resume_point("exam")).epoch
+        await store.append([message("exam", T0)])
+        assert epoch == store.epoch != ""
+    async with open_frame_store(settings) as store:
+        await store.append([message("exam", T0)])
+        assert store.epoch == epoch
 
 
 async def test_the_first_payload_of_a_seq_stands(store):
     other = b"another."
-    assert await store.append([message("exam", T0, seq=1), message("exam", T0 + 1, seq=1, digest=other)]) == [
-        STORED,
-        CONFLICT,
-    ]
-    assert await store.append([message("exam", T0 + 1, seq=1, digest=other)]) == [CONFLICT]
+    both = [message("exam", T0, seq=1), message("exam", T0 + 1, seq=1, digest=other)]
+    assert await appended(store, both) == [STORED, CONFLICT]
+    assert await appended(store, [message("exam", T0 + 1, seq=1, digest=other)]) == [CONFLICT]
     assert ids((await store.read("exam")).frames) == [FrameId(T0, 0)]
 
 
 @pytest.mark.parametrize("seq", [0, 2**53 - 1])
 async def test_seqs_go_from_0_to_the_largest_that_javascript_counts(store, seq):
-    assert await store.append([message("exam", T0, seq=seq)]) == [STORED]
-    assert await store.append([message("exam", T0, seq=seq)]) == [DUPLICATE]
+    assert await appended(store, [message("exam", T0, seq=seq)]) == [STORED]
+    assert await appended(store, [message("exam", T0, seq=seq)]) == [DUPLICATE]
 
 
 async def test_sessions_do_not_share_seqs_numbers_or_seals(store):
     """Also where one's id begins with the other's."""
     await store.seal("exam")
-    outcomes = await store.append(
-        [message("exam", T0, seq=1), message("exam-0", T0, seq=1), message("exam-00", T0, seq=1)]
+    outcomes = await appended(
+        store, [message("exam", T0, seq=1), message("exam-0", T0, seq=1), message("exam-00", T0, seq=1)]
     )
     assert outcomes == [SEALED, STORED, STORED]
     await store.clear("exam-0")
@@ -166,10 +231,10 @@ async def test_a_sealed_session_takes_nothing_more(store):
     await store.seal("exam")
     await store.seal("exam")
     late = [message("exam", T0, seq=1), message("exam", T0, seq=2), message("exam", T0)]
-    assert await store.append(late) == [SEALED] * 3
+    assert await appended(store, late) == [SEALED] * 3
     assert len((await store.read("exam")).frames) == 1
     await store.clear("exam")
-    assert await store.append(late) == [SEALED] * 3
+    assert await appended(store, late) == [SEALED] * 3
     assert await store.read("exam") == ([], 0)
 
 
@@ -180,7 +245,7 @@ async def test_a_cleared_session_is_as_if_it_had_never_been(store):
     await store.clear("exam")
     assert await store.read("exam") == ([], 0)
     assert await store.load_state("exam") is None
-    assert await store.append([message("exam", T0, seq=1)]) == [STORED]
+    assert await appended(store, [message("exam", T0, seq=1)]) == [STORED]
     assert ids((await store.read("exam")).frames) == [FrameId(T0, 0)]
 
 
@@ -265,8 +330,8 @@ async def test_everything_is_there_after_reopening(settings):
         await store.seal("sealed")
         await store.save_state("exam", b"state")
     async with open_frame_store(settings) as store:
-        outcomes = await store.append(
-            [message("exam", T0, seq=1), message("exam", T0, seq=2), message("sealed", T0)]
+        outcomes = await appended(
+            store, [message("exam", T0, seq=1), message("exam", T0, seq=2), message("sealed", T0)]
         )
         assert outcomes == [DUPLICATE, STORED, SEALED]
         assert ids((await store.read("exam")).frames) == [FrameId(T0, 0), FrameId(T0, 1)]
@@ -284,7 +349,7 @@ async def test_frames_expire_by_the_time_of_storing_and_the_rest_stays(settings)
         await trio.sleep(1.1)
         assert await store.read("exam") == ([], 40)
         late = [message("exam", T0 + 30, T0 - 30, seq=30), message("exam", T0, seq=5), message("sealed", T0)]
-        assert await store.append(late) == [STORED, DUPLICATE, SEALED]
+        assert await appended(store, late) == [STORED, DUPLICATE, SEALED]
         page = await store.read("exam", limit=1)
         assert ids(page.frames) == [FrameId(T0 - 30, 41)]
         assert page.stored == 42
@@ -351,7 +416,7 @@ async def test_any_history_gives_what_the_model_gives(settings, history):
                     (models[session], message(f"{prefix}-{session}", *times, seq=seq, digest=digest))
                     for session, times, seq, digest in argument
                 ]
-                outcomes = await store.append([one for _, one in sent])
+                outcomes = await appended(store, [one for _, one in sent])
                 assert outcomes == [model.append(one) for model, one in sent]
             elif step == "seal":
                 models[argument].sealed = True
@@ -421,7 +486,7 @@ async def check_survival(settings: Settings, confirmed: list[int]) -> None:
         assert page.stored % 10 == 0
         assert page.stored >= 2 * (max(confirmed) + 1)
         again = [message("exam", T0, seq=seq) for seq in range(max(confirmed) + 1)]
-        assert set(await store.append(again)) == {DUPLICATE}
+        assert set(await appended(store, again)) == {DUPLICATE}
         assert (await store.read("exam")).stored == page.stored
 
 

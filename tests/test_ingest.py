@@ -16,7 +16,7 @@ from proctor.ingest import Ingest, frame_message
 from proctor.metrics import Metrics
 from proctor.model import FrameId
 from proctor.settings import Settings
-from proctor.storage.frames import FrameMessage, Outcome, frame_id_of
+from proctor.storage.frames import FrameMessage, Outcome, Receipt, frame_id_of
 from proctor.supervisor import Supervisor
 from proctor.wire import Frames, decode
 from tests.fakes import BrokenStore, FailingStore, HalfFailingStore, MemoryStore, SlowStore
@@ -311,7 +311,7 @@ class Faulty(HalfFailingStore):
         super().__init__(inner)
         self.faults = list(faults)
 
-    async def append(self, messages: list[FrameMessage]) -> list[Outcome]:
+    async def append(self, messages: list[FrameMessage]) -> list[Receipt]:
         fault = self.faults.pop(0) if self.faults else "ok"
         if fault == "down":
             raise Unavailable("frame store: down on purpose")

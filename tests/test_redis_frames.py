@@ -15,7 +15,7 @@ from proctor.storage.frames import MEMORY_SECONDS, Outcome, PartlyStored
 from proctor.storage.redis_append import Appender
 from proctor.storage.redis_frames import open_redis_frames
 from tests.fixtures.redis import running_redis
-from tests.test_frame_stores import T0, ids, message
+from tests.test_frame_stores import T0, appended, ids, message
 
 RETENTION_SECONDS = 100
 QUICK_SECONDS = 1.0
@@ -50,19 +50,23 @@ async def test_frames_are_under_the_documented_keys_as_long_as_documented(store,
         (b"%d-0" % (T0 + 123), (T0 + 123) / 1000),
         (b"%d-1" % (T0 + 456), (T0 + 456) / 1000),
     ]
-    assert client.get("frame_count:exam") == b"2"
-    assert client.hgetall("frame_seqs:exam") == {b"7": b"8 bytes."}
+    assert client.hgetall("frame_ledger:exam") == {
+        b"count": b"2",
+        b"last": b"0",
+        b"beyond": b"1",
+        b"7": b"8 bytes.",
+    }
     lives = {key.decode(): client.ttl(key) for key in client.scan_iter()}
     memory = RETENTION_SECONDS + MEMORY_SECONDS
     expected = {
         f"frame_meta:exam:{T0 + 123}-0": RETENTION_SECONDS,
         f"frame_meta:exam:{T0 + 456}-1": RETENTION_SECONDS,
         "frames_meta:exam": RETENTION_SECONDS,
-        "frame_count:exam": memory,
-        "frame_seqs:exam": memory,
+        "frame_ledger:exam": memory,
         "frame_seal:exam": memory,
         "analysis_state:exam": memory,
         "claim:turn": 5,
+        "frames_epoch": -1,
     }
     assert lives.keys() == expected.keys()
     assert all(expected[key] - 2 <= lives[key] <= expected[key] for key in expected)
@@ -70,12 +74,11 @@ async def test_frames_are_under_the_documented_keys_as_long_as_documented(store,
 
 async def test_a_write_prolongs_what_outlives_the_frames(store, client):
     await store.append([message("exam", T0, seq=1)])
-    for key in ("frames_meta:exam", "frame_count:exam", "frame_seqs:exam"):
+    for key in ("frames_meta:exam", "frame_ledger:exam"):
         client.expire(key, 20)
     await store.append([message("exam", T0, seq=2)])
     assert client.ttl("frames_meta:exam") > 90
-    assert client.ttl("frame_count:exam") > MEMORY_SECONDS
-    assert client.ttl("frame_seqs:exam") > MEMORY_SECONDS
+    assert client.ttl("frame_ledger:exam") > MEMORY_SECONDS
 
 
 async def test_clear_leaves_nothing_but_the_seal(store, client):
@@ -83,7 +86,7 @@ async def test_clear_leaves_nothing_but_the_seal(store, client):
     await store.save_state("exam", b"state")
     await store.seal("exam")
     await store.clear("exam")
-    assert client.keys() == [b"frame_seal:exam"]
+    assert set(client.keys()) == {b"frame_seal:exam", b"frames_epoch"}
 
 
 async def test_reading_forgets_ids_of_expired_frames(store, client):
@@ -107,17 +110,32 @@ async def test_two_processes_number_one_session_together(redis_url):
             nursery.start_soon(append, other, 1)
         page = await other.read("exam")
         assert sorted(frame_id.number for frame_id in ids(page.frames)) == list(range(400))
-        assert await other.append([message("exam", T0, seq=0)]) == [Outcome.DUPLICATE]
+        assert await appended(other, [message("exam", T0, seq=0)]) == [Outcome.DUPLICATE]
         await one.seal("exam")
-        assert await other.append([message("exam", T0, seq=900)]) == [Outcome.SEALED]
+        assert await appended(other, [message("exam", T0, seq=900)]) == [Outcome.SEALED]
         assert await one.claim("turn", 5) == 0.0
         assert await other.claim("turn", 5) > 4
+
+
+async def test_an_emptied_redis_has_another_epoch(redis_url, client):
+    """Every process notices, with its next commit or with the next client."""
+    settings = settings_for(redis_url)
+    async with open_redis_frames(settings) as one, open_redis_frames(settings) as other:
+        await one.append([message("exam", T0, seq=1)])
+        await other.append([message("exam", T0, seq=2)])
+        before = one.epoch
+        assert other.epoch == before != ""
+        client.flushdb()
+        await one.append([message("exam", T0, seq=3)])
+        point = await other.resume_point("exam")
+        assert one.epoch == other.epoch == point.epoch != before
+        assert point.last_seq is None
 
 
 async def test_a_redis_that_forgot_the_script_learns_it_again(store, client):
     await store.append([message("exam", T0)])
     client.script_flush()
-    assert await store.append([message("exam", T0), message("other", T0)]) == [Outcome.STORED] * 2
+    assert await appended(store, [message("exam", T0), message("other", T0)]) == [Outcome.STORED] * 2
     assert len((await store.read("exam")).frames) == 2
     client.config_resetstat()
     await store.append([message("exam", T0)])
@@ -126,23 +144,25 @@ async def test_a_redis_that_forgot_the_script_learns_it_again(store, client):
 
 async def test_a_session_that_fails_neither_confirms_nor_loses_another(store, client):
     """Whichever of its keys is at fault, it has written nothing; what is repeated later is stored once."""
-    for number, key in enumerate(("frame_count", "frames_meta", "frame_seqs")):
+    for number, key in enumerate(("frame_ledger", "frames_meta")):
         broken = f"broken-{number}"
-        wrong = client.hset if key == "frame_count" else client.set
-        wrong(f"{key}:{broken}", *(("a", 1) if key == "frame_count" else ("x",)))
+        client.set(f"{key}:{broken}", "x")
         commit = [
             message("before", T0 + number),
             message(broken, T0, seq=1),
             message("after", T0, seq=number),
+            message(broken, T0, seq=1),
             message(broken, T0, seq=2),
         ]
         with pytest.raises(PartlyStored, match="WRONGTYPE") as caught:
             await store.append(commit)
-        assert caught.value.outcomes == [Outcome.STORED, None, Outcome.STORED, None]
+        outcomes = [receipt and receipt.outcome for receipt in caught.value.receipts]
+        assert outcomes == [Outcome.STORED, None, Outcome.STORED, None, None]
         assert not client.keys(f"frame_meta:{broken}:*")
         client.delete(f"{key}:{broken}")
-        assert await store.append([commit[1], commit[3]]) == [Outcome.STORED] * 2
-    assert (await store.read("before")).stored == (await store.read("after")).stored == 3
+        again = [commit[1], *commit[3:]]
+        assert await appended(store, again) == [Outcome.STORED, Outcome.DUPLICATE, Outcome.STORED]
+    assert (await store.read("before")).stored == (await store.read("after")).stored == 2
 
 
 async def test_nothing_overtakes_a_refused_part_of_its_session(store, monkeypatch):
@@ -150,21 +170,22 @@ async def test_nothing_overtakes_a_refused_part_of_its_session(store, monkeypatc
     monkeypatch.setattr(redis_append, "SCRIPT_FRAMES", 10)
     run, rounds = Appender._run, []
 
-    def refuse_exam_in_the_second_round(self, parts):
-        rounds.append(list(parts))
-        answers = run(
-            self, {name: part for name, part in parts.items() if name != "exam" or len(rounds) != 2}
-        )
-        return answers if answers.keys() == parts.keys() else {**answers, "exam": redis.ResponseError("no")}
+    def refuse_exam_in_the_second_round(self, places, messages):
+        rounds.append(list(places))
+        if len(rounds) != 2:
+            return run(self, places, messages)
+        answers, _ = run(self, {"other": places["other"]}, messages)
+        return [-4] * len(places["exam"]) + answers, "no"
 
     monkeypatch.setattr(Appender, "_run", refuse_exam_in_the_second_round)
     commit = [message(name, *[T0 + seq] * 4, seq=seq) for seq in range(6) for name in ("exam", "other")]
     with pytest.raises(PartlyStored) as caught:
         await store.append(commit)
-    assert rounds == [["exam", "other"], ["exam", "other"], ["other"]]
-    assert caught.value.outcomes[::2] == [Outcome.STORED] * 2 + [None] * 4
-    assert caught.value.outcomes[1::2] == [Outcome.STORED] * 6
-    assert await store.append(commit[4::2]) == [Outcome.STORED] * 4
+    assert rounds == [["exam", "other"]] * 2 + [["other"]] * 4
+    outcomes = [receipt and receipt.outcome for receipt in caught.value.receipts]
+    assert outcomes[::2] == [Outcome.STORED] + [None] * 5
+    assert outcomes[1::2] == [Outcome.STORED] * 6
+    assert await appended(store, commit[2::2]) == [Outcome.STORED] * 5
     assert ids((await store.read("exam")).frames) == [FrameId(T0 + n // 4, n) for n in range(24)]
 
 
@@ -177,7 +198,7 @@ async def test_a_commit_of_which_nothing_was_stored_is_unavailable(redis_server)
                 await store.append([message("exam", T0), message("other", T0)])
             client.config_set("maxmemory", 0)
             assert client.keys() == []
-        assert await store.append([message("exam", T0), message("other", T0)]) == [Outcome.STORED] * 2
+        assert await appended(store, [message("exam", T0), message("other", T0)]) == [Outcome.STORED] * 2
 
 
 async def test_a_stopped_redis_is_unavailable_at_once_and_comes_back(redis_server):
@@ -202,8 +223,8 @@ async def test_a_stopped_redis_is_unavailable_at_once_and_comes_back(redis_serve
             assert isinstance(caught.value.__cause__, redis.RedisError)
         assert time.monotonic() - began < redis_frames.ANSWER_SECONDS
         redis_server.start()
-        assert await store.append([message("exam", T0, seq=1)]) == [Outcome.DUPLICATE]
-        assert await store.append([message("exam", T0, seq=2)]) == [Outcome.STORED]
+        assert await appended(store, [message("exam", T0, seq=1)]) == [Outcome.DUPLICATE]
+        assert await appended(store, [message("exam", T0, seq=2)]) == [Outcome.STORED]
 
 
 async def test_a_restart_between_two_calls_is_not_noticed(redis_server):
@@ -232,7 +253,7 @@ async def test_a_hanging_redis_is_unavailable_in_time_and_comes_back(redis_serve
             await store.append([message("exam", T0, seq=2)])
         assert time.monotonic() - began < 3 * QUICK_SECONDS
         redis_server.resume()
-        (outcome,) = await store.append([message("exam", T0, seq=2)])
+        (outcome,) = await appended(store, [message("exam", T0, seq=2)])
         assert outcome in (Outcome.STORED, Outcome.DUPLICATE)
         assert (await store.read("exam")).stored == 2
 
@@ -324,5 +345,5 @@ async def test_a_url_that_is_none_is_a_misconfiguration_that_does_not_quote_it(u
 async def test_the_largest_group_commit_fits(store):
     """As many messages as a commit may have, of as many frames as a message may have."""
     commit = [message("exam", *[T0 + number] * 500, seq=number) for number in range(500)]
-    assert await store.append(commit) == [Outcome.STORED] * 500
+    assert await appended(store, commit) == [Outcome.STORED] * 500
     assert (await store.read("exam", limit=1)).stored == 250_000

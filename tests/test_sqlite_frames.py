@@ -5,19 +5,21 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 import trio
 
 from proctor.errors import Misconfigured, Unavailable
+from proctor.model import FrameId
 from proctor.settings import Settings
 from proctor.storage import sqlite_file, sqlite_frames
-from proctor.storage.frames import MEMORY_SECONDS, Outcome
+from proctor.storage.frames import MEMORY_SECONDS, Outcome, Receipt
 from proctor.storage.sqlite_frames import open_sqlite_frames
-from tests.test_frame_stores import T0, ids, message
+from tests.test_frame_stores import T0, appended, ids, message
 
 
 def settings_for(path: Path, retention_seconds: int = 3600) -> Settings:
@@ -120,7 +122,7 @@ async def test_a_locked_file_is_unavailable_then_as_before(path, monkeypatch):
         assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
         assert len((await store.read("exam")).frames) == 1
         other.close()
-        assert await store.append([message("exam", T0, seq=2)]) == [Outcome.STORED]
+        assert await appended(store, [message("exam", T0, seq=2)]) == [Outcome.STORED]
         assert [frame_id.number for frame_id in ids((await store.read("exam")).frames)] == [0, 1]
 
 
@@ -135,7 +137,7 @@ async def test_a_full_file_is_unavailable_and_stores_nothing_by_halves(path):
             await store.append(commit)
         assert (await store.read("exam")).stored == 1
         store._writer.execute("PRAGMA max_page_count = 1000000")
-        assert await store.append(commit) == [Outcome.STORED] * 2
+        assert await appended(store, commit) == [Outcome.STORED] * 2
         assert (await store.read("exam")).stored == 501
 
 
@@ -165,7 +167,7 @@ async def test_a_long_read_holds_up_no_commit(path, monkeypatch):
         nursery.start_soon(store.read, "exam")
         await trio.to_thread.run_sync(began.wait, 10)
         with trio.fail_after(5):
-            assert await store.append([message("exam", T0)]) == [Outcome.STORED]
+            assert await appended(store, [message("exam", T0)]) == [Outcome.STORED]
         go_on.set()
 
 
@@ -203,3 +205,17 @@ async def test_many_claims_do_not_pile_up(path, autojump_clock):
             assert await store.claim(f"claim-{number}", 0.5) == 0.0
             await trio.sleep(0.001)
         assert len(store._claims) <= sqlite_frames.CLAIMS_BEFORE_PRUNING
+
+
+async def test_a_file_of_the_first_version_is_brought_up_to_date(path):
+    """With what is in it; then it is like any other."""
+    now = time.time_ns() // 1_000_000
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(f"{sqlite_file.SCHEMA[0]} PRAGMA user_version = 1;")
+        db.execute("INSERT INTO sessions (id, name, stored, touched_ms) VALUES (1, 'exam', 1, ?)", (now,))
+        db.execute("INSERT INTO frames VALUES (1, ?, 0, ?, ?)", (T0, now, b'{"frame_id":"%d-0"}' % T0))
+        db.commit()
+    async with open_sqlite_frames(settings_for(path)) as store:
+        assert await store.append([message("exam", T0 + 1, seq=1)]) == [Receipt(Outcome.STORED, 1)]
+        assert ids((await store.read("exam")).frames) == [FrameId(T0, 0), FrameId(T0 + 1, 1)]
+        assert (await store.resume_point("exam")).last_seq == 1

@@ -30,12 +30,29 @@ class Outcome(Enum):
     """The session takes no more frames; nothing was written."""
 
 
+class Receipt(NamedTuple):
+    """What `append` says of one message."""
+
+    outcome: Outcome
+    number: int = -1
+    """Arrival number of its first frame, the others follow; -1 unless it was stored."""
+
+
+class ResumePoint(NamedTuple):
+    """Where a client that comes back goes on."""
+
+    last_seq: int | None
+    """The highest n such that the messages numbered 1 to n are all stored; None without number 1."""
+    epoch: str
+    """Names the store's content. Another one than before means that what was stored before is gone."""
+
+
 class PartlyStored(Unavailable):
     """The store refused some sessions' parts of a group commit and wrote none of those; the others stand."""
 
-    def __init__(self, detail: str, outcomes: list[Outcome | None]) -> None:
+    def __init__(self, detail: str, receipts: list[Receipt | None]) -> None:
         super().__init__(detail)
-        self.outcomes = outcomes
+        self.receipts = receipts
         """One per message, in order; None for one that was refused and may be tried again."""
 
 
@@ -80,15 +97,15 @@ class FrameStore(Protocol):
     that cannot answer raises :class:`proctor.errors.Unavailable` and has written nothing it confirmed.
     """
 
-    async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
-        """Store many sessions' messages in one durable group commit; one outcome per message, in order.
+    async def append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
+        """Store many sessions' messages in one durable group commit; one receipt per message, in order.
 
         When this returns, everything stored survives a kill of this process. A session's frames are
         numbered 0, 1, 2 … in the order of their arrival, across all processes.
 
         Raises:
             PartlyStored: some sessions' messages were refused. A caller that repeats all of them stores those
-                without a seq again; one that repeats what has no outcome does not.
+                without a seq again; one that repeats what has no receipt does not.
         """
         ...
 
@@ -96,6 +113,10 @@ class FrameStore(Protocol):
         self, session_id: str, after: FrameId | None = None, limit: int | None = None
     ) -> FramePage:
         """Return the session's frames in time order, from just after `after`, at most `limit` of them."""
+        ...
+
+    async def resume_point(self, session_id: str) -> ResumePoint:
+        """Return how far the session's numbered messages are stored without a gap. Also updates `epoch`."""
         ...
 
     async def seal(self, session_id: str) -> None:
@@ -120,6 +141,11 @@ class FrameStore(Protocol):
 
     async def ping(self) -> None:
         """Return if the store answers."""
+        ...
+
+    @property
+    def epoch(self) -> str:
+        """The store's epoch as of the last `append` or `resume_point`; see `ResumePoint`."""
         ...
 
     @property

@@ -4,17 +4,18 @@
 |---|---|---|
 | `frame_meta:{session_id}:{frame_id}` | a frame's JSON | retention |
 | `frames_meta:{session_id}` | sorted set of frame ids by event time in seconds | retention |
-| `frame_count:{session_id}` | how many frames were ever stored, hence the next number | memory |
-| `frame_seqs:{session_id}` | hash of each stored `seq` to its payload's digest | memory |
+| `frame_ledger:{session_id}` | how many frames were stored, each `seq` with its digest, and more | memory |
 | `frame_seal:{session_id}` | exists once the session takes no more frames | memory |
 | `analysis_state:{session_id}` | what `save_state` kept | memory |
 | `frames_cleared:{session_id}` | ids of frames that `clear` has yet to delete | retention |
 | `claim:{name}` | exists while `name` is taken | as claimed |
+| `frames_epoch` | names the content of this Redis, so that it shows when it was emptied | ever |
 
 Retention is `frame_buffer_retention_seconds`, memory `MEMORY_SECONDS` more; each from the key's last write.
 """
 
 import math
+import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
@@ -29,8 +30,8 @@ from redis.retry import Retry
 from proctor.errors import Misconfigured, Unavailable
 from proctor.model import FrameId
 from proctor.settings import Settings
-from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Outcome
-from proctor.storage.redis_append import Appender
+from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Receipt, ResumePoint
+from proctor.storage.redis_append import EPOCH_KEY, Appender
 
 CONNECTIONS = 8
 """Calls in flight per process; more of them wait. Each has a thread and a connection."""
@@ -102,9 +103,13 @@ class RedisFrames:
                 raise Misconfigured("Redis refuses the URL's credentials", field="redis_url") from error
             raise
 
-    async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+    async def append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
         """See the protocol."""
         return await self._write(self._appender.append, messages)
+
+    async def resume_point(self, session_id: str) -> ResumePoint:
+        """See the protocol."""
+        return await self._write(self._resume_point, session_id)
 
     async def read(
         self, session_id: str, after: FrameId | None = None, limit: int | None = None
@@ -140,6 +145,11 @@ class RedisFrames:
         self._durability = await self._read(self._find_durability)
 
     @property
+    def epoch(self) -> str:
+        """See the protocol."""
+        return self._appender.epoch
+
+    @property
     def durability(self) -> str:
         """What Redis said at the last `ping`; the least of the three where it does not say."""
         return self._durability
@@ -160,7 +170,7 @@ class RedisFrames:
 
     def _read_frames(self, session_id: str, after: FrameId | None, limit: int | None) -> FramePage:
         # Numbers follow arrival, so the frames below the count are those that were there at this moment.
-        stored = int(self._redis.get(f"frame_count:{session_id}") or 0)
+        stored = int(self._redis.hget(f"frame_ledger:{session_id}", "count") or 0)
         ids = (frame_id for frame_id in self._ids(session_id, after) if frame_id.number < stored)
         frames: list[bytes] = []
         while limit is None or len(frames) < limit:
@@ -202,7 +212,7 @@ class RedisFrames:
         doomed = f"frames_cleared:{session_id}"
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.rename(f"frames_meta:{session_id}", doomed)
-        pipeline.unlink(*(f"{name}:{session_id}" for name in ("frame_count", "frame_seqs", "analysis_state")))
+        pipeline.unlink(f"frame_ledger:{session_id}", f"analysis_state:{session_id}")
         # Whatever Redis refuses aborts the transaction and is raised; what it may answer with besides is that
         # there is no index to rename.
         pipeline.execute(raise_on_error=False)
@@ -210,6 +220,15 @@ class RedisFrames:
             pipeline.unlink(*(f"frame_meta:{session_id}:{frame_id.decode()}" for frame_id in ids))
             pipeline.zrem(doomed, *ids)
             pipeline.execute()
+
+    def _resume_point(self, session_id: str) -> ResumePoint:
+        pipeline = self._redis.pipeline(transaction=True)
+        pipeline.hget(f"frame_ledger:{session_id}", "last")
+        pipeline.set(EPOCH_KEY, secrets.token_hex(8), nx=True)
+        pipeline.get(EPOCH_KEY)
+        last, _, epoch = pipeline.execute()
+        self._appender.epoch = epoch.decode()
+        return ResumePoint(int(last or 0) or None, self._appender.epoch)
 
     def _claim(self, key: str, milliseconds: int) -> float:
         pipeline = self._redis.pipeline(transaction=True)

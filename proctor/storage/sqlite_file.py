@@ -14,8 +14,8 @@ BUSY_SECONDS = 5.0
 """How long to wait for a foreign tool, such as a backup, that has locked the file."""
 WAL_MAX_BYTES = 64 * 1024 * 1024
 """Size that the write-ahead log is cut back to after a peak."""
-SCHEMA_VERSION = 1
-SCHEMA = """
+SCHEMA = (
+    """
 CREATE TABLE sessions (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -36,7 +36,15 @@ CREATE TABLE seqs (
     session INTEGER NOT NULL, seq INTEGER NOT NULL, digest BLOB NOT NULL, PRIMARY KEY (session, seq)
 ) WITHOUT ROWID;
 CREATE TABLE states (session INTEGER PRIMARY KEY, state BLOB NOT NULL);
-"""
+""",
+    """
+ALTER TABLE sessions ADD COLUMN last_seq INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE sessions ADD COLUMN seqs_beyond INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE epoch (name TEXT NOT NULL);
+INSERT INTO epoch VALUES (hex(randomblob(8)));
+""",
+)
+"""One script for each version of the file, which makes it from the one before."""
 
 
 @contextmanager
@@ -84,11 +92,12 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _bring_up(path: Path, db: sqlite3.Connection) -> None:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     (tables,) = db.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if version == 0 and tables == 0:
+    if version > len(SCHEMA) or (version == 0 and tables):
+        raise _unusable(path, f"it is no frame store of version {len(SCHEMA)} or before")
+    if version == 0:
         db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT")
-    elif version != SCHEMA_VERSION:
-        raise _unusable(path, f"it is no frame store of version {SCHEMA_VERSION}")
+    for newer, script in enumerate(SCHEMA[version:], version + 1):
+        db.executescript(f"BEGIN; {script} PRAGMA user_version = {newer}; COMMIT")
 
 
 @contextmanager

@@ -16,14 +16,15 @@ import trio
 from proctor.errors import Unavailable
 from proctor.model import FrameId
 from proctor.settings import Settings
-from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Outcome
+from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Outcome, Receipt, ResumePoint
 from proctor.storage.sqlite_file import opened, transaction
 
 TOUCH_SESSION = """
 INSERT INTO sessions (name, touched_ms) VALUES (?, ?)
 ON CONFLICT (name) DO UPDATE SET touched_ms = excluded.touched_ms
-RETURNING id, stored, sealed, (SELECT max(seq) FROM seqs WHERE session = sessions.id)
+RETURNING id, stored, sealed, last_seq, seqs_beyond, (SELECT max(seq) FROM seqs WHERE session = sessions.id)
 """
+COUNT = "UPDATE sessions SET stored = ?, last_seq = ?, seqs_beyond = ? WHERE id = ?"
 READ_FRAMES = """
 SELECT body FROM frames JOIN sessions ON sessions.id = session
 WHERE name = ? AND (time_ms, number) > (?, ?) AND stored_ms > ? ORDER BY time_ms, number LIMIT ?
@@ -73,10 +74,15 @@ class SqliteFrames:
         self._write_turn = trio.CapacityLimiter(1)
         self._read_turns = trio.CapacityLimiter(len(readers))
         self._claims: dict[str, float] = {}
+        (self.epoch,) = writer.execute("SELECT name FROM epoch").fetchone()
 
-    async def append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+    async def append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
         """One transaction; see the protocol."""
         return await _in_thread(self._write_turn, self._append, messages)
+
+    async def resume_point(self, session_id: str) -> ResumePoint:
+        """See the protocol."""
+        return await _in_thread(self._read_turns, self._resume_point, session_id)
 
     async def read(
         self, session_id: str, after: FrameId | None = None, limit: int | None = None
@@ -116,28 +122,32 @@ class SqliteFrames:
         """See the protocol. Writes, so that a full disk is noticed, and deletes what has expired."""
         await _in_thread(self._write_turn, self._sweep)
 
-    def _append(self, messages: Sequence[FrameMessage]) -> list[Outcome]:
+    def _append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
         now = _now_ms()
         writes: dict[str, _SessionWrite] = {}
         with self._transaction() as db:
-            outcomes = []
+            receipts = []
             for message in messages:
                 write = writes.get(message.session_id)
                 if write is None:
                     row = db.execute(TOUCH_SESSION, (message.session_id, now)).fetchone()
                     write = writes[message.session_id] = _SessionWrite(*row)
-                outcomes.append(write.add(db, message))
+                receipts.append(write.add(db, message))
             frames = [(*frame, now) for write in writes.values() for frame in write.frames]
             seqs = [(write.id, *seq) for write in writes.values() for seq in write.seqs.items()]
-            counts = [(write.stored, write.id) for write in writes.values() if write.frames]
+            counts = [
+                (write.stored, write.last_seq, write.seqs_beyond, write.id)
+                for write in writes.values()
+                if write.frames or write.seqs
+            ]
             db.executemany(
                 "INSERT INTO frames (session, time_ms, number, body, stored_ms) VALUES (?, ?, ?, ?, ?)",
                 frames,
             )
             db.executemany("INSERT INTO seqs (session, seq, digest) VALUES (?, ?, ?)", seqs)
-            db.executemany("UPDATE sessions SET stored = ? WHERE id = ?", counts)
+            db.executemany(COUNT, counts)
             db.execute(DELETE_EXPIRED, (now - self._retention_ms, EXPIRED_PER_FRAME * len(frames)))
-        return outcomes
+        return receipts
 
     def _read(self, session_id: str, after: FrameId | None, limit: int | None) -> FramePage:
         start = FrameId(-(2**63), 0) if after is None else after
@@ -151,6 +161,11 @@ class SqliteFrames:
             finally:
                 db.rollback()
 
+    def _resume_point(self, session_id: str) -> ResumePoint:
+        with self._reader() as db:
+            row = db.execute("SELECT last_seq FROM sessions WHERE name = ?", (session_id,)).fetchone()
+            return ResumePoint((row[0] if row else 0) or None, self.epoch)
+
     def _seal(self, session_id: str) -> None:
         with self._transaction() as db:
             (session, *_) = db.execute(TOUCH_SESSION, (session_id, _now_ms())).fetchone()
@@ -158,11 +173,11 @@ class SqliteFrames:
 
     def _clear(self, session_id: str) -> None:
         with self._transaction() as db:
-            (session, _, sealed, _) = db.execute(TOUCH_SESSION, (session_id, _now_ms())).fetchone()
+            (session, _, sealed, *_) = db.execute(TOUCH_SESSION, (session_id, _now_ms())).fetchone()
             for statement in FORGET_CONTENT:
                 db.execute(statement, (session,))
             if sealed:
-                db.execute("UPDATE sessions SET stored = 0 WHERE id = ?", (session,))
+                db.execute(COUNT, (0, 0, 0, session))
             else:
                 db.execute("DELETE FROM sessions WHERE id = ?", (session,))
 
@@ -212,29 +227,47 @@ class _SessionWrite:
     stored: int
     """Frames ever stored, those of this commit included."""
     sealed: int
-    last_seq: int | None
-    """Highest seq before this commit. Seqs rise, so that few of them have to be looked up."""
+    last_seq: int
+    """The messages numbered 1 to this are stored, and so are `seqs_beyond` of those above."""
+    seqs_beyond: int
+    highest_seq: int | None
+    """Before this commit. Seqs rise, so that few of them have to be looked up."""
     frames: list[tuple[int, int, int, bytes]] = field(default_factory=list)
     """Session, time in milliseconds, number, body."""
     seqs: dict[int, bytes] = field(default_factory=dict)
 
-    def add(self, db: sqlite3.Connection, message: FrameMessage) -> Outcome:
+    def add(self, db: sqlite3.Connection, message: FrameMessage) -> Receipt:
         """Take the message in, unless the session is sealed or has its seq already."""
         if self.sealed:
-            return Outcome.SEALED
+            return Receipt(Outcome.SEALED)
         if message.seq is not None:
-            known = self.seqs.get(message.seq)
-            if known is None and self.last_seq is not None and message.seq <= self.last_seq:
-                query = "SELECT digest FROM seqs WHERE session = ? AND seq = ?"
-                (known,) = db.execute(query, (self.id, message.seq)).fetchone() or (None,)
+            known = self._digest(db, message.seq)
             if known is not None:
-                return Outcome.DUPLICATE if known == message.digest else Outcome.CONFLICT
+                return Receipt(Outcome.DUPLICATE if known == message.digest else Outcome.CONFLICT)
             self.seqs[message.seq] = message.digest
+            self._count(db, message.seq)
+        first = self.stored
         for time_ms, head in message.frames:
             body = b'%b%d-%d"}' % (head, time_ms, self.stored)
             self.frames.append((self.id, time_ms, self.stored, body))
             self.stored += 1
-        return Outcome.STORED
+        return Receipt(Outcome.STORED, first)
+
+    def _digest(self, db: sqlite3.Connection, seq: int) -> bytes | None:
+        known = self.seqs.get(seq)
+        if known is None and self.highest_seq is not None and seq <= self.highest_seq:
+            query = "SELECT digest FROM seqs WHERE session = ? AND seq = ?"
+            (known,) = db.execute(query, (self.id, seq)).fetchone() or (None,)
+        return known
+
+    def _count(self, db: sqlite3.Connection, seq: int) -> None:
+        if seq > self.last_seq + 1:
+            self.seqs_beyond += 1
+        elif seq == self.last_seq + 1:
+            self.last_seq = seq
+            while self.seqs_beyond and self._digest(db, self.last_seq + 1) is not None:
+                self.last_seq += 1
+                self.seqs_beyond -= 1
 
 
 async def _in_thread(turn: trio.CapacityLimiter, call: Callable[..., T], *arguments: object) -> T:

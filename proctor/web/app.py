@@ -19,7 +19,7 @@ from proctor.web.livekit import livekit_routes
 from proctor.web.origins import guard_origins, origin_patterns
 from proctor.web.problems import add_error_handlers
 from proctor.web.sessions import session_routes
-from proctor.web.stream import DirectWebSocket, stream_routes
+from proctor.web.stream import HandedOverWebSocket, stream_routes
 
 
 class StrictRequest(TrioRequest):
@@ -38,7 +38,7 @@ class StrictRequest(TrioRequest):
 class ProctorApp(QuartTrio):
     """Quart with the direct WebSocket and strict requests."""
 
-    asgi_websocket_class = DirectWebSocket
+    asgi_websocket_class = HandedOverWebSocket
     request_class = StrictRequest
 
 

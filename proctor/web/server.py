@@ -5,7 +5,10 @@ What stands between the application and the internet, and what hypercorn 0.18 by
 - Whatever one peer sends, or an error while serving it, ends that peer's connection and no other.
 - A peer that does not take what it is sent is cut off after `send_timeout_seconds`, also at shutdown.
 - Nothing spins or waits on a connection that is gone.
-- HTTP/1.1 only: no upgrade to h2c, no permessage-deflate (see `proctor.web.websocket`).
+- HTTP/1.1 only: no upgrade to h2c.
+
+A WebSocket leaves hypercorn once it is accepted (`proctor.web.upgrade`) and is served from
+`proctor.web.sockets`.
 """
 
 import math
@@ -14,7 +17,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import cast
+from typing import NamedTuple, cast
 
 import h11
 import structlog
@@ -40,7 +43,9 @@ from hypercorn.typing import (
 from hypercorn.utils import parse_socket_addr
 
 from proctor.settings import Settings
-from proctor.web.websocket import PINGS_PER_TIMEOUT, ClientGone, WebSocketStream
+from proctor.web.sockets import Sockets
+from proctor.web.upgrade import ClientGone, Serve, UpgradeStream
+from proctor.web.websocket import WebSocket
 
 _log = structlog.get_logger(__name__)
 
@@ -65,8 +70,6 @@ def server_config(settings: Settings) -> Config:
     config.h11_max_incomplete_size = HEADER_MAX_BYTES
     config.max_app_queue_size = APP_QUEUE_MESSAGES
     config.include_server_header = False
-    config.websocket_max_message_size = settings.message_max_bytes
-    config.websocket_ping_interval = settings.liveness_timeout_seconds / PINGS_PER_TIMEOUT
     return config
 
 
@@ -116,6 +119,9 @@ class _Tasks(TaskGroup):
 class _Protocol(H11Protocol):
     """HTTP/1.1 that upgrades to WebSocket and to nothing else."""
 
+    accepted: Callable[[Serve], None]
+    """Called when a WebSocket is."""
+
     async def _check_protocol(self, event: h11.Request) -> None:
         """Ignore h2c: the request is served over HTTP/1.1, as RFC 9110 section 7.8 allows."""
 
@@ -124,19 +130,11 @@ class _Protocol(H11Protocol):
             await self._send_error_response(400)
             await self.send(Closed())
             return
-        stream = WebSocketStream if _wants_websocket(request) else HTTPStream
-        self.stream = stream(
-            self.app,
-            self.config,
-            self.context,
-            self.task_group,
-            self.ssl,
-            self.client,
-            self.server,
-            self.stream_send,
-            STREAM_ID,
-        )
-        if isinstance(self.stream, WebSocketStream):
+        parts = self.app, self.config, self.context, self.task_group, self.ssl, self.client, self.server
+        if not _wants_websocket(request):
+            self.stream = HTTPStream(*parts, self.stream_send, STREAM_ID)
+        else:
+            self.stream = UpgradeStream(*parts, self.stream_send, STREAM_ID, accepted=self.accepted)
             self.connection = H11WSConnection(cast("h11.Connection", self.connection))
         self.keep_alive_requests += 1
         await self.stream.handle(
@@ -161,8 +159,16 @@ def _wants_websocket(request: h11.Request) -> bool:
     )
 
 
+class _Upgraded(NamedTuple):
+    """A WebSocket that was accepted, as it leaves HTTP."""
+
+    serve: Serve
+    socket: stdlib_socket.socket
+    early: bytes
+
+
 class _Peer:
-    """One TCP connection, one nursery. Whatever goes wrong in it stays in it."""
+    """One TCP connection that speaks HTTP, one nursery. Whatever goes wrong in it stays in it."""
 
     def __init__(self, stream: trio.SocketStream, settings: Settings) -> None:
         self._stream = stream
@@ -171,10 +177,14 @@ class _Peer:
         self._reading = trio.CancelScope()
         self._idle = True
         self._closing = False
+        self._serve: Serve | None = None
         self._protocol: _Protocol
 
-    async def serve(self, app: AppWrapper, config: Config, context: WorkerContext) -> None:
-        """Serve until either side ends the connection; never raises but for cancellation."""
+    async def serve(self, app: AppWrapper, config: Config, context: WorkerContext) -> _Upgraded | None:
+        """Serve until either side ends the connection, or a WebSocket is accepted, which is returned.
+
+        Never raises but for cancellation.
+        """
         socket = self._stream.socket
         try:
             client = parse_socket_addr(socket.family, socket.getpeername())
@@ -184,19 +194,30 @@ class _Peer:
                 self._protocol = _Protocol(
                     app, config, context, tasks, state, False, client, server, self._carry_out
                 )
+                self._protocol.accepted = self._accepted
                 self._set_idle(True)
                 await self._read()
+            if self._serve is not None and socket.fileno() != -1:
+                early = cast("UpgradeStream", self._protocol.stream).early
+                own = stdlib_socket.socket(socket.family, socket.type, socket.proto, fileno=socket.detach())
+                own.setblocking(False)
+                return _Upgraded(self._serve, own, early)
         except* OSError:
             pass  # the peer is gone
         except* Exception:  # noqa: BLE001 - the border: a connection's failure is that connection's
             _log.exception("connection failed")
         finally:
             self._abort()
+        return None
 
     def close_if_idle(self) -> None:
         """Close unless a request is under way."""
         if self._idle:
             self._reading.cancel(reason="server stopping")
+
+    def _accepted(self, serve: Serve) -> None:
+        self._serve = serve
+        self._reading.cancel(reason="upgraded to a WebSocket")
 
     def _set_idle(self, idle: bool) -> None:
         self._idle = idle
@@ -208,7 +229,8 @@ class _Peer:
             while data := await self._stream.receive_some(MAX_RECV):
                 if not self._closing:
                     await self._protocol.handle(RawData(bytes(data)))
-        await self._protocol.handle(Closed())
+        if self._serve is None:
+            await self._protocol.handle(Closed())
 
     async def _carry_out(self, event: Event) -> None:
         """Do what the protocol wants done: send bytes, close, or note whether a request is under way."""
@@ -255,11 +277,12 @@ async def serve(
     settings: Settings,
     listeners: list[trio.SocketListener],
     *,
+    sockets: Sockets,
     shutdown: trio.Event,
     before_drain: Callable[[], Awaitable[None]],
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve `app` on `listeners` until `shutdown` is set, then drain and return.
+    """Serve `app` on `listeners`, its WebSockets in `sockets`, until `shutdown` is set; then drain.
 
     Draining: no new connections, idle ones are closed, `before_drain` says goodbye to the WebSockets,
     requests under way may finish. What is left after `shutdown_timeout_seconds` is cancelled.
@@ -271,13 +294,20 @@ async def serve(
 
     peers: set[_Peer] = set()
 
-    async def serve_peer(stream: trio.SocketStream) -> None:
+    async def serve_http(stream: trio.SocketStream) -> _Upgraded | None:
         peer = _Peer(stream, settings)
         peers.add(peer)
         try:
-            await peer.serve(wrapped, config, context)
+            return await peer.serve(wrapped, config, context)
         finally:
             peers.discard(peer)
+
+    async def serve_peer(stream: trio.SocketStream) -> None:
+        upgraded = await serve_http(stream)
+        if upgraded is not None:
+            socket = WebSocket(upgraded.socket, settings, upgraded.early)
+            with sockets.open(socket):
+                await upgraded.serve(socket)
 
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:

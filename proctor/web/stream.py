@@ -1,6 +1,7 @@
 """The exam takers' way in: a WebSocket, or single requests where WebSockets are blocked."""
 
 from contextlib import suppress
+from functools import partial
 from typing import Any, cast
 
 import structlog
@@ -11,17 +12,19 @@ from quart import Blueprint, Response, request, websocket
 from quart_schema import document_request, document_response
 from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIWebsocketConnection
+from werkzeug.datastructures import Headers
 
 from proctor.clock import ClientClock
-from proctor.connection import Connection, PeerGone
+from proctor.connection import Connection
 from proctor.errors import InvalidRequest, SessionEnded, Unavailable
 from proctor.ingest import frame_message
 from proctor.model import check_session_id
 from proctor.services import Services, now_ms
-from proctor.storage.frames import Outcome
+from proctor.storage.frames import Outcome, ResumePoint
 from proctor.times import iso_from_ms
 from proctor.web.problems import Problem, problem_response
-from proctor.web.websocket import ClientGone
+from proctor.web.upgrade import ClientGone, hand_over
+from proctor.web.websocket import WebSocket
 from proctor.wire import ClockReading, CloseCode, Rejected, encode, parse_json, read_message
 from proctor.wire import SessionEnded as SessionEndedMessage
 
@@ -32,11 +35,10 @@ _STORE_SECONDS = 5.0
 """How long a request waits for its message to be stored."""
 
 
-class DirectWebSocket(TrioASGIWebsocketConnection):
-    """Quart's WebSocket without a task and a queue of its own between the server and the handler.
+class HandedOverWebSocket(TrioASGIWebsocketConnection):
+    """Quart's WebSocket for a handler that accepts or refuses, and has no part in what follows.
 
-    quart-trio cancels the handler when its client leaves, whatever it still holds; here the handler receives
-    everything in order and then learns that the client has left, by PeerGone.
+    The handler puts what serves the WebSocket into its scope; see `proctor.web.upgrade`.
     """
 
     def __init__(self, app: QuartTrio, scope: WebsocketScope) -> None:
@@ -47,31 +49,22 @@ class DirectWebSocket(TrioASGIWebsocketConnection):
         self.receive_channel = cast("Any", self)  # where quart-trio's wrapper finds `receive`
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        """Run the handler on the server's own `receive` and `send`."""
-        self._receive = receive
-        await super(TrioASGIWebsocketConnection, self).handle_websocket(
-            self._create_websocket_from_scope(send), send
-        )
-
-    async def send_data(self, send: ASGISendCallable, data: str | bytes) -> None:
-        """Send a message; to a client that is gone, nothing: `receive` tells."""
+        """Run the handler without a task and a queue for messages, of which it gets none."""
         with suppress(ClientGone):
-            await super().send_data(send, data)
+            await super(TrioASGIWebsocketConnection, self).handle_websocket(
+                self._create_websocket_from_scope(send), send
+            )
 
-    async def close_connection(self, send: ASGISendCallable, code: int, reason: str) -> None:
-        """Send a close; to a client that is gone, nothing."""
-        with suppress(ClientGone):
-            await super().close_connection(send, code, reason)
+    async def accept_connection(
+        self, send: ASGISendCallable, headers: Headers, subprotocol: str | None
+    ) -> None:
+        """Accept; Quart need not close then."""
+        await super().accept_connection(send, headers, subprotocol)
+        self._closed = True
 
     async def receive(self) -> bytes | str:
-        """Return the next message. Raises PeerGone."""
-        while True:
-            event = cast("dict[str, Any]", await self._receive())
-            if event["type"] == "websocket.receive":
-                data: bytes | None = event["bytes"]
-                return event["text"] if data is None else data
-            if event["type"] == "websocket.disconnect":
-                raise PeerGone
+        """Refuse: messages go elsewhere."""
+        raise RuntimeError("a handler of WebSockets accepts them and returns")
 
 
 class FallbackMessage(BaseModel):
@@ -102,13 +95,12 @@ def stream_routes(services: Services) -> Blueprint:
         check_session_id(session_id)
         try:
             await services.sessions.admit(session_id)
+            resume = await services.store.resume_point(session_id)
+            serve = partial(_serve, services, session_id, resume)
         except SessionEnded:
-            await websocket.accept()
-            await websocket.send(encode(SessionEndedMessage(session_id, iso_from_ms(now_ms()))))
-            await websocket.close(CloseCode.SESSION_ENDED, CloseCode.SESSION_ENDED.name.lower())
-            return
+            serve = partial(_refuse_ended, session_id)
+        hand_over(websocket.scope, serve)
         await websocket.accept()
-        await _serve(services, session_id)
 
     @routes.post("/api/v1/session/ws/fallback")
     @document_request(FallbackMessage)
@@ -138,9 +130,10 @@ def stream_routes(services: Services) -> Blueprint:
         await services.sessions.admit(session_id)
         stored_form = frame_message(session_id, message, ClientClock(), received_ms)
         with trio.move_on_after(_STORE_SECONDS) as storing:
-            outcome = await services.ingest.store(stored_form)
+            receipt = await services.ingest.store(stored_form)
         if storing.cancelled_caught:
             raise Unavailable("the frame store is not answering; send the message again, with its seq")
+        outcome = receipt.outcome
         if outcome is Outcome.SEALED:
             raise SessionEnded(f"session {session_id!r} has ended; the message was not stored")
         if outcome is Outcome.CONFLICT:
@@ -158,9 +151,9 @@ def stream_routes(services: Services) -> Blueprint:
     return routes
 
 
-async def _serve(services: Services, session_id: str) -> None:
+async def _serve(services: Services, session_id: str, resume: ResumePoint, socket: WebSocket) -> None:
     connection = Connection(
-        websocket,
+        socket,
         session_id,
         ingest=services.ingest,
         settings=services.settings,
@@ -168,10 +161,13 @@ async def _serve(services: Services, session_id: str) -> None:
         now_ms=now_ms,
     )
     _log.info("client connected", session=session_id)
-    try:
-        with services.roster.joined(connection):
-            await connection.run()
-        _log.info("client left", session=session_id)
-    except* Exception:  # noqa: BLE001 - the border: a connection's failure is that connection's
-        _log.exception("connection failed", session=session_id)
-        await websocket.close(CloseCode.INTERNAL_ERROR, "internal_error")
+    with services.roster.joined(connection):
+        await connection.run(resume)
+    _log.info("client left", session=session_id)
+
+
+async def _refuse_ended(session_id: str, socket: WebSocket) -> None:
+    """Tell a client that comes too late why nobody listens."""
+    socket.send(encode(SessionEndedMessage(session_id, iso_from_ms(now_ms()))))
+    socket.close(CloseCode.SESSION_ENDED, CloseCode.SESSION_ENDED.name.lower())
+    await socket.gone.wait()

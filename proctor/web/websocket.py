@@ -1,145 +1,195 @@
-"""The WebSocket side of the protocol: hypercorn's WSStream, made safe against its peers.
+"""One open WebSocket on its socket: messages in and out, and every way in which it ends.
 
-Differences to hypercorn 0.18: message size is bounded in bytes and stays bounded after a refusal; compression
-is not negotiated; bytes ahead of the handshake's end, which RFC 6455 section 4.1 forbids, end the connection;
-protocol errors are answered with their close code; a peer that answers no ping is let go; a close is given
-time to arrive.
+Nothing here waits. `proctor.web.sockets` calls when there is something to read or room to send; the owner is
+called with each message. A peer is let go when it answers no ping, and cut off when it does not take what it
+is sent; what it sends after a close is discarded, for so long that it can read why.
 """
 
-import math
-from typing import Any
+import selectors
+import socket as stdlib_socket
+import struct
+from collections.abc import Callable
 
 import trio
-from hypercorn.protocol.events import Body, Data, EndData, Event, StreamClosed
-from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
-from wsproto.connection import ConnectionState
-from wsproto.events import CloseConnection, Message, Ping
-from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
-from proctor.wire import CloseCode
+from proctor.settings import Settings
+from proctor.web.framing import PING, Framing, Violation, close_frame, text_frame
 
+_READ_BYTES = 16_384
+"""Read from one socket before the next has its turn."""
+_UNSENT_MAX_BYTES = 65_536
+"""A peer that has so much to read is not read from."""
 _CLOSE_SECONDS = 2.0
-"""How long a peer may take to answer a close."""
-
-PINGS_PER_TIMEOUT = 3
+"""How long a peer may take to read why it was closed, and to close as well."""
+_PINGS_PER_TIMEOUT = 3
 """A peer is let go after so many ping intervals of silence."""
 
-
-class ClientGone(ConnectionError):
-    """The application sends to a peer that is gone; what ASGI asks a server to raise then."""
+_READ, _WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
 
 
-class WebSocketStream(WSStream):
-    """One WebSocket between its bytes and the ASGI application."""
+class WebSocket:
+    """An accepted WebSocket. `early` is what the peer sent right behind its handshake."""
 
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self._parts: list[str | bytes] = []
-        self._size = 0
-        self._refused = False
-        self._heard = 0.0
-        self._delivering = False
-        self._peer_done = trio.Event()
+    def __init__(self, socket: stdlib_socket.socket, settings: Settings, early: bytes = b"") -> None:
+        self._socket = socket
+        self._settings = settings
+        self._framing: Framing | None = Framing(settings.message_max_bytes)
+        self._early = early
+        self._selector: selectors.BaseSelector | None = None
+        self._watched = 0
+        self._reading = False
+        self._take: Callable[[bytes], None]
+        self._unsent = bytearray()
+        self._stuck_since = 0.0
+        self._heard = self._pinged = trio.current_time()
+        self._close_by: float | None = None
+        """None until a close was sent."""
+        self._aborted = False
+        self.gone = trio.Event()
+        """Set when nothing more comes of this peer: it has closed, has vanished, or was let go."""
 
-    async def handle(self, event: Event) -> None:
-        """Take in one event of the HTTP protocol."""
-        if isinstance(event, (Body, Data)):
-            if not self.closed and not self._refused:
-                await self._take(event.data)
-            return
-        if isinstance(event, StreamClosed):
-            self._peer_done.set()
-        await super().handle(event)
+    def attach(self, selector: selectors.BaseSelector) -> None:
+        """Be served by whoever looks after `selector`."""
+        self._selector = selector
 
-    async def _take(self, data: bytes) -> None:
-        if not self.handshake.accepted:
-            self._refused = True
-            await self._send_error_response(400)
-            await self.send(StreamClosed(stream_id=self.stream_id))
-            return
+    def receive(self, take: Callable[[bytes], None]) -> None:
+        """Begin to read; `take` is called with each message, of text or binary alike, and must not wait."""
+        self._take = take
+        early, self._early = self._early, b""
+        self.resume()
+        self._feed(early)
+
+    def pause(self) -> None:
+        """Read no more until `resume`; `take` may still be called for what was read already."""
+        self._reading = False
+        self._watch()
+
+    def resume(self) -> None:
+        """Read again."""
+        self._reading = True
         self._heard = trio.current_time()
-        try:
-            self.connection.receive_data(data)
-            await self._handle_events()
-        except (LocalProtocolError, RemoteProtocolError):
-            await self._refuse(CloseCode.PROTOCOL_ERROR)
+        self._watch()
 
-    async def app_send(self, message: Any) -> None:
-        """Take what the application sends. A checkpoint.
+    def send(self, text: bytes) -> None:
+        """Send a text message with the next `flush`, or as soon as the peer takes it."""
+        if self._close_by is None:
+            self._unsent += text_frame(text)
 
-        Raises:
-            ClientGone: the peer is, so that an application that only sends comes to an end.
-        """
-        await trio.lowlevel.checkpoint()
-        if self.closed and message is not None:
-            raise ClientGone
-        if message is None and self.state is ASGIWebsocketState.CLOSED and not self.closed:
-            # The application has closed: its peer answers, or has had its time.
-            with trio.move_on_after(_CLOSE_SECONDS):
-                await self._peer_done.wait()
-        await super().app_send(message)
-
-    async def _accept(self, message: Any) -> None:
-        self.handshake.extensions = None
-        self._heard = trio.current_time()
-        await super()._accept(message)
-
-    async def _handle_events(self) -> None:
-        for event in self.connection.events():
-            if isinstance(event, Message):
-                await self._take_part(event)
-                if self._refused:
-                    return
-            elif isinstance(event, Ping):
-                await self._send_wsproto_event(event.response())
-            elif isinstance(event, CloseConnection):
-                if self.connection.state is ConnectionState.OPEN:  # how wsproto reports what it cannot parse
-                    await self._refuse(event.code)
-                    return
-                if self.connection.state is ConnectionState.REMOTE_CLOSING:
-                    await self._send_wsproto_event(event.response())
-                self._peer_done.set()
-                await self.send(StreamClosed(stream_id=self.stream_id))
-
-    async def _take_part(self, event: Message[Any]) -> None:
-        part = event.data
-        text = isinstance(part, str)
-        self._size += len(part) if not text or part.isascii() else len(part.encode())
-        if self._size > self.config.websocket_max_message_size:
-            await self._refuse(CloseCode.TOO_BIG)
-            return
-        self._parts.append(part if text else bytes(part))
-        if not event.message_finished:
-            return
-        whole = ("" if text else b"").join(self._parts)  # type: ignore[arg-type]
-        self._parts, self._size = [], 0
-        if self.state is not ASGIWebsocketState.CONNECTED:
-            return  # the application has closed and reads no more
-        if self.app_put is not None:
-            self._delivering = True
-            message = {"bytes": None if text else whole, "text": whole if text else None}
-            await self.app_put({"type": "websocket.receive", **message})
-            self._delivering = False
-
-    async def _refuse(self, code: int) -> None:
-        """Close because of what the peer sent; everything else it sends is discarded unread."""
-        self._refused = True
-        self._parts, self._size = [], 0
-        await self._send_wsproto_event(CloseConnection(code=code))
-        await self.send(EndData(stream_id=self.stream_id))
-        await self.send(StreamClosed(stream_id=self.stream_id))
-
-    async def _send_pings(self) -> None:
-        """Ping a silent peer and let it go when it does not answer; time spent on delivery is not its."""
-        interval = self.config.websocket_ping_interval or math.inf
-        while True:
-            with trio.move_on_after(interval):
-                await self._peer_done.wait()
+    def flush(self) -> None:
+        """Send as much as the peer takes now; the rest follows by itself."""
+        if self._unsent and not self.gone.is_set():
+            try:
+                sent = self._socket.send(self._unsent)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                self.gone.set()
                 return
-            silent_seconds = trio.current_time() - self._heard
-            if self._delivering:
-                self._heard = trio.current_time()
-            elif silent_seconds >= interval * PINGS_PER_TIMEOUT:
-                await self.send(StreamClosed(stream_id=self.stream_id))
-            elif silent_seconds >= interval:
-                await self._send_wsproto_event(Ping())
+            if sent == len(self._unsent):
+                self._unsent.clear()
+            else:
+                if sent or not self._watched & _WRITE:
+                    self._stuck_since = trio.current_time()
+                del self._unsent[:sent]
+        if not self._unsent and self._close_by is not None:
+            self._end_sending()
+        self._watch()
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Send a close behind what was sent before, and read no more messages. The first close stands."""
+        if self._close_by is None:
+            self._unsent += close_frame(code, reason)
+            self._close_by = trio.current_time() + _CLOSE_SECONDS
+            self.flush()
+
+    def drop(self) -> None:
+        """Let go of the socket at once. Idempotent."""
+        self.gone.set()
+        self._watch()
+        if self._aborted or self._unsent:
+            # Without lingering the kernel drops what a vanished peer never acknowledged.
+            self._socket.setsockopt(
+                stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+        self._socket.close()
+
+    def serve(self, events: int, now: float) -> None:
+        """Read or write, as the selector says is possible."""
+        if events & _WRITE:
+            self.flush()
+        if events & _READ and not self.gone.is_set():
+            self._read(now)
+
+    def check(self, now: float) -> None:
+        """Ping a peer that is silent; give up one that is for too long, takes nothing, or does not close."""
+        liveness = self._settings.liveness_timeout_seconds
+        stuck = bool(self._unsent) and now - self._stuck_since > self._settings.send_timeout_seconds
+        if stuck or (self._close_by is not None and now >= self._close_by):
+            self._aborted = True
+            self.gone.set()
+        elif not self._watched & _READ:
+            self._heard = now  # time for which it is not read is not its own
+        elif now - self._heard >= liveness:
+            self._aborted = True
+            self.gone.set()
+        elif now - max(self._heard, self._pinged) >= liveness / _PINGS_PER_TIMEOUT and self._close_by is None:
+            self._pinged = now
+            self._unsent += PING
+            self.flush()
+
+    def _read(self, now: float) -> None:
+        try:
+            data = self._socket.recv(_READ_BYTES)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self.gone.set()
+            self._watch()
+            return
+        self._heard = now
+        self._feed(data)
+
+    def _feed(self, data: bytes) -> None:
+        framing = self._framing
+        if framing is None:
+            return
+        try:
+            for message in framing.messages(data):
+                if self._close_by is None:
+                    self._take(message)
+        except Violation as violation:
+            self._framing = None
+            self.close(violation.code)
+        if self._close_by is None:
+            self._unsent += framing.answers
+            if framing.peer_closed:
+                self._close_by = trio.current_time() + _CLOSE_SECONDS
+        framing.answers.clear()
+        self.flush()
+
+    def _end_sending(self) -> None:
+        try:
+            self._socket.shutdown(stdlib_socket.SHUT_WR)
+        except OSError:
+            self.gone.set()
+
+    def _watch(self) -> None:
+        """Tell the selector what is waited for now."""
+        events = 0
+        if not self.gone.is_set():
+            closing = self._close_by is not None
+            if closing or (self._reading and len(self._unsent) < _UNSENT_MAX_BYTES):
+                events |= _READ
+            if self._unsent:
+                events |= _WRITE
+        if events == self._watched or self._selector is None:
+            return
+        if not self._watched:
+            self._selector.register(self._socket, events, self)
+        elif events:
+            self._selector.modify(self._socket, events, self)
+        else:
+            self._selector.unregister(self._socket)
+        self._watched = events

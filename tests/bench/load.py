@@ -160,7 +160,7 @@ class Client:
             self.acked += 1
         elif opcode == _PING:
             self.send(client_frame(payload, _PONG))
-        elif opcode == _CLOSE or b'"type":"heartbeat"' not in payload:
+        elif opcode == _CLOSE or not payload.startswith((b'{"type":"heartbeat"', b'{"type":"resume"')):
             raise Failed(f"acknowledgement {self.acked} was due, the server sent {payload!r}")
 
 

@@ -1,0 +1,153 @@
+"""WebSocket messages from bytes and to bytes, without any I/O (RFC 6455).
+
+Nearly every frame is one whole message of text or binary; those are read here. Whatever else there is
+(control frames, fragments, mistakes) is wsproto's, one whole frame at a time. Nothing is compressed.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from wsproto.connection import Connection, ConnectionState, ConnectionType
+from wsproto.events import CloseConnection, Message, Ping
+from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+
+from proctor.wire import CloseCode
+
+PING = b"\x89\x00"
+
+_TEXT = 0x81
+_WHOLE = (_TEXT, 0x82)
+"""First byte of a message of text or binary in one frame."""
+_MASKED = 0x80
+_CONTROL = 0x08
+
+
+class Violation(Exception):
+    """What the peer sent ends the connection."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(code)
+        self.code = code
+        """To close with."""
+
+
+class Framing:
+    """What one peer sends, put together. Larger than the largest message plus one read it never gets."""
+
+    def __init__(self, message_max_bytes: int) -> None:
+        self._most = message_max_bytes
+        self._partial = bytearray()
+        self._wanted = 0
+        self._fragmented: Connection | None = None
+        """Exists while a message is spread over several frames."""
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.answers = bytearray()
+        """What the peer's pings and its close are to be answered with; for the owner to send and to clear."""
+        self.peer_closed = False
+
+    def messages(self, data: bytes) -> Iterator[bytes]:
+        """Yield the messages that are complete with `data`; those of text are checked to be UTF-8.
+
+        Raises:
+            Violation: after the messages before it. What follows is of no use.
+        """
+        if self._partial:
+            self._partial += data
+            if len(self._partial) < self._wanted:
+                return
+            data = bytes(self._partial)
+            self._partial.clear()
+        start, end = 0, len(data)
+        while start < end and not self.peer_closed:
+            first, body, stop = self._next_frame(data, start, end)
+            if stop > end:
+                self._wanted = stop - start
+                break
+            if self._fragmented is None and first in _WHOLE:
+                message = _unmasked(data[body - 4 : body], data[body:stop])
+                if first == _TEXT and not message.isascii():
+                    _check_utf8(message)
+                yield message
+            else:
+                yield from self._take_rare(data[start:stop])
+            start = stop
+        if start < end:
+            self._partial += data[start:]
+
+    def _next_frame(self, data: bytes, start: int, end: int) -> tuple[int, int, int]:
+        """Return a frame's first byte, and where its payload starts and stops, which may be past the end."""
+        if end - start < 2:
+            return 0, 0, start + 2
+        first, size = data[start], data[start + 1] & 0x7F
+        head = 2
+        if size > 125:
+            head = 4 if size == 126 else 10
+            if end - start < head:
+                return first, 0, start + head
+            size = int.from_bytes(data[start + 2 : start + head])
+        if not data[start + 1] & _MASKED:
+            raise Violation(CloseCode.PROTOCOL_ERROR)
+        if size > self._most and not first & _CONTROL:
+            raise Violation(CloseCode.TOO_BIG)
+        if size > 125 and first & _CONTROL:
+            raise Violation(CloseCode.PROTOCOL_ERROR)
+        body = start + head + 4
+        return first, body, body + size
+
+    def _take_rare(self, frame: bytes) -> Iterator[bytes]:
+        parser = self._fragmented or Connection(ConnectionType.SERVER)
+        try:
+            parser.receive_data(frame)
+            for event in parser.events():
+                if isinstance(event, Message):
+                    self._fragmented = None if event.message_finished else parser
+                    yield from self._take_part(event)
+                elif isinstance(event, Ping):
+                    self.answers += parser.send(event.response())
+                elif isinstance(event, CloseConnection):
+                    if parser.state is ConnectionState.OPEN:  # how wsproto tells what it cannot parse
+                        raise Violation(event.code)
+                    self.peer_closed = True
+                    self.answers += parser.send(event.response())
+        except (LocalProtocolError, RemoteProtocolError) as failure:
+            raise Violation(CloseCode.PROTOCOL_ERROR) from failure
+
+    def _take_part(self, event: Message[Any]) -> Iterator[bytes]:
+        part = event.data.encode() if isinstance(event.data, str) else bytes(event.data)
+        self._size += len(part)
+        if self._size > self._most:
+            raise Violation(CloseCode.TOO_BIG)
+        self._parts.append(part)
+        if event.message_finished:
+            whole = b"".join(self._parts)
+            self._parts, self._size = [], 0
+            yield whole
+
+
+def text_frame(text: bytes) -> bytes:
+    """Return the text as one unmasked frame, as a server sends it."""
+    size = len(text)
+    if size < 126:
+        return b"\x81%c%b" % (size, text)
+    if size < 1 << 16:
+        return b"\x81\x7e%b%b" % (size.to_bytes(2), text)
+    return b"\x81\x7f%b%b" % (size.to_bytes(8), text)
+
+
+def close_frame(code: int, reason: str = "") -> bytes:
+    """Return a close frame; a reason of over 123 bytes is cut."""
+    return Connection(ConnectionType.SERVER).send(CloseConnection(code, reason))
+
+
+def _unmasked(mask: bytes, payload: bytes) -> bytes:
+    size = len(payload)
+    key = (mask * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
+
+
+def _check_utf8(text: bytes) -> None:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        raise Violation(CloseCode.INVALID_TEXT) from None
