@@ -186,9 +186,10 @@ class Load:
             client.socket.close()
 
     def rest(self, seconds: float) -> None:
-        """Answer pings and pass over heartbeats until nothing has come for so long."""
-        while active := self._wait(seconds):
-            for place in active:
+        """Answer pings and pass over heartbeats for so long."""
+        until = time.perf_counter() + seconds
+        while (left := until - time.perf_counter()) > 0:
+            for place in self._wait(left):
                 self._clients[place].flush()
                 self._clients[place].receive()
 

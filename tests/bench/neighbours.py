@@ -6,6 +6,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterable
+from itertools import count
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
@@ -47,22 +48,36 @@ class Nuisance:
     """One connection that misbehaves, also after it has been opened again."""
 
     def __init__(
-        self, name: str, then: bytes = b"", messages: int = 0, *, reads: bool = True, answer: bytes = b""
+        self,
+        name: str,
+        then: bytes = b"",
+        messages: int = 0,
+        *,
+        reads: bool = True,
+        goes_on: bool = False,
+        answer: bytes = b"",
     ) -> None:
-        self.name = name
         self.then = then
         """Sent once the handshake is done, as fast as TCP takes it."""
         self.messages = messages
         """How many those are."""
         self.reads = reads
+        self.goes_on = goes_on
+        """When all is sent, all of it is sent again in a session of its own."""
         self.answer = answer
         """Sent whenever something was received."""
-        self.first = _handshake(name)
-        """What is sent at first."""
+        self._names = (f"{name}-{turn}" for turn in count())
+        self.first = b""
+        """What is sent at first, the handshake."""
+        self.begin_session()
         self.left = memoryview(b"")
         self.opened = False
         """The server has answered the handshake."""
         self.socket = socket.socket()
+
+    def begin_session(self) -> None:
+        """Take part in another session from the next connection on."""
+        self.first = upgrade(f"/api/v1/session/ws/{next(self._names)}")
 
     def connect(self, port: int) -> None:
         """Connect, and begin anew with what is to be sent."""
@@ -174,10 +189,8 @@ class Crowd:
             return
         if member.opened and member.messages:
             self._tally.messages.value += sent * member.messages // len(member.then)
-        if not member.left and member.reads and member.messages:
-            # All is said, so it goes on in a session of its own.
-            member.name += "-more"
-            member.first = _handshake(member.name)
+        if not member.left and member.opened and member.goes_on:
+            member.begin_session()
             self._open_again(member)
             return
         self._poll.modify(member.socket, self._interest(member))
@@ -186,7 +199,7 @@ class Crowd:
 def flood(crowd: Crowd, clients: int) -> None:
     """5 clients send valid frames as fast as TCP takes them."""
     frames = b"".join(single_messages(_FLOOD_MESSAGES))
-    crowd.fill(Nuisance(f"flood-{number}", frames, _FLOOD_MESSAGES) for number in range(clients))
+    crowd.fill(Nuisance(f"flood-{n}", frames, _FLOOD_MESSAGES, goes_on=True) for n in range(clients))
 
 
 def unusable(crowd: Crowd, clients: int) -> None:
@@ -248,10 +261,6 @@ NEIGHBOURS = {
     "half-open": Neighbour(half_open, HALF_OPEN_CLIENTS),
     "slow-handshakes": Neighbour(slow_handshakes, SLOW_CLIENTS, _BYTE_SECONDS),
 }
-
-
-def _handshake(name: str) -> bytes:
-    return upgrade(f"/api/v1/session/ws/{name}")
 
 
 def allow_many_files() -> None:

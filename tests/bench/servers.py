@@ -36,6 +36,8 @@ class Program(NamedTuple):
     trouble: str
     """Pattern of a line in its log that fails a run."""
     settings: Mapping[str, str] = {}
+    processes: int = 1
+    """So many say where they serve."""
 
 
 def proctor(workers: int = 1) -> Program:
@@ -47,6 +49,7 @@ def proctor(workers: int = 1) -> Program:
         r'^(?=.*"event": "serving").*http://[^/"]*:(\d+)',
         r'"level": "error"',
         {"LOG_FORMAT": "json"},
+        workers,
     )
 
 
@@ -202,10 +205,11 @@ def running_server(program: Program, redis: RedisServer | None) -> Iterator[Serv
 
 
 def _port_in(log: Path, program: Program) -> int:
-    """Wait for the line that says where the server is."""
+    """Wait until every process of the server has said where it is."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline:
-        if found := re.search(program.serving, log.read_text(), re.MULTILINE):
-            return int(found[1])
+        ports = re.findall(program.serving, log.read_text(), re.MULTILINE)
+        if len(ports) >= program.processes:
+            return int(ports[0])
         time.sleep(0.05)
     raise Failed(f"{program.name} did not start: {log.read_text()[-2000:]}")
