@@ -61,11 +61,11 @@ class Ratio(NamedTuple):
 
 
 RATIOS = (
-    Ratio(("burst", "Proctor"), ("burst", "FastAPI"), _RATE, "(at least 5)"),
-    Ratio(("burst", "Proctor"), ("burst", "Node"), _RATE, "(at least 2)"),
-    Ratio(("batches", "Proctor"), ("burst", "Node"), _RATE, "(at least 3.5)"),
-    Ratio(("embedded", "Proctor"), ("burst", "Proctor"), _RATE, "(at least 1)"),
-    Ratio(("paced", "Proctor"), ("paced", "Node"), _COST, "(at most 1)"),
+    Ratio(("burst", "Proctor"), ("burst", "FastAPI"), _RATE, "at least 5"),
+    Ratio(("burst", "Proctor"), ("burst", "Node"), _RATE, "at least 2"),
+    Ratio(("batches", "Proctor"), ("burst", "Node"), _RATE, "at least 3.5"),
+    Ratio(("embedded", "Proctor"), ("burst", "Proctor"), _RATE, "at least 1"),
+    Ratio(("paced", "Proctor"), ("paced", "Node"), _COST, "at most 1"),
     # Without an aim: on a machine that others use too, these are steadier than frames per second.
     Ratio(("burst", "Proctor"), ("burst", "FastAPI"), _COST),
     Ratio(("burst", "Proctor"), ("burst", "Node"), _COST),
@@ -101,15 +101,13 @@ def measure(
 
 def ratios(runs: Runs) -> dict[str, list[Figures]]:
     """Quotients of each round in which both sides were measured."""
-    shown = {}
+    shown: dict[str, list[Figures]] = {}
     for above, below, figure, aim in RATIOS:
         over, under = runs[above[0]][above[1]], runs[below[0]][below[1]]
         both = sorted(over.keys() & under.keys())
         if both:
-            key = f"{above[1]}, {above[0]} / {below[1]}, {below[0]}"
-            shown[key] = [
-                {f"{figure} {aim}".strip(): over[number][figure] / under[number][figure]} for number in both
-            ]
+            key = f"{above[1]} {above[0]} / {below[1]} {below[0]}: {figure}"
+            shown[key] = [{aim or "no aim": over[number][figure] / under[number][figure]} for number in both]
     return shown
 
 
