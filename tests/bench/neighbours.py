@@ -30,7 +30,7 @@ _CHUNK_BYTES = 65_536
 _PAUSE_SECONDS = 0.01
 _BYTE_SECONDS = 0.1
 _CONNECT_SECONDS = 60.0
-_READY_SECONDS = 300.0
+_READY_SECONDS = 600.0
 _NICENESS = 10
 """Bad clients have machines of their own; here they take what the others leave."""
 _PONG = client_frame(b"", 10)
@@ -298,10 +298,10 @@ class Nearby:
 
 
 def _misbehave(name: str, port: int, scale: float, tally: Tally, ready: Event) -> None:
-    os.nice(_NICENESS)
     allow_many_files()
     neighbour = NEIGHBOURS[name]
     crowd = Crowd(port, tally, neighbour.byte_seconds)
     neighbour.join(crowd, max(round(neighbour.clients * scale), 1))
+    os.nice(_NICENESS)
     ready.set()
     crowd.run()
