@@ -41,6 +41,11 @@ class Roster:
     def __len__(self) -> int:
         return sum(map(len, self._connections.values()))
 
+    @property
+    def session_ids(self) -> list[str]:
+        """The sessions that have clients here."""
+        return list(self._connections)
+
     async def stop_intake(self, session_id: str) -> None:
         """Take in what the session's clients have sent already; read nothing more from them."""
         async with trio.open_nursery() as nursery:
@@ -56,7 +61,7 @@ class Roster:
             connection.finish(CloseCode.SESSION_ENDED)
 
     def renew(self, epoch: str) -> None:
-        """Tell every client that the frame store holds nothing of before."""
+        """Tell every client that knows of another epoch that the frame store holds nothing of before."""
         for connections in self._connections.values():
             for connection in connections:
                 connection.renew(epoch)

@@ -118,6 +118,7 @@ class Framing:
             raise Violation(CloseCode.PROTOCOL_ERROR) from failure
 
     def _take_part(self, event: Message[Any]) -> Iterator[bytes]:
+        # In one piece, for a list of parts would cost many times what is in them.
         self._whole += event.data.encode() if isinstance(event.data, str) else event.data
         if len(self._whole) > self._most:
             raise Violation(CloseCode.TOO_BIG)

@@ -55,6 +55,9 @@ APP_QUEUE_MESSAGES = 4
 _KEEP_ALIVE_SECONDS = 15.0
 """How long a connection may take to begin a request, and to send its headers."""
 
+_DRAIN_SHARE = 0.6
+"""Of the time to shut down; the rest is for storing what was received and for ending the workers."""
+
 _LINGER_SECONDS = 2.0
 """How long a closed connection may take to read what was sent last."""
 
@@ -248,7 +251,7 @@ async def serve(
     """Serve `app` on `listeners`, its WebSockets in `sockets`, until `shutdown` is set; then drain.
 
     Draining: no new connections, idle ones are closed, `before_drain` says goodbye to the WebSockets,
-    requests under way may finish. What is left after `shutdown_timeout_seconds` is cancelled.
+    requests under way may finish. What is left after most of `shutdown_timeout_seconds` is cancelled.
     Closes the listeners.
     """
     context = WorkerContext(None)
@@ -280,7 +283,9 @@ async def serve(
             task_status.started()
             await shutdown.wait()
             accepting.cancel_scope.cancel(reason="server stopping")
-        connections.cancel_scope.deadline = trio.current_time() + settings.shutdown_timeout_seconds
+        connections.cancel_scope.deadline = (
+            trio.current_time() + _DRAIN_SHARE * settings.shutdown_timeout_seconds
+        )
         await context.terminated.set()
         for peer in peers:
             peer.close_if_idle()

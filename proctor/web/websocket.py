@@ -164,17 +164,22 @@ class WebSocket:
             return
         try:
             for message in framing.messages(data):
+                self._answer(framing)
                 if self._close_by is None:
                     self._take(message)
         except Violation as violation:
             self._framing = None
             self.close(violation.code)
+        self._answer(framing)
+        if self._close_by is None and framing.peer_closed:
+            self._close_by = trio.current_time() + _CLOSE_SECONDS
+        self.flush()
+
+    def _answer(self, framing: Framing) -> None:
+        """Answer pings and a close in the order of what came, so before anything about later messages."""
         if self._close_by is None:
             self._unsent += framing.answers
-            if framing.peer_closed:
-                self._close_by = trio.current_time() + _CLOSE_SECONDS
         framing.answers.clear()
-        self.flush()
 
     def _end_sending(self) -> None:
         try:
