@@ -201,7 +201,7 @@ async def test_running_sessions_are_told_from_those_that_are_over(database: Data
         await database.begin_ending(session_id, 10)
     await database.mark_ended("ended")
     assert await database.running_sessions() == ["running"]
-    asked = ["running", "ended", "ending", "unknown", *(f"other-{number}" for number in range(29_000))]
+    asked = ["running", "ended", "ending", "unknown", *(f"other-{number}" for number in range(1000))]
     assert set(await database.no_longer_active(asked)) == {"ended", "ending"}
     assert await database.no_longer_active(["ended"]) == ["ended"]
     assert await database.no_longer_active([]) == []
