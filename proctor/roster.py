@@ -8,7 +8,6 @@ from functools import partial
 import trio
 
 from proctor.connection import Connection
-from proctor.storage.frames import ResumePoint
 from proctor.wire import CloseCode
 
 _ENDED_REMEMBERED = 10_000
@@ -62,10 +61,10 @@ class Roster:
             connection.finish(CloseCode.SESSION_ENDED)
 
     def renew(self, epoch: str) -> None:
-        """Tell every client that the frame store holds nothing of before."""
+        """Tell every client that knows of another epoch that the frame store holds nothing of before."""
         for connections in self._connections.values():
             for connection in connections:
-                connection.greet(ResumePoint(None, epoch))
+                connection.renew(epoch)
 
     async def close_all(self, code: CloseCode) -> None:
         """Take in what all clients have sent already, then close their connections and every later one."""

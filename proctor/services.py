@@ -30,6 +30,9 @@ from proctor.storage.frames import FrameStore, open_frame_store
 from proctor.supervisor import Supervisor
 from proctor.web.sockets import Sockets
 
+_FLUSH_SHARE = 0.2
+"""Of the time to shut down; connections and requests had theirs before, and workers are still to be ended."""
+
 
 @dataclass(frozen=True)
 class Services:
@@ -97,7 +100,7 @@ async def open_services(
         for name, task in tasks.items():
             nursery.start_soon(services.supervisor.run, name, task, name=name)
         yield services
-        with trio.move_on_after(settings.shutdown_timeout_seconds):
+        with trio.move_on_after(_FLUSH_SHARE * settings.shutdown_timeout_seconds):
             await services.ingest.flush()
         nursery.cancel_scope.cancel(reason="server stopping")
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import psutil
 import pytest
 import trio
 from trio_websocket import ConnectionClosed
@@ -222,52 +221,6 @@ async def send_frames(server: ServerProcess, session_id: str, count: int) -> Non
     async with server.stream(session_id) as client:
         for seq in range(count):
             assert (await client.ask(frame(seq)))["seq"] == seq
-
-
-async def stream_until_killed(server: ServerProcess, seconds: float, acknowledged: set[int]) -> None:
-    """Send all that is not acknowledged, without waiting; kill the server so long after its first answer."""
-    answered = trio.Event()
-
-    async def listen(client: Client) -> None:
-        while True:
-            message = await client.receive()
-            if message["type"] == "ack":
-                acknowledged.add(message["seq"])
-                answered.set()
-
-    async def send(client: Client) -> None:
-        for seq in range(10**9):
-            if seq not in acknowledged:
-                await client.send(frame(seq))
-
-    try:
-        async with server.stream("exam") as client, trio.open_nursery() as nursery:
-            nursery.start_soon(listen, client)
-            nursery.start_soon(send, client)
-            await answered.wait()
-            await trio.sleep(seconds)
-            await server.kill()
-    except* (ConnectionClosed, trio.BrokenResourceError):
-        pass
-
-
-async def test_a_kill_loses_nothing_that_was_acknowledged(tmp_path: Path):
-    """Round after round, with what was not acknowledged sent again, and each stored once; no worker stays."""
-    acknowledged: set[int] = set()
-    for seconds in (0.0, 0.2):
-        before = len(acknowledged)
-        async with serve(tmp_path) as server:
-            workers = server.workers()
-            assert workers
-            with trio.fail_after(20):
-                await stream_until_killed(server, seconds, acknowledged)
-            _, alive = await trio.to_thread.run_sync(psutil.wait_procs, workers, 5)
-            assert not alive
-        assert len(acknowledged) > before
-    async with serve(tmp_path) as server:
-        stored = [stored["marker"] for stored in await server.frames("exam")]
-    assert acknowledged <= set(stored)
-    assert len(set(stored)) == len(stored)
 
 
 def everything_of(folder: Path, session_id: str) -> tuple[bytes, bytes]:
