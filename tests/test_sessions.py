@@ -300,7 +300,7 @@ class TestEnding:
             assert socket.received[-1][1].keys() == {"type", "session_id", "timestamp"}
             assert socket.received[-1][1]["type"] == "session_ended"
             assert socket.closed == (1000, "session_ended")
-        assert other.received == []
+        assert other.messages("session_ended") == []
         assert len(read_dump(dump_path(house.settings))) == 60
 
     async def test_a_frame_after_the_end_is_refused_by_the_store_as_well(self, house):
