@@ -19,7 +19,8 @@ _INTAKE_SECONDS = 5.0
 RECONCILE_SECONDS = 3.0
 """How often the database is asked which of the connected sessions have ended, in case a notice got lost."""
 
-_IDS_AT_ONCE = 10_000
+_IDS_AT_ONCE = 500
+"""Sessions in one query; with many more, making it would hold up this process."""
 
 
 class Farewells:

@@ -144,6 +144,8 @@ class Crew:
                 return await process.wait()
         finally:
             process.kill()
+            with trio.move_on_after(_TELL_SECONDS, shield=True):
+                await process.wait()
             mark_process_dead(process.pid, self._environment[SHARED_FOLDER])  # type: ignore[no-untyped-call]
 
     async def _tell_until(self, shutdown: trio.Event) -> None:

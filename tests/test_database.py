@@ -193,6 +193,20 @@ async def test_unfinished_sessions_come_in_the_order_of_their_ends(database: Dat
     assert [s.session_id for s in await database.unfinished_sessions()] == ["early", "middle", "late"]
 
 
+async def test_running_sessions_are_told_from_those_that_are_over(database: Database) -> None:
+    """Whoever is asked about; one that nobody knows is not over."""
+    for session_id in ("running", "ending", "ended"):
+        await database.start_session(session(session_id))
+    for session_id in ("ending", "ended"):
+        await database.begin_ending(session_id, 10)
+    await database.mark_ended("ended")
+    assert await database.running_sessions() == ["running"]
+    asked = ["running", "ended", "ending", "unknown", *(f"other-{number}" for number in range(1000))]
+    assert set(await database.no_longer_active(asked)) == {"ended", "ending"}
+    assert await database.no_longer_active(["ended"]) == ["ended"]
+    assert await database.no_longer_active([]) == []
+
+
 async def test_the_first_report_stands_byte_for_byte(database: Database) -> None:
     await database.start_session(session())
     first = b" " + report() + b"\n"

@@ -1,7 +1,7 @@
 """Running sessions' analysis: from what it comes, what it costs, and that nothing of it is lost."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import msgspec
@@ -274,6 +274,44 @@ async def test_a_cancelled_report_leaves_the_state_whole(house):
     assert await live(house) == await cold(house)
 
 
+async def test_a_report_on_a_copy_says_the_same_and_saves_nothing(house):
+    """While another process has the state."""
+    await house.stream("exam", *exam(0, 30))
+    await house.live.advance(SESSION)
+    state = await house.store.load_state("exam")
+    turn = await house.store.take_state("exam", 60)
+    await house.stream("exam", *exam(30, 60))
+    assert not await house.live.advance(SESSION)
+    assert await live(house) == await cold(house)
+    assert await house.store.load_state("exam") == state
+    await house.store.give_back("exam", turn.token)
+    assert await house.live.advance(SESSION)
+
+
+async def test_a_report_that_fails_gives_the_state_back(house):
+    """At once, and not when it lapses."""
+    await house.stream("exam", *exam(0, 30))
+    real, house.engine.advance = house.engine.advance, None
+    with pytest.raises(TypeError):
+        await live(house)
+    house.engine.advance = real
+    assert await house.live.advance(SESSION)
+
+
+async def test_a_state_that_is_lost_meanwhile_is_not_saved(house):
+    """Its report is whole all the same."""
+    await house.stream("exam", *exam(0, 60))
+    real = house.engine.advance
+
+    async def advance(*args: Any) -> bytes:
+        house.store._leases.clear("exam")
+        return await real(*args)
+
+    house.engine.advance = advance
+    assert await live(house) == await cold(house)
+    assert await house.store.load_state("exam") is None
+
+
 @pytest.mark.slow
 async def test_worker_processes_say_the_same(house):
     """Fold and report of the real engine, byte for byte."""
@@ -328,6 +366,43 @@ class TestFollowing:
         await until_folded(house, "b")
         await house.stream("b", *exam(30, 60))
         await until_folded(house, "b", 56)
+
+    async def test_a_fold_that_takes_long_does_not_hold_up_the_others(self, house, nursery):
+        """Nor is it begun again meanwhile."""
+        real, stuck = house.engine.advance, []
+
+        async def advance(state: bytes | None, frames: Sequence[bytes], session: ExamSession) -> bytes:
+            if session.session_id == "a":
+                stuck.append(session)
+                await trio.sleep_forever()
+            return await real(state, frames, session)
+
+        house.engine.advance = advance
+        nursery.start_soon(house.live.follow, house.database.get_session)
+        for start in (0, 30):
+            for session_id in "abc":
+                await house.stream(session_id, *exam(start, start + 30))
+            for session_id in "bc":
+                await until_folded(house, session_id, 2 * start + 56)
+        assert len(stuck) == 1
+
+    async def test_a_session_that_has_ended_is_not_followed(self, house, nursery):
+        await house.stream("a", *exam(0, 30))
+        await house.stream("b", *exam(0, 30))
+        await house.database.begin_ending("a", T0)
+        nursery.start_soon(house.live.follow, house.database.get_session)
+        await until_folded(house, "b")
+        await trio.sleep(0.1)
+        assert await house.store.load_state("a") is None
+
+    async def test_a_session_that_another_process_is_at_keeps_its_turn(self, house, nursery):
+        turn = await house.store.take_state("a", 60)
+        nursery.start_soon(house.live.follow, house.database.get_session)
+        await house.stream("a", *exam(0, 30))
+        await trio.sleep(0.1)
+        assert house.engine.folded_frames == 0
+        await house.store.give_back("a", turn.token)
+        await until_folded(house, "a")
 
     async def test_while_the_database_is_down_sessions_wait_their_turn(self, house, nursery):
         """None is forgotten."""

@@ -16,6 +16,7 @@ from trio_websocket import ConnectionClosed
 
 from tests.fixtures.process import ServerProcess, proctor, serve
 from tests.fixtures.server import Client
+from tests.test_processes import acknowledged_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -67,7 +68,8 @@ async def test_two_workers_are_one_server(tmp_path: Path, redis_url: str):
         async with AsyncExitStack() as streams:
             names = [f"exam-{number}" for number in range(24)]
             for client in [await streams.enter_async_context(server.stream(name)) for name in names]:
-                assert (await client.ask({"seq": 1, "extracted_features": features}))["seq"] == 1
+                await client.send({"seq": 1, "extracted_features": features})
+                await acknowledged_until(client, 1)
             assert await metric(server, "proctor_connections") == {24.0}
             assert await metric(server, "proctor_frames_stored_total") == {24.0}
             shares = {answer.json()["connections"] for answer in await answers(server, "/health")}
@@ -84,7 +86,8 @@ async def test_two_workers_are_one_server(tmp_path: Path, redis_url: str):
         # Whoever lost its connection goes on with another worker, in the same session.
         async with server.stream("exam-0") as client:
             for seq in (1, 2):
-                assert (await client.ask({"seq": seq, "extracted_features": features}))["seq"] == seq
+                await client.send({"seq": seq, "extracted_features": features})
+            await acknowledged_until(client, 2)
         assert len(await server.frames("exam-0")) == 2
 
 
@@ -114,7 +117,7 @@ async def test_a_worker_that_does_not_stop_is_killed(tmp_path: Path, redis_url: 
         stuck.suspend()
         server.process.terminate()
         assert await server.exited() == 1
-        assert not stuck.is_running()
+        assert not stuck.is_running() or stuck.status() == psutil.STATUS_ZOMBIE
 
 
 async def test_what_several_workers_cannot_serve_with_is_told_once(tmp_path: Path, redis_url: str):

@@ -170,7 +170,7 @@ class Database:
         return await self._ids(sa.select(exam_sessions.c.session_id).where(active))
 
     async def no_longer_active(self, session_ids: Sequence[str]) -> list[str]:
-        """Return those of the sessions, at most 30,000, that are ending or have ended, in any order."""
+        """Return those of the sessions, at most a thousand or so, that are over, in any order."""
         over = exam_sessions.c.status != SessionStatus.ACTIVE.value
         chosen = exam_sessions.c.session_id.in_(session_ids)
         return await self._ids(sa.select(exam_sessions.c.session_id).where(over, chosen))
