@@ -2,13 +2,14 @@
 
 It is a sequence of steps, each safe to repeat, in an order in which a crash between any two loses nothing:
 mark `ending` → take in what was received → seal the frame store → report into the database → dump onto the
-disk → clear the frame store → mark `ended` → tell the clients. A restart goes on where it was.
+disk → clear the frame store and the spool → mark `ended` → tell the clients. A restart goes on where it was.
 
 Any process may end any session. One does, under a lease that it prolongs; the others wait, and take over when
 it lapses. A process that was stopped in the middle and wakes after that finds nothing left to do.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import chain, repeat
 from uuid import uuid4
@@ -17,6 +18,7 @@ import stamina
 import structlog
 import trio
 
+from proctor.archive import Archive
 from proctor.errors import ProctorError, Unavailable, UnknownSession
 from proctor.farewells import Farewells
 from proctor.leases import leased
@@ -69,6 +71,7 @@ class Endings:
         *,
         database: Database,
         store: FrameStore,
+        archive: Archive,
         live: LiveAnalysis,
         farewells: Farewells,
         settings: Settings,
@@ -77,6 +80,7 @@ class Endings:
     ) -> None:
         self._database = database
         self._store = store
+        self._archive = archive
         self._live = live
         self._farewells = farewells
         self._settings = settings
@@ -188,6 +192,7 @@ class Endings:
         if not session.dumped:
             await self._keep(session)
         await self._store.clear(session_id)
+        await self._archive.remove(session_id)
         await self._database.mark_ended(session_id)
         self._metrics.sessions_ended.inc()
         _log.info("session ended", session=session_id)
@@ -196,14 +201,16 @@ class Endings:
     async def _keep(self, session: ExamSession) -> None:
         """Bring what outlives the frame store into the database and onto the disk."""
         session_id = session.session_id
+        with suppress(Unavailable):  # a full disk keeps frames from the spool, but not from the report
+            await self._archive.complete(session_id)
         if await self._database.get_report(session_id) is None:
             await self._database.save_report(session_id, await self._live.report(session, final=True))
-        page = await self._store.read(session_id)
-        # Asked after the frames were read: they are cleared only when this is marked, so either all of them
-        # were there, or another process has dumped them while this one was stopped.
-        if not (await self._session(session_id)).dumped:
-            await write_dump(self._settings.dump_directory, session_id, page.frames)
-            await self._database.mark_dumped(session_id)
+        with await self._archive.recording(session_id) as recording:
+            # Asked after the frames were looked up: they are cleared only when this is marked, so either all
+            # were there, or another process has dumped them while this one was stopped.
+            if not (await self._session(session_id)).dumped:
+                await write_dump(self._settings.dump_directory, session_id, recording.frames())
+                await self._database.mark_dumped(session_id)
 
     async def _session(self, session_id: str) -> ExamSession:
         session = await self._database.get_session(session_id)

@@ -49,6 +49,8 @@ class Metrics:
         self.analysis_seconds = seconds(
             "proctor_analysis_seconds", "Time for one analysis job.", labelnames=["job"]
         )
+        self.spools_behind = gauge("proctor_spools_behind", "Sessions whose spools lack stored frames.")
+        self.frames_lost = counter("proctor_frames_lost", "Frames that expired before they were spooled.")
         self.sessions_ended = counter("proctor_sessions_ended", "Sessions finalised.")
 
     def render(self) -> bytes:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TypedDict
@@ -13,8 +13,9 @@ from proctor.analysis.discovery import LoadedPlugin, discover
 from proctor.analysis.engine import Engine, open_engine
 from proctor.analysis.granting import Granting
 from proctor.analysis.policy import load_policies
+from proctor.archive import Archive
 from proctor.endings import Endings
-from proctor.errors import Misconfigured
+from proctor.errors import Misconfigured, Unavailable
 from proctor.farewells import Farewells
 from proctor.grants import Grants
 from proctor.ingest import Ingest
@@ -43,6 +44,7 @@ class Services:
     supervisor: Supervisor
     database: Database
     store: FrameStore
+    archive: Archive
     ingest: Ingest
     live: LiveAnalysis
     roster: Roster
@@ -91,6 +93,8 @@ async def open_services(
         tasks: dict[str, Callable[[], Awaitable[None]]] = {
             "sockets": services.sockets.run,
             "ingest": services.ingest.write,
+            "spool": services.archive.write,
+            "spool sweep": partial(services.archive.sweep, database),
             "live analysis": partial(services.live.follow, database.get_session),
             "live analysis of others": partial(services.live.sweep, database.running_sessions),
             "finalization": services.endings.finalize,
@@ -102,6 +106,8 @@ async def open_services(
         yield services
         with trio.move_on_after(_FLUSH_SHARE * settings.shutdown_timeout_seconds):
             await services.ingest.flush()
+            with suppress(Unavailable):
+                await services.archive.flush()
         nursery.cancel_scope.cancel(reason="server stopping")
 
 
@@ -124,11 +130,12 @@ def _assemble(
     granting: Granting,
 ) -> Services:
     metrics, roster = Metrics(), Roster()
-    ingest = Ingest(store, settings, metrics, roster.renew)
-    live = LiveAnalysis(store, engine, ingest, settings, metrics, now_ms)
+    archive = Archive(store, settings, metrics)
+    ingest = Ingest(store, archive, settings, metrics, roster.renew)
+    live = LiveAnalysis(store, archive, engine, ingest, settings, metrics, now_ms)
     farewells = Farewells(roster, ingest, database, notices)
     parts = _Parts(database=database, store=store, live=live, settings=settings, now_ms=now_ms)
-    endings = Endings(**parts, farewells=farewells, metrics=metrics)
+    endings = Endings(**parts, archive=archive, farewells=farewells, metrics=metrics)
     sessions = Sessions(**parts, endings=endings)
     return Services(
         settings=settings,
@@ -136,6 +143,7 @@ def _assemble(
         supervisor=Supervisor(),
         database=database,
         store=store,
+        archive=archive,
         ingest=ingest,
         live=live,
         roster=roster,

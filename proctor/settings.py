@@ -38,10 +38,13 @@ class Settings(BaseSettings):
         Path("proctor-frames.sqlite3"), description="SQLite file of the embedded frame store."
     )
     frame_buffer_retention_seconds: int = Field(
-        3600, ge=10, description="How long a stored frame is kept while its session is active."
+        3600,
+        ge=10,
+        description="How long the frame store keeps a frame, which is on disk by then; exams may be longer.",
     )
     dump_directory: Path = Field(
-        Path("analysis_dumps"), description="Where `{session_id}_frames.json` is written when a session ends."
+        Path("analysis_dumps"),
+        description="Where `{session_id}_frames.json` is written when a session ends; before, in `spool`.",
     )
     policy_directory: Path = Field(Path("config"), description="Folder of the exam policies (`NAME.toml`).")
     heartbeat_interval_seconds: float = Field(

@@ -12,6 +12,7 @@ import trio.testing
 from proctor.analysis.discovery import discover
 from proctor.analysis.granting import Granting
 from proctor.analysis.policy import built_in_policy, load_policy
+from proctor.archive import Archive
 from proctor.clock import ClientClock
 from proctor.connection import Connection
 from proctor.endings import Endings
@@ -32,7 +33,7 @@ from proctor.wire import Frames, read_message
 from tests.fakes import FakeSocket, InlineEngine
 
 POLICIES = Path(__file__).parent.parent / "config"
-PARTS = ("database", "store", "ingest", "live", "roster")
+PARTS = ("database", "store", "archive", "ingest", "live", "roster")
 
 
 def house_settings(directory: Path, **changes: object) -> Settings:
@@ -53,6 +54,7 @@ class House:
     metrics: Metrics
     database: Database
     store: FrameStore
+    archive: Archive
     engine: InlineEngine
     ingest: Ingest
     live: LiveAnalysis
@@ -121,15 +123,24 @@ async def open_house(
         open_notices(settings) as notices,
         trio.open_nursery() as nursery,
     ):
-        ingest = Ingest(store, settings, metrics, roster.renew)
-        live = LiveAnalysis(store, engine, ingest, settings, metrics, now_ms)  # type: ignore[arg-type]
-        own = dict(zip(PARTS, (database, store, ingest, live, roster), strict=True))
+        archive = Archive(store, settings, metrics)
+        ingest = Ingest(store, archive, settings, metrics, roster.renew)
+        live = LiveAnalysis(store, archive, engine, ingest, settings, metrics, now_ms)  # type: ignore[arg-type]
+        own = dict(zip(PARTS, (database, store, archive, ingest, live, roster), strict=True))
         parts = own | {name: wrapper(own[name]) for name, wrapper in wrap.items()}
         farewells = Farewells(parts["roster"], parts["ingest"], parts["database"], notices)
         seen = {name: parts[name] for name in ("database", "store", "live")}
-        endings = Endings(**seen, farewells=farewells, settings=settings, metrics=metrics, now_ms=now_ms)
+        endings = Endings(
+            **seen,
+            archive=parts["archive"],
+            farewells=farewells,
+            settings=settings,
+            metrics=metrics,
+            now_ms=now_ms,
+        )
         sessions = Sessions(**seen, endings=endings, settings=settings, now_ms=now_ms)
         nursery.start_soon(ingest.write)
+        nursery.start_soon(archive.write)
         nursery.start_soon(farewells.listen)
         if finalize:
             nursery.start_soon(endings.finalize)
@@ -147,6 +158,7 @@ async def open_house(
             metrics=metrics,
             database=database,
             store=store,
+            archive=archive,
             engine=engine,
             ingest=ingest,
             live=live,

@@ -39,6 +39,10 @@ def table(results: Mapping[str, Sequence[Figures]], title: str, legend: str) -> 
         for name in dict.fromkeys(name for figures in runs for name in figures):
             values = [run.get(name, 0.0) for run in runs]
             cells = (statistics.median(values), min(values), max(values))
-            shown.add_row(scenario, name, *(f"{cell:,.{1 if cell < 1000 else 0}f}" for cell in cells))
+            shown.add_row(
+                scenario,
+                name,
+                *(f"{cell:,.{2 if cell < 10 else 1 if cell < 1000 else 0}f}" for cell in cells),
+            )
         shown.add_section()
     return shown

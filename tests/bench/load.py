@@ -8,7 +8,7 @@ import select
 import socket
 import struct
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self
 
 import msgspec
@@ -27,17 +27,33 @@ class Failed(Exception):
     """The server did not do what was to be measured."""
 
 
-def single_messages(count: int) -> list[bytes]:
-    """Messages of one frame, about 410 bytes of JSON, with `seq` from 0; each as a WebSocket frame."""
+class TooSlow(Failed):
+    """The server did not keep up with a pace."""
+
+    def __init__(self, detail: str, delays: list[float]) -> None:
+        super().__init__(detail)
+        self.delays = delays
+        """Of what it did acknowledge, in seconds."""
+        self.figures: dict[str, float] = {}
+        """What was measured all the same."""
+
+
+def single_messages(count: int, interval_ms: int = _FRAME_INTERVAL_MS, **others: object) -> list[bytes]:
+    """Messages of one frame, about 410 bytes of JSON, with `seq` from 0; each as a WebSocket frame.
+
+    `interval_ms` is between their event times; `others` are features that differ from somebody's who reads.
+    """
     return [
-        _message({"seq": seq, "timestamp": time_ms, "extracted_features": features})
-        for seq, (time_ms, features) in enumerate(_frames(count))
+        _message({"seq": seq, "timestamp": time_ms, "extracted_features": features | others})
+        for seq, (time_ms, features) in enumerate(_frames(count, interval_ms))
     ]
 
 
 def batch_messages(count: int, size: int) -> list[bytes]:
     """Messages of `size` frames each; otherwise as `single_messages`."""
-    frames = [{"timestamp": time_ms, **features} for time_ms, features in _frames(count * size)]
+    frames = [
+        {"timestamp": time_ms, **features} for time_ms, features in _frames(count * size, _FRAME_INTERVAL_MS)
+    ]
     return [
         _message({"seq": seq, "type": "batch", "frames": frames[seq * size : (seq + 1) * size]})
         for seq in range(count)
@@ -48,7 +64,7 @@ def _message(content: dict[str, object]) -> bytes:
     return client_frame(msgspec.json.encode(content))
 
 
-def _frames(count: int) -> Iterator[tuple[int, dict[str, object]]]:
+def _frames(count: int, interval_ms: int) -> Iterator[tuple[int, dict[str, object]]]:
     """Somebody who sits still and reads, with a little noise."""
     noise = random.Random(0)
     for number in range(count):
@@ -76,7 +92,7 @@ def _frames(count: int) -> Iterator[tuple[int, dict[str, object]]]:
             "phone_conf": 0,
             "hand_count": 1,
         }
-        yield _FIRST_FRAME_MS + number * _FRAME_INTERVAL_MS, features
+        yield _FIRST_FRAME_MS + number * interval_ms, features
 
 
 class Client:
@@ -169,6 +185,14 @@ class Load:
         for client in self._clients:
             client.socket.close()
 
+    def rest(self, seconds: float) -> None:
+        """Answer pings and pass over heartbeats for so long."""
+        until = time.perf_counter() + seconds
+        while (left := until - time.perf_counter()) > 0:
+            for place in self._wait(left):
+                self._clients[place].flush()
+                self._clients[place].receive()
+
     def burst(self, messages: Sequence[bytes]) -> float:
         """Send `messages` from every client as fast as TCP takes them; returns seconds to the last ack."""
         everything = b"".join(messages)
@@ -190,17 +214,33 @@ class Load:
 
         Returns the seconds from when each message was due until its acknowledgement was read, so that
         time for which a slow server holds the load up counts too.
+
+        Raises:
+            TooSlow: with those that were acknowledged 20 s after the last was due.
+        """
+        return self.pace_each([messages] * len(self._clients), per_second)
+
+    def pace_each(
+        self,
+        everyone: Sequence[Sequence[bytes]],
+        per_second: float,
+        acknowledged: Callable[[int, int], object] = lambda _place, _acked: None,
+    ) -> list[float]:
+        """Do the same with messages of each client's own, equally many.
+
+        `acknowledged` is called with a client's place and how many of its messages are acknowledged by now.
         """
         count = len(self._clients)
         gap = 1 / (per_second * count)
-        total, sent = len(messages) * count, 0
+        total, sent = len(everyone[0]) * count, 0
         behind = [client.acked for client in self._clients]
         delays: list[float] = []
         began = time.perf_counter()
         while len(delays) < total:
             now = time.perf_counter()
             while sent < total and began + sent * gap <= now:
-                self._clients[sent % count].send(messages[sent // count])
+                turn, place = divmod(sent, count)
+                self._clients[place].send(everyone[place][turn])
                 sent += 1
             pause = began + sent * gap - now if sent < total else 0.01
             for place in self._wait(max(pause, 0)):
@@ -210,9 +250,11 @@ class Load:
                 acks = client.receive()
                 now = time.perf_counter()
                 delays += [now - began - (turn * count + place) * gap for turn in range(first, first + acks)]
+                acknowledged(place, client.acked)
             if now > began + total * gap + _STALL_SECONDS:
                 late = f"{total - len(delays)} of {total} messages were not acknowledged"
-                raise Failed(f"{late} {_STALL_SECONDS:.0f} s after the last was due; see --scale")
+                detail = f"{late} {_STALL_SECONDS:.0f} s after the last was due; see --scale"
+                raise TooSlow(detail, delays)
         return delays
 
     def _wait(self, seconds: float) -> list[int]:
