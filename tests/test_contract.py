@@ -180,6 +180,35 @@ async def test_a_seq_is_stored_once_also_after_a_reconnect_to_another_process(de
         assert [frame["phone_conf"] for frame in frames] == [87]
 
 
+async def test_a_client_that_comes_back_is_told_where_to_go_on(deployment):
+    """The first message of each connection says what is stored without a gap, also after a restart."""
+    async with open_server(deployment) as server:
+        async with server.stream("demo_session") as client:
+            assert set(client.resumed) == {"type", "session_id", "last_seq", "epoch"}
+            assert client.resumed["session_id"] == "demo_session"
+            assert client.resumed["last_seq"] is None
+            for seq in (1, 2, 4):
+                await client.ask({**RAW, "seq": seq})
+        async with server.stream("demo_session") as again:
+            assert again.resumed == client.resumed | {"last_seq": 2}
+    async with open_server(deployment) as server, server.stream("demo_session") as later:
+        assert later.resumed == again.resumed
+        await later.ask({**RAW, "seq": 3})
+        async with server.stream("demo_session") as last:
+            assert last.resumed == again.resumed | {"last_seq": 4}
+
+
+async def test_a_message_may_be_sent_again_by_the_fallback(server: Server):
+    """With its number, it is the same message though one way reads it faster than the other."""
+    message = {"seq": 1, "extracted_features": dict(reversed(FEATURES.items())) | {"head_yaw": None}}
+    async with server.stream("demo_session") as client:
+        assert await client.ask(message) == {"type": "ack", "seq": 1}
+    body = message | {"session_id": "demo_session"}
+    again = await server.http.post("/api/v1/session/ws/fallback", json=body)
+    assert again.status_code == 202
+    assert again.json()["duplicate"] is True
+
+
 async def test_heartbeats_have_exactly_the_documented_keys(tmp_path: Path):
     async with (
         open_server(settings_for(tmp_path, heartbeat_interval_seconds=0.1)) as server,

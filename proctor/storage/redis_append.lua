@@ -1,8 +1,8 @@
 -- Store a group commit: of each session every message whole or not at all, and nothing in between.
 -- KEYS: the epoch, then of each session: ledger, digests, index, seal.
--- ARGV: an epoch for a Redis that has none, seconds that frames live, seconds that the rest lives; then of each
---       session the prefix of its frames' keys and how many messages follow, each of them as its seq or '', its
---       digest, how many frames follow, and each of those as its time in ms and its head.
+-- ARGV: an epoch for a Redis that has none, seconds that frames live, seconds that the rest lives, seconds since the
+--       epoch; then of each session the prefix of its frames' keys and how many messages follow, each of them as its
+--       seq or '', its digest, how many frames follow, and each of those as its time in ms and its head.
 -- Returns the epoch, the last reason for a refusal or '', and one number per message: that of its first frame when
 -- it was stored, else what became of it instead.
 --
@@ -10,9 +10,10 @@
 -- `beyond` of those above. The digests of the former stand one behind the other, 8 bytes each, since a field for each
 -- would cost ten times the memory; those of others are fields of the ledger.
 local DUPLICATE, CONFLICT, SEALED, REFUSED = -1, -2, -3, -4
+local PROLONG_SECONDS = 300 -- after so long, what outlives the frames is given its whole life again
 local ZADD_MOST = 1000 -- Lua's stack bounds the arguments of one call
 
-local new_epoch, retention, memory = unpack(ARGV, 1, 3)
+local new_epoch, retention, memory, now = unpack(ARGV, 1, 4)
 local refusal = ''
 
 local function attempt(...)
@@ -24,108 +25,129 @@ local function attempt(...)
     return answer
 end
 
--- What becomes of each message from `at` on, where the next session's begin, and what this one has to write.
-local function judge(ledger, digests, at, messages, prefix, sealed)
-    local found = {}
-    local known = attempt('HMGET', ledger, 'count', 'last', 'beyond')
-    if not known or not attempt('STRLEN', digests) then
-        for message = 1, messages do
-            found[message] = REFUSED
-            at = at + 3 + 2 * ARGV[at + 2]
-        end
-        return found, at
+-- The digest under which a message was stored, in this commit or before, or false.
+local function digest_of(session, seq)
+    local number = tonumber(seq)
+    if number > 0 and number <= session.run_before then
+        return attempt('GETRANGE', session.digests, 8 * number - 8, 8 * number - 1) or false
     end
-    local count, last, beyond = tonumber(known[1] or 0), tonumber(known[2] or 0), tonumber(known[3] or 0)
-    local run_before, any_outside = last, beyond > 0
-    local write = {messages = 0, scores = {}, bodies = {}, run = {}, outside = {}, joined = {}}
-    local fresh = {}
+    local outside = session.any_outside or number == 0
+    return session.fresh[seq] or (outside and redis.call('HGET', session.ledger, seq))
+end
 
-    local function digest_of(seq)
-        local number = tonumber(seq)
-        if number > 0 and number <= run_before then
-            return redis.call('GETRANGE', digests, 8 * number - 8, 8 * number - 1)
+local function note(session, seq, digest)
+    local number = tonumber(seq)
+    session.fresh[seq] = digest
+    if number ~= session.last + 1 then
+        session.outside[seq] = digest
+        if number > session.last then
+            session.beyond = session.beyond + 1
         end
-        return fresh[seq] or ((any_outside or number == 0) and redis.call('HGET', ledger, seq))
+        return
     end
-
-    local function note(seq, digest)
-        local number = tonumber(seq)
-        fresh[seq] = digest
-        if number ~= last + 1 then
-            write.outside[seq] = digest
-            beyond = number > last and beyond + 1 or beyond
+    session.run[#session.run + 1] = digest
+    session.last = number
+    while session.beyond > 0 do
+        local following = string.format('%.0f', session.last + 1)
+        local waiting = digest_of(session, following)
+        if not waiting then
             return
         end
-        write.run[#write.run + 1] = digest
-        last = number
-        while beyond > 0 do
-            local following = string.format('%.0f', last + 1)
-            local waiting = digest_of(following)
-            if not waiting then
-                return
-            end
-            write.run[#write.run + 1] = waiting
-            write.joined[#write.joined + 1] = following
-            write.outside[following] = nil
-            last = last + 1
-            beyond = beyond - 1
-        end
+        session.run[#session.run + 1] = waiting
+        session.joined[#session.joined + 1] = following
+        session.outside[following] = nil
+        session.last = session.last + 1
+        session.beyond = session.beyond - 1
     end
+end
 
+-- Number the frames of the message that ARGV has from `at` to before `after`.
+local function take(session, prefix, at, after)
+    local scores, bodies = session.scores, session.bodies
+    for frame = at + 3, after - 1, 2 do
+        local time_ms = ARGV[frame]
+        local id = time_ms .. '-' .. session.count
+        scores[#scores + 1] = time_ms / 1000
+        scores[#scores + 1] = id
+        bodies[#bodies + 1] = prefix .. id
+        bodies[#bodies + 1] = ARGV[frame + 1] .. id .. '"}'
+        session.count = session.count + 1
+    end
+end
+
+-- What there is to write of a session's messages, what becomes of each, and where in ARGV the next session begins.
+local function judge(ledger, digests, at, messages, sealed)
+    local prefix, found = ARGV[at], {}
+    local known = attempt('HMGET', ledger, 'count', 'last', 'beyond', 'kept')
+    local session = {
+        ledger = ledger, digests = digests, any_new = false, fresh = {},
+        scores = {}, bodies = {}, run = {}, outside = {}, joined = {},
+    }
+    if known then
+        session.count, session.last = tonumber(known[1] or 0), tonumber(known[2] or 0)
+        session.beyond, session.kept = tonumber(known[3] or 0), tonumber(known[4] or 0)
+        session.run_before, session.any_outside = session.last, session.beyond > 0
+    end
+    at = at + 2
     for message = 1, messages do
         local seq, digest, after = ARGV[at], ARGV[at + 1], at + 3 + 2 * ARGV[at + 2]
-        local before = seq ~= '' and digest_of(seq)
-        if sealed then
+        local before = known and seq ~= '' and digest_of(session, seq)
+        if not known then
+            found[message] = REFUSED
+        elseif sealed then
             found[message] = SEALED
         elseif before then
             found[message] = before == digest and DUPLICATE or CONFLICT
         else
-            found[message] = count
-            write.messages = write.messages + 1
-            for frame = at + 3, after - 1, 2 do
-                local time_ms = ARGV[frame]
-                local id = time_ms .. '-' .. count
-                write.scores[#write.scores + 1] = time_ms / 1000
-                write.scores[#write.scores + 1] = id
-                write.bodies[#write.bodies + 1] = prefix .. id
-                write.bodies[#write.bodies + 1] = ARGV[frame + 1] .. id .. '"}'
-                count = count + 1
-            end
+            found[message] = session.count
+            session.any_new = true
+            take(session, prefix, at, after)
             if seq ~= '' then
-                note(seq, digest)
+                note(session, seq, digest)
             end
         end
         at = after
     end
-    write.fields = {'count', count, 'last', string.format('%.0f', last), 'beyond', beyond}
-    for seq, digest in pairs(write.outside) do
-        write.fields[#write.fields + 1] = seq
-        write.fields[#write.fields + 1] = digest
-    end
-    return found, at, write
+    return session, found, at
 end
 
--- Returns false, having written nothing, if the index is refused; the rest was read and cannot be.
-local function store(ledger, digests, index, write)
-    for start = 1, #write.scores, 2 * ZADD_MOST do
-        local stop = math.min(start + 2 * ZADD_MOST - 1, #write.scores)
-        if not attempt('ZADD', index, unpack(write.scores, start, stop)) then
+-- Returns false, having written nothing that counts, if a key is refused; the ledger was read and cannot be.
+local function store(session, index)
+    local ledger, digests, scores, bodies = session.ledger, session.digests, session.scores, session.bodies
+    if #session.run > 0 then
+        if not attempt('SETRANGE', digests, 8 * session.run_before, table.concat(session.run)) then
             return false
         end
     end
-    for body = 1, #write.bodies, 2 do
-        redis.call('SET', write.bodies[body], write.bodies[body + 1], 'EX', retention)
+    for start = 1, #scores, 2 * ZADD_MOST do
+        if not attempt('ZADD', index, unpack(scores, start, math.min(start + 2 * ZADD_MOST - 1, #scores))) then
+            return false
+        end
     end
-    if #write.run > 0 then
-        redis.call('APPEND', digests, table.concat(write.run))
+    for body = 1, #bodies, 2 do
+        redis.call('SET', bodies[body], bodies[body + 1], 'EX', retention)
+    end
+    redis.call('EXPIRE', index, retention)
+    if #session.joined > 0 then
+        redis.call('HDEL', ledger, unpack(session.joined))
+    end
+    local fields = {
+        'count', session.count, 'last', string.format('%.0f', session.last), 'beyond', session.beyond,
+    }
+    for seq, digest in pairs(session.outside) do
+        fields[#fields + 1] = seq
+        fields[#fields + 1] = digest
+    end
+    local prolong = now - session.kept >= PROLONG_SECONDS
+    if prolong then
+        fields[#fields + 1] = 'kept'
+        fields[#fields + 1] = now
+    end
+    redis.call('HSET', ledger, unpack(fields))
+    if prolong or (session.run_before == 0 and session.last > 0) then
+        redis.call('EXPIRE', ledger, memory)
         redis.call('EXPIRE', digests, memory)
     end
-    if #write.joined > 0 then
-        redis.call('HDEL', ledger, unpack(write.joined))
-    end
-    redis.call('HSET', ledger, unpack(write.fields))
-    redis.call('EXPIRE', ledger, memory)
-    redis.call('EXPIRE', index, retention)
     return true
 end
 
@@ -135,12 +157,12 @@ if not epoch then
     redis.call('SET', KEYS[1], epoch)
 end
 local answers = {epoch, ''}
-local at = 4
-for session = 2, #KEYS, 4 do
-    local ledger, digests, index, seal = unpack(KEYS, session, session + 3)
-    local prefix, messages = ARGV[at], tonumber(ARGV[at + 1])
-    local found, after, write = judge(ledger, digests, at + 2, messages, prefix, redis.call('EXISTS', seal) == 1)
-    local refused = write and write.messages > 0 and not store(ledger, digests, index, write)
+local at = 5
+for key = 2, #KEYS, 4 do
+    local ledger, digests, index, seal = unpack(KEYS, key, key + 3)
+    local messages = tonumber(ARGV[at + 1])
+    local session, found, after = judge(ledger, digests, at, messages, redis.call('EXISTS', seal) == 1)
+    local refused = session.any_new and not store(session, index)
     for message = 1, messages do
         -- Also a message that repeats another of this commit has not been stored then.
         answers[#answers + 1] = refused and REFUSED or found[message]

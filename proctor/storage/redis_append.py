@@ -1,6 +1,7 @@
 """Group commits into Redis: redis_append.lua, run once for the messages of all sessions."""
 
 import secrets
+import time
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from itertools import chain
@@ -79,7 +80,7 @@ class Appender:
 
     def _arguments(self, places: dict[str, list[int]], messages: Sequence[FrameMessage]) -> list[Any]:
         keys: list[Any] = [EPOCH_KEY]
-        arguments: list[Any] = [secrets.token_hex(8), *self._lives]
+        arguments: list[Any] = [secrets.token_hex(8), *self._lives, int(time.time())]
         for session_id, own in places.items():
             keys += (f"{name}:{session_id}" for name in _SESSION_KEYS)
             arguments += f"frame_meta:{session_id}:", len(own)

@@ -14,7 +14,8 @@
 | `claim:{name}` | its holder, while `name` is taken | as claimed |
 | `frames_epoch` | names the content of this Redis, so that it shows when it was emptied | ever |
 
-Retention is `frame_buffer_retention_seconds`, memory `MEMORY_SECONDS` more; each from the key's last write.
+Retention is `frame_buffer_retention_seconds`, memory `MEMORY_SECONDS` more; each from its last write.
+What outlives the frames is prolonged every few minutes only.
 """
 
 import secrets
