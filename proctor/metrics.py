@@ -41,7 +41,8 @@ class Metrics:
         )
         self.commit_seconds = seconds("proctor_commit_seconds", "Time for one group commit.")
         self.store_lag_seconds = seconds(
-            "proctor_store_lag_seconds", "From the receipt of a message until it was stored."
+            "proctor_store_lag_seconds",
+            "From the receipt of a group commit's oldest message until it was stored.",
         )
         self.ingest_waiting = gauge(
             "proctor_ingest_waiting_messages", "Messages received but not yet stored."
