@@ -42,7 +42,7 @@ class Metrics:
         self.commit_seconds = seconds("proctor_commit_seconds", "Time for one group commit.")
         self.store_lag_seconds = seconds(
             "proctor_store_lag_seconds",
-            "From the receipt of a group commit's oldest message until it was stored.",
+            "From receipt until stored, of each commit's oldest message.",
         )
         self.ingest_waiting = gauge(
             "proctor_ingest_waiting_messages", "Messages received but not yet stored."
