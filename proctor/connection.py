@@ -8,7 +8,6 @@ server by `finish` with the reason.
 import random
 from collections import deque
 from collections.abc import Callable
-from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
 import structlog
@@ -57,35 +56,24 @@ class Socket(Protocol):
 
     def receive(self, take: Callable[[bytes], None]) -> None:
         """Begin to read."""
-        ...
 
     def pause(self) -> None:
         """Read no more until `resume`."""
-        ...
 
     def resume(self) -> None:
         """Read again."""
-        ...
+
+    def hear_out(self) -> None:
+        """Read from now on also if the peer does not take what it is sent."""
 
     def send(self, text: bytes) -> None:
-        """Send with the next `flush`."""
-        ...
+        """Send with the next `flush`; nothing, once closed."""
 
     def flush(self) -> None:
         """Send now."""
-        ...
 
     def close(self, code: int, reason: str = "") -> None:
-        """Send a close."""
-        ...
-
-
-class _Stage(Enum):
-    OPEN = auto()
-    INTAKE_STOPPED = auto()
-    """What had arrived is taken in; nothing more is read."""
-    FINISHING = auto()
-    """The last replies are sent, then the close."""
+        """Send a close, behind what was sent before. The first one stands."""
 
 
 class _Arrival(NamedTuple):
@@ -107,15 +95,14 @@ class Connection:
         now_ms: Callable[[], int],
     ) -> None:
         self.session_id = session_id
-        self.epoch = ""
-        """Of the frame store, as the client was told it last."""
         self._socket = socket
         self._ingest = ingest
         self._settings = settings
         self._metrics = metrics
         self._now_ms = now_ms
         self._clock = ClientClock()
-        self._stage = _Stage.OPEN
+        self._finishing = False
+        """The last replies are sent, then the close."""
         self._close_code = CloseCode.SESSION_ENDED
         self._heard = 0
         """Messages that came."""
@@ -125,6 +112,8 @@ class Connection:
         self._overtaking: dict[int, Receipt] = {}
         """By id of the message: settled before an earlier one, which no acknowledgement may pass."""
         self._acks = 0
+        self._epoch = ""
+        """Of the frame store, as the client knows it."""
         self._heard_out = False
         self._drained = trio.Event()
         self._invalid_times: deque[float] = deque(maxlen=settings.invalid_messages_max)
@@ -139,7 +128,7 @@ class Connection:
             interval = self._settings.heartbeat_interval_seconds
             next_heartbeat = trio.current_time() + interval
             while not self._socket.gone.is_set():
-                finishing = self._stage is _Stage.FINISHING
+                finishing = self._finishing
                 with trio.CancelScope() as self._pause:
                     self._pause.deadline = (
                         trio.current_time() + _OWED_SECONDS if finishing else next_heartbeat
@@ -155,35 +144,42 @@ class Connection:
                     self._socket.flush()
         finally:
             self._metrics.connections.dec()
-            self._stage = _Stage.FINISHING
+            self._finishing = True
             self._drained.set()
 
     def greet(self, resume: ResumePoint) -> None:
         """Tell the client what is stored of its messages, and in which store."""
-        self.epoch = resume.epoch
+        self._epoch = resume.epoch
         self._tell(Resume(self.session_id, resume.last_seq, resume.epoch))
         self._socket.flush()
+
+    def renew(self, epoch: str) -> None:
+        """Tell the client that the frame store holds nothing of before, unless it knows."""
+        if epoch != self._epoch:
+            self.greet(ResumePoint(None, epoch))
 
     async def stop_intake(self) -> None:
         """Take in what the client has sent already, then read no more.
 
         Takes `DRAIN_SECONDS` at most, and however long the ingest buffer has no room.
         """
-        if self._stage is _Stage.OPEN:
-            self._stage = _Stage.INTAKE_STOPPED
+        if not self._heard_out:  # perhaps not, if whoever asked before was cancelled
+            self._socket.hear_out()
             with trio.move_on_after(DRAIN_SECONDS):
                 heard = -1
-                while heard != self._heard:
+                # While something is held the socket is not read, so that its silence means nothing.
+                while (self._held or heard != self._heard) and not self._drained.is_set():
                     heard = self._heard
                     await trio.sleep(QUIET_SECONDS)
             self._heard_out = True
             self._take_held()
+            self._socket.flush()
         await self._drained.wait()
 
     def finish(self, code: CloseCode) -> None:
         """Send what is still owed to the client, say why, and close. Idempotent; the first reason stands."""
-        if self._stage is not _Stage.FINISHING:
-            self._stage = _Stage.FINISHING
+        if not self._finishing:
+            self._finishing = True
             self._close_code = code
             self._held.clear()
             self._socket.pause()
@@ -206,7 +202,7 @@ class Connection:
         """Send the answers of a group commit, and use what had to wait for them."""
         self._metrics.acks.inc(self._acks)
         self._acks = 0
-        if self._stage is _Stage.FINISHING:
+        if self._finishing:
             self._conclude(owed=True)
         elif self._held:
             self._take_held()
@@ -214,7 +210,7 @@ class Connection:
 
     def _receive(self, data: bytes) -> None:
         self._heard += 1
-        if self._stage is _Stage.FINISHING:
+        if self._finishing:
             return
         arrival = _Arrival(data, self._now_ms())
         if self._held or not self._has_room():
@@ -239,7 +235,7 @@ class Connection:
         elif self._heard_out:
             self._socket.pause()
             self._drained.set()
-        elif self._stage is not _Stage.FINISHING:
+        elif not self._finishing:
             self._socket.resume()
 
     def _use(self, arrival: _Arrival) -> None:
@@ -277,7 +273,7 @@ class Connection:
         times = self._invalid_times
         times.append(now)
         if len(times) == times.maxlen and now - times[0] < _FLOOD_SECONDS:
-            if self._stage is not _Stage.FINISHING:
+            if not self._finishing:
                 _log.warning("flood of unusable messages", session=self.session_id)
             self.finish(CloseCode.FLOOD)
 

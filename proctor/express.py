@@ -37,6 +37,7 @@ _Features: Any = msgspec.defstruct(
     ],
     omit_defaults=True,
     forbid_unknown_fields=True,
+    gc=False,
 )
 _Message: Any = msgspec.defstruct(
     "_Message",
@@ -49,6 +50,7 @@ _Message: Any = msgspec.defstruct(
     bases=(_Features,),
     omit_defaults=True,
     forbid_unknown_fields=True,
+    gc=False,
 )
 _decode = msgspec.json.Decoder(_Message).decode
 

@@ -148,11 +148,9 @@ def take_in(features: Mapping[str, Any]) -> dict[str, Any]:
         InvalidRequest: a value of the wrong type or range; `field` is the feature's name.
     """
     taken = {}
-    for name, value in features.items():
-        taker = _TAKERS.get(name)
-        if taker is None:
-            taken[name] = value
-        elif value is not None:
+    for name, taker in _TAKERS.items():  # in this order, so that a payload has one form however it is written
+        value = features.get(name)
+        if value is not None:
             try:
                 known = taker(value)
             except _Misfit:
@@ -160,4 +158,5 @@ def take_in(features: Mapping[str, Any]) -> dict[str, Any]:
                 raise InvalidRequest(detail, field=name) from None
             if known is not None:
                 taken[name] = known
+    taken |= {name: value for name, value in features.items() if name not in _TAKERS}
     return taken

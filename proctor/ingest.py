@@ -143,10 +143,13 @@ class Ingest:
     async def store(self, message: FrameMessage) -> Receipt:
         """Hand over a message and wait until it is settled. If cancelled, it may still be stored."""
         caller = _Caller()
-        while not self.has_room:
-            self.call_when_room(caller)
-            await caller.woken.wait()
-            caller.woken = trio.Event()
+        try:
+            while not self.has_room:
+                self.call_when_room(caller)
+                await caller.woken.wait()
+                caller.woken = trio.Event()
+        finally:
+            self._blocked.pop(caller, None)
         self.add(message, caller)
         while caller.receipt is None:
             await caller.woken.wait()

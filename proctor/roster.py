@@ -8,7 +8,6 @@ from functools import partial
 import trio
 
 from proctor.connection import Connection
-from proctor.storage.frames import ResumePoint
 from proctor.wire import CloseCode
 
 _ENDED_REMEMBERED = 10_000
@@ -60,8 +59,7 @@ class Roster:
         """Tell every client that knows of another epoch that the frame store holds nothing of before."""
         for connections in self._connections.values():
             for connection in connections:
-                if connection.epoch != epoch:
-                    connection.greet(ResumePoint(None, epoch))
+                connection.renew(epoch)
 
     async def close_all(self, code: CloseCode) -> None:
         """Take in what all clients have sent already, then close their connections and every later one."""

@@ -56,10 +56,7 @@ class ErrorCode(StrEnum):
     INVALID_MESSAGE = "invalid_message", "JSON, but none of the accepted shapes."
     UNKNOWN_TYPE = "unknown_type", "`type` is not a message type."
     INVALID_FEATURE = "invalid_feature", "A known feature has a value of the wrong type or range."
-    INVALID_TIMESTAMP = (
-        "invalid_timestamp",
-        "`timestamp` or `ts` is neither milliseconds since the epoch nor ISO 8601.",
-    )
+    INVALID_TIMESTAMP = "invalid_timestamp", "`timestamp` or `ts` is neither epoch milliseconds nor ISO 8601."
     INVALID_SEQ = "invalid_seq", "`seq` is not a whole number from 0 to 2**53 - 1."
     SEQ_CONFLICT = "seq_conflict", "This `seq` was stored before with other content, which stands."
     MISSING_SESSION = "missing_session", "Raw features without `session_id`."
@@ -154,7 +151,7 @@ class SessionEnded(msgspec.Struct, frozen=True, tag_field="type", tag="session_e
 ServerMessage = Resume | Heartbeat | Ack | Error | Clock | SessionEnded
 
 _encoder = msgspec.json.Encoder()
-_SERVER_NAMES = ("session_id", "frame_id", "received_at", "client_timestamp")
+_SERVER_NAMES = ("session_id", "timestamp", "frame_id", "received_at", "client_timestamp")
 """Keys of a stored frame that only the server writes; a frame that is streamed again brings them along."""
 
 
@@ -246,7 +243,7 @@ def _read_batch(message: dict[str, Any], session_id: str, most: int) -> tuple[Fr
 
 def _read_frame(message: dict[str, Any], session_id: str, *, alone: bool) -> Frame:
     """Read any shape of one frame. Changes `message`."""
-    kind = message.get("type")
+    kind = message.pop("type", None)
     if kind == "event":
         return _read_event(_object(message, "event"), session_id)
     if kind == "frame":
@@ -280,13 +277,9 @@ def _read_event(event: dict[str, Any], session_id: str) -> Frame:
     if not isinstance(name, str) or not name:
         raise Rejected(ErrorCode.INVALID_MESSAGE, "event must name what happened")
     _check_session(event, session_id)
-    features = event.pop("extractedFeatures", None)
-    if features is None:
-        features = {}
-    elif not isinstance(features, dict):
-        raise Rejected(ErrorCode.INVALID_MESSAGE, "extractedFeatures must be a JSON object")
-    frame = _wrapped(event, features, session_id)
-    return frame._replace(event=event)
+    found = event.pop("extractedFeatures", None)
+    features = {} if found is None else _object({"extractedFeatures": found}, "extractedFeatures")
+    return _wrapped(event, features, session_id)._replace(event=event)
 
 
 def _wrapped(wrapper: dict[str, Any], features: dict[str, Any], session_id: str) -> Frame:
@@ -294,8 +287,6 @@ def _wrapped(wrapper: dict[str, Any], features: dict[str, Any], session_id: str)
     _check_session(features, session_id)
     if not isinstance(features.get("event"), (dict, NoneType)):
         raise Rejected(ErrorCode.INVALID_FEATURE, "event among features must be a JSON object or null")
-    for name in _SERVER_NAMES:
-        features.pop(name, None)
     stamp, client_ms = None, None
     for name, holder in (("timestamp", features), ("timestamp", wrapper), ("ts", features), ("ts", wrapper)):
         if holder.get(name) is not None:
@@ -304,4 +295,6 @@ def _wrapped(wrapper: dict[str, Any], features: dict[str, Any], session_id: str)
             if holder is features:
                 del features[name]
             break
+    for name in _SERVER_NAMES:
+        features.pop(name, None)
     return Frame(take_in(features), None, stamp, client_ms)

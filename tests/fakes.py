@@ -1,7 +1,8 @@
 """Stand-ins for what cannot be had, or not made to fail at will, in a test."""
 
 import json
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
@@ -11,7 +12,6 @@ from proctor.analysis import fold
 from proctor.analysis.discovery import LoadedPlugin
 from proctor.analysis.fold import Job, ReportRequest
 from proctor.analysis.policy import Policy
-from proctor.connection import PeerGone
 from proctor.errors import Unavailable
 from proctor.model import ExamSession, FrameId
 from proctor.offline.recording import Recording
@@ -28,65 +28,117 @@ from proctor.storage.frames import (
 
 
 class FakeSocket:
-    """A WebSocket whose client is the test."""
+    """A WebSocket whose client is the test. What is said is heard a moment later, as from a network."""
 
     def __init__(self) -> None:
-        self._from_client, self._arriving = trio.open_memory_channel[bytes | str](10_000)
-        self._flowing = trio.Event()
-        self._flowing.set()
+        self.gone = trio.Event()
+        self._said: deque[list[bytes]] = deque()
+        self._take: Callable[[bytes], None] | None = None
+        self._listening = False
+        self._flowing = True
+        self._unsent: list[bytes] = []
+        self._flushed: list[bytes] = []
+        self._leaving = False
+        self._trio = trio.lowlevel.current_trio_token()
         self._began = trio.current_time()
         self.received: list[tuple[float, dict[str, Any]]] = []
-        """What the server sent, each with the time since the client connected."""
+        """What the client read of the server, each with the time since it connected."""
         self.closed: tuple[int, str] | None = None
 
     def say(self, *messages: object) -> None:
         """Send messages; text and bytes as they are, anything else as JSON."""
         for message in messages:
-            ready = isinstance(message, (str, bytes))
-            self._from_client.send_nowait(message if ready else json.dumps(message))
+            self.say_at_once(message)
+
+    def say_at_once(self, *messages: object) -> None:
+        """Send messages that the server reads in one go."""
+        texts = [each if isinstance(each, (str, bytes)) else json.dumps(each) for each in messages]
+        self._said.append([text if isinstance(text, bytes) else text.encode() for text in texts])
+        self._trio.run_sync_soon(self._deliver)
 
     def leave(self) -> None:
         """Close from the client's side, after what was said."""
-        self._from_client.close()
+        self._said.append([])
+        self._trio.run_sync_soon(self._deliver)
 
     def stall(self) -> None:
         """Stop reading what the server sends."""
-        self._flowing = trio.Event()
+        self._flowing = False
 
-    def resume(self) -> None:
-        """Read on."""
-        self._flowing.set()
+    def read_on(self) -> None:
+        """Read what the server has sent, and what it sends from now on."""
+        self._flowing = True
+        self.flush()
 
     @property
     def unread(self) -> int:
         """How many of the client's messages the server has not taken."""
-        return self._arriving.statistics().current_buffer_used
+        return sum(map(len, self._said))
+
+    @property
+    def reading(self) -> bool:
+        """Whether the server wants to hear more."""
+        return self._listening
 
     def messages(self, kind: str) -> list[dict[str, Any]]:
-        """What the server sent of one type."""
+        """What the client read of one type."""
         return [message for _, message in self.received if message["type"] == kind]
+
+    @property
+    def told(self) -> list[tuple[float, dict[str, Any]]]:
+        """What the client read but for what every client is told first."""
+        return [(at, message) for at, message in self.received if message["type"] != "resume"]
 
     @property
     def acked(self) -> list[int]:
         """Sequence numbers in the order of their acknowledgement."""
         return [message["seq"] for message in self.messages("ack")]
 
-    async def receive(self) -> bytes | str:
-        try:
-            return await self._arriving.receive()
-        except trio.EndOfChannel:
-            raise PeerGone from None
+    def receive(self, take: Callable[[bytes], None]) -> None:
+        self._take = take
+        self.resume()
 
-    async def send(self, data: str) -> None:
-        assert self.closed is None, "sent after the close"
-        await trio.lowlevel.checkpoint()
-        await self._flowing.wait()
-        self.received.append((trio.current_time() - self._began, json.loads(data)))
+    def pause(self) -> None:
+        self._listening = False
 
-    async def close(self, code: int, reason: str = "") -> None:
-        assert self.closed is None, "closed twice"
-        await trio.lowlevel.checkpoint()
-        self.closed = code, reason
+    def resume(self) -> None:
+        self._listening = True
+        self._trio.run_sync_soon(self._deliver)
+
+    def hear_out(self) -> None:
+        pass
+
+    def send(self, text: bytes) -> None:
+        if self.closed is None:
+            self._unsent.append(text)
+
+    def flush(self) -> None:
+        self._flushed += self._unsent
+        self._unsent.clear()
+        if self._flowing and not self.gone.is_set():
+            at = trio.current_time() - self._began
+            self.received += [(at, json.loads(text)) for text in self._flushed]
+            self._flushed.clear()
+            if self.closed is not None and not self._leaving:
+                self._leaving = True
+                self._trio.run_sync_soon(self.gone.set)  # a client that reads a close closes as well
+
+    def close(self, code: int, reason: str = "") -> None:
+        if self.closed is None and not self.gone.is_set():
+            self.closed = code, reason
+            self.flush()
+
+    def _deliver(self) -> None:
+        while self._said and self._take and not self.gone.is_set():
+            if self.closed is None and not self._listening:
+                break
+            read = self._said.popleft()
+            if not read:
+                self.gone.set()
+            for message in read:
+                if self.closed is None:
+                    self._take(message)
+            self.flush()
 
 
 class MemoryStore:

@@ -70,7 +70,8 @@ class House:
         clock = ClientClock()
         clock.fix(0, 0)
         received_ms = max(frame["ts"] for frame in frames)
-        return await self.ingest.store(frame_message(session_id, message, clock, received_ms))
+        receipt = await self.ingest.store(frame_message(session_id, message, clock, received_ms))
+        return receipt.outcome
 
     async def connect(self, session_id: str) -> FakeSocket:
         """Open a client's connection."""
@@ -84,11 +85,13 @@ class House:
             now_ms=now_ms,
         )
 
+        await self.sessions.admit(session_id)
+        resume = await self.store.resume_point(session_id)
+
         async def serve() -> None:
             with self.roster.joined(connection):
-                await connection.run()
+                await connection.run(resume)
 
-        await self.sessions.admit(session_id)
         self.nursery.start_soon(serve)
         await trio.testing.wait_all_tasks_blocked()
         return socket
@@ -113,7 +116,7 @@ async def open_house(
         open_frame_store(settings) as store,
         trio.open_nursery() as nursery,
     ):
-        ingest = Ingest(store, settings, metrics)
+        ingest = Ingest(store, settings, metrics, roster.renew)
         live = LiveAnalysis(store, engine, ingest, settings, metrics, now_ms)  # type: ignore[arg-type]
         own = dict(zip(PARTS, (database, store, ingest, live, roster), strict=True))
         parts = own | {name: wrapper(own[name]) for name, wrapper in wrap.items()}

@@ -86,7 +86,7 @@ def report(**changes: object) -> bytes:
 
 
 async def sqlite_threads_to_end() -> None:
-    """Wait for what aiosqlite leaves to itself after a connection that it could not open."""
+    """Wait for what aiosqlite leaves to itself after a connection that was closed or could not be opened."""
     for thread in threading.enumerate():
         if "_connection_worker_thread" in thread.name:
             await trio.to_thread.run_sync(thread.join, 2)
@@ -343,7 +343,7 @@ async def test_cancelled_calls_leave_the_pool_usable(settings: Settings) -> None
             for _ in range(2 * settings.database_connections_max):
                 nursery.start_soon(database.ping)
         assert await database.get_session("s") == session()
-        await sqlite_threads_to_end()
+    await sqlite_threads_to_end()
 
 
 async def test_leaving_right_after_a_cancelled_call_leaves_nothing_behind(settings: Settings) -> None:
@@ -460,6 +460,23 @@ async def test_a_vanished_sqlite_file_is_unavailable_not_empty(sqlite_path: Path
             await database.get_session("s")
         await sqlite_threads_to_end()
         assert not sqlite_path.exists()  # noqa: ASYNC240
+
+
+async def test_a_file_that_was_replaced_is_used_from_then_on(sqlite_path: Path) -> None:
+    """What is kept open of the old one would otherwise go on reading and writing what nobody sees."""
+    settings = Settings(_env_file=None, database_url=f"sqlite:///{sqlite_path}")
+    other = sqlite_path.with_name("other.sqlite3")
+    sqlite_path.parent.mkdir(exist_ok=True)
+    for path, candidate in ((sqlite_path, "old"), (other, "new")):
+        async with open_database(Settings(_env_file=None, database_url=f"sqlite:///{path}")) as database:
+            await database.start_session(session(candidate_id=candidate))
+    async with open_database(settings) as database:
+        before = await database.get_session("s")
+        other.replace(sqlite_path)
+        after = await database.get_session("s")
+    assert before is not None
+    assert after is not None
+    assert (before.candidate_id, after.candidate_id) == ("old", "new")
 
 
 @pytest.mark.parametrize("fault", ["stop", "kill"])

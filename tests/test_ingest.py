@@ -1,7 +1,6 @@
 """From checked frames to stored ones: what a settled message means, whatever the store does."""
 
 import json
-from collections.abc import Callable
 
 import pytest
 import trio
@@ -42,13 +41,37 @@ def stored_form(decoded: Frames, clock: ClientClock | None = None) -> list[dict[
 
 
 class Tally:
-    """Notes what became of each message, in order."""
+    """Hands over messages, waiting for room, and notes what became of each, in order."""
 
     def __init__(self) -> None:
         self.outcomes: list[tuple[object, Outcome]] = []
+        self.commits: list[int] = []
+        """How many messages were settled when each group commit was through."""
+        self._names: dict[int, tuple[object, FrameMessage]] = {}
+        self._room = trio.Event()
 
-    def settle(self, name: object) -> Callable[[Outcome], None]:
-        return lambda outcome: self.outcomes.append((name, outcome))
+    def add(self, ingest: Ingest, message: FrameMessage, name: object) -> None:
+        """There has to be room."""
+        self._names[id(message)] = name, message
+        ingest.add(message, self)
+
+    async def submit(self, ingest: Ingest, message: FrameMessage, name: object) -> None:
+        """If cancelled, nothing was handed over."""
+        while not ingest.has_room:
+            self._room = trio.Event()
+            ingest.call_when_room(self)
+            await self._room.wait()
+        self.add(ingest, message, name)
+
+    def settle(self, message: FrameMessage, receipt: Receipt) -> None:
+        name, _ = self._names[id(message)]
+        self.outcomes.append((name, receipt.outcome))
+
+    def commit_settled(self) -> None:
+        self.commits.append(len(self.outcomes))
+
+    def room(self) -> None:
+        self._room.set()
 
     @property
     def names(self) -> list[object]:
@@ -117,7 +140,7 @@ async def test_a_message_is_settled_after_its_commit_and_in_order(nursery, autoj
     ingest = ingest_into(SlowStore(store, 0.5), commit_max_messages=3)
     nursery.start_soon(ingest.write)
     for number in range(7):
-        await ingest.submit(message(number=number), tally.settle(number))
+        await tally.submit(ingest, message(number=number), number)
     await trio.sleep(0.4)
     assert not tally.outcomes
     await ingest.flush()
@@ -130,30 +153,116 @@ async def test_each_message_learns_its_own_outcome(nursery, autojump_clock):
     store = MemoryStore()
     ingest = ingest_into(store)
     nursery.start_soon(ingest.write)
-    assert await ingest.store(message(seq=1)) is Outcome.STORED
-    assert await ingest.store(message(seq=1)) is Outcome.DUPLICATE
-    assert await ingest.store(message(seq=1, face_x=2)) is Outcome.CONFLICT
+    assert (await ingest.store(message(seq=1))).outcome is Outcome.STORED
+    assert (await ingest.store(message(seq=1))).outcome is Outcome.DUPLICATE
+    assert (await ingest.store(message(seq=1, face_x=2))).outcome is Outcome.CONFLICT
     await store.seal("exam")
-    assert await ingest.store(message(seq=2)) is Outcome.SEALED
-    assert await ingest.store(message("other", seq=2)) is Outcome.STORED
+    assert (await ingest.store(message(seq=2))).outcome is Outcome.SEALED
+    assert (await ingest.store(message("other", seq=2))).outcome is Outcome.STORED
     assert ingest.touched == {"exam", "other"}
 
 
-async def test_when_the_buffer_is_full_submitting_waits(nursery, autojump_clock):
-    """And a submission that is cancelled then has handed over nothing."""
+async def test_when_the_buffer_is_full_storing_waits(nursery, autojump_clock):
+    """And a message whose caller was cancelled then was never handed over."""
     store, tally = MemoryStore(), Tally()
     ingest = ingest_into(store, ingest_buffer_messages=2)
     for number in range(2):
-        await ingest.submit(message(number=number), tally.settle(number))
+        await tally.submit(ingest, message(number=number), number)
+    assert not ingest.has_room
     with trio.move_on_after(1) as waiting:
-        await ingest.submit(message(number=2), tally.settle(2))
+        await ingest.store(message(number=2))
     assert waiting.cancelled_caught
-    nursery.start_soon(ingest.submit, message(number=3), tally.settle(3))
+    nursery.start_soon(tally.submit, ingest, message(number=3), 3)
     await trio.testing.wait_all_tasks_blocked()
     nursery.start_soon(ingest.write)
-    await ingest.flush()
-    await ingest.flush()
+    await trio.sleep(1)
     assert tally.names == [0, 1, 3]
+    assert (await store.read("exam")).stored == 3
+    assert ingest.has_room
+
+
+@pytest.mark.parametrize(
+    "limit", [{"ingest_buffer_messages": 3}, {"ingest_buffer_bytes": 2500}], ids=["messages", "bytes"]
+)
+async def test_the_buffer_is_bounded_in_messages_and_in_bytes(nursery, autojump_clock, limit):
+    """Room comes back as messages are settled; what is in hand counts."""
+    failing = FailingStore(MemoryStore())
+    failing.down = True
+    tally, ingest = Tally(), ingest_into(failing, **limit)
+    nursery.start_soon(ingest.write)
+    added = 0
+    while ingest.has_room:
+        tally.add(ingest, message(text="x" * 800), added)
+        await trio.sleep(0.1)
+        added += 1
+    assert added == 3
+    failing.down = False
+    await ingest.flush()
+    assert tally.names == [0, 1, 2]
+    assert ingest.has_room
+
+
+async def test_those_who_wait_for_room_have_their_turns_in_order(nursery, autojump_clock):
+    """Nobody who comes back for more is let in before somebody who has waited longer."""
+    turns: list[str] = []
+    ingest = ingest_into(SlowStore(MemoryStore(), 1), ingest_buffer_messages=1)
+
+    class Eager(Tally):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def settle(self, message: FrameMessage, receipt: Receipt) -> None:
+            turns.append(self.name)
+
+        def room(self) -> None:
+            ingest.add(message(), self)
+            ingest.call_when_room(self)
+
+    nursery.start_soon(ingest.write)
+    await ingest.store(message())
+    for name in "abc":
+        ingest.call_when_room(Eager(name))
+    await ingest.store(message())
+    await trio.sleep(6.5)
+    assert "".join(turns) == "abcabc"
+
+
+async def test_owners_learn_of_a_commit_once_and_after_all_its_messages(nursery, autojump_clock):
+    """So that the replies of a commit leave together."""
+    tally, other = Tally(), Tally()
+    ingest = ingest_into(SlowStore(MemoryStore(), 1), commit_max_messages=4)
+    for number in range(6):
+        await tally.submit(ingest, message(number=number), number)
+        await other.submit(ingest, message("other"), number)
+    nursery.start_soon(ingest.write)
+    await ingest.flush()
+    assert tally.commits == other.commits == [2, 4, 6]
+
+
+async def test_a_new_epoch_of_the_store_is_made_known_before_what_is_stored_in_it(nursery, autojump_clock):
+    store, heard = MemoryStore(), []
+    ingest = Ingest(store, Settings(_env_file=None), Metrics(), heard.append)
+    nursery.start_soon(ingest.write)
+    for epoch in ("epoch", "epoch", "another"):
+        store.epoch = epoch
+        await ingest.store(message())
+    assert heard == ["epoch", "another"]
+
+
+async def test_commits_under_load_are_milliseconds_apart(nursery, autojump_clock):
+    """So that more messages share one; a single message does not wait."""
+    store, tally = MemoryStore(), Tally()
+    ingest = ingest_into(store)
+    nursery.start_soon(ingest.write)
+    began = trio.current_time()
+    await ingest.store(message())
+    assert trio.current_time() == began
+    for number in range(20):
+        await tally.submit(ingest, message(), number)
+        await trio.sleep(0.001)
+    await ingest.flush()
+    assert [len(commit) for commit in store.commits] == [1, 5, 5, 5, 5]
 
 
 async def test_flush_of_nothing_does_not_wait():
@@ -169,7 +278,7 @@ async def test_while_the_store_is_down_everything_waits_and_nothing_is_lost(nurs
     ingest = ingest_into(failing)
     nursery.start_soon(ingest.write)
     for number in range(20):
-        await ingest.submit(message(seq=number), tally.settle(number))
+        await tally.submit(ingest, message(seq=number), number)
     await trio.sleep(60)
     assert not tally.outcomes
     assert 60 / 7 < failing.attempts < 30
@@ -187,7 +296,7 @@ async def test_of_a_partly_stored_commit_the_refused_part_is_tried_again(nursery
     ingest = ingest_into(half)
     for number in range(6):
         session_id = ("good", "bad")[number % 2]
-        await ingest.submit(message(session_id, number=number), tally.settle(number))
+        await tally.submit(ingest, message(session_id, number=number), number)
     nursery.start_soon(ingest.write)
     await trio.sleep(0.1)
     assert tally.names == [0, 2, 4]
@@ -203,10 +312,10 @@ async def test_a_refused_session_does_not_keep_others_from_being_stored(nursery,
     """However long it stays refused."""
     ingest = ingest_into(HalfFailingStore(MemoryStore(), "bad"))
     nursery.start_soon(ingest.write)
-    await ingest.submit(message("bad"), lambda _: None)
+    await Tally().submit(ingest, message("bad"), None)
     for _ in range(20):
         with trio.fail_after(1):
-            assert await ingest.store(message("good")) is Outcome.STORED
+            assert (await ingest.store(message("good"))).outcome is Outcome.STORED
 
 
 async def test_flush_waits_for_what_was_refused_though_later_messages_are_stored(nursery, autojump_clock):
@@ -214,7 +323,7 @@ async def test_flush_waits_for_what_was_refused_though_later_messages_are_stored
     half, tally = HalfFailingStore(MemoryStore(), "bad"), Tally()
     ingest = ingest_into(half)
     nursery.start_soon(ingest.write)
-    await ingest.submit(message("bad"), tally.settle("bad"))
+    await tally.submit(ingest, message("bad"), "bad")
     flushed = trio.Event()
 
     async def flush() -> None:
@@ -237,7 +346,7 @@ async def test_a_writer_that_fails_goes_on_with_what_it_had_in_hand(nursery, aut
     ingest = ingest_into(BrokenStore(store, healthy=1), commit_max_messages=2)
     nursery.start_soon(supervisor.run, "ingest", ingest.write)
     for number in range(6):
-        await ingest.submit(message(number=number), tally.settle(number))
+        await tally.submit(ingest, message(number=number), number)
     await trio.sleep(0.1)
     assert tally.names == [0, 1]
     assert supervisor.failures == {"ingest": "RuntimeError: broken on purpose"}
@@ -250,7 +359,7 @@ async def test_a_writer_that_is_cancelled_in_a_commit_leaves_it_to_the_next(auto
     """The commit may have happened, but nobody was told so: it is repeated, and seqs keep it single."""
     store, tally = MemoryStore(), Tally()
     ingest = ingest_into(SlowStore(store, 1))
-    await ingest.submit(message(seq=1), tally.settle(1))
+    await tally.submit(ingest, message(seq=1), 1)
     with trio.move_on_after(0.5):
         await ingest.write()
     assert not tally.outcomes
@@ -263,7 +372,7 @@ async def test_the_metrics_show_what_waits_and_what_was_stored(nursery, autojump
     metrics = Metrics()
     ingest = ingest_into(SlowStore(MemoryStore(), 1), metrics, commit_max_messages=2)
     for number in range(3):
-        await ingest.submit(message(seq=number), lambda _: None)
+        await Tally().submit(ingest, message(seq=number), None)
     nursery.start_soon(ingest.write)
     await trio.sleep(0.5)
     assert "proctor_ingest_waiting_messages 3.0" in metrics.render().decode()
@@ -291,7 +400,7 @@ def test_whatever_fails_each_message_is_stored_once_and_settled_once(arrivals, f
             nursery.start_soon(ingest.write)
             for number, (session_id, pause) in enumerate(arrivals):
                 await trio.sleep(pause)
-                await ingest.submit(message(session_id, number=number), tally.settle(number))
+                await tally.submit(ingest, message(session_id, number=number), number)
             await ingest.flush()
             nursery.cancel_scope.cancel()
         assert sorted(tally.names) == list(range(len(arrivals)))
@@ -326,7 +435,7 @@ async def test_store_answers_each_caller_for_itself(nursery, autojump_clock, cou
     outcomes: dict[int, Outcome] = {}
 
     async def store(number: int) -> None:
-        outcomes[number] = await ingest.store(message(seq=number // 2))
+        outcomes[number] = (await ingest.store(message(seq=number // 2))).outcome
 
     async with trio.open_nursery() as callers:
         for number in range(2 * count):

@@ -17,7 +17,7 @@ from typer.main import get_command
 from proctor.accommodations import AnyAccommodation
 from proctor.cli import app
 from proctor.settings import Settings
-from proctor.web.asyncapi import CLIENT_SHAPES, server_messages
+from proctor.web.asyncapi import CLIENT_SHAPES, server_messages, summary
 from proctor.wire import CloseCode, ErrorCode
 from tests.fixtures.browser import Page
 from tests.fixtures.server import Server
@@ -67,7 +67,7 @@ def test_messages_and_codes():
         assert row(shape.name, shape.summary, f"`{json.dumps(shape.example)}`") in README
     for name, kind in server_messages().items():
         keys = ", ".join(f"`{key}`" for key in kind.__struct_fields__)
-        assert row(f"`{name}`", keys, (kind.__doc__ or "").strip()) in README
+        assert row(f"`{name}`", keys, summary(kind)) in README
     for error in ErrorCode:
         assert row(f"`{error.value}`", error.meaning) in README
     for code in CloseCode:

@@ -41,7 +41,7 @@ async def store(redis_url):
 
 async def test_frames_are_under_the_documented_keys_as_long_as_documented(store, client):
     """Scores are event time in seconds, exact to the millisecond."""
-    await store.append([message("exam", T0 + 123, T0 + 456, seq=7)])
+    await store.append([message("exam", T0 + 123, T0 + 456, seq=7), message("exam", seq=1)])
     await store.save_state("exam", b"state")
     await store.seal("exam")
     await store.claim("turn", 5)
@@ -52,10 +52,11 @@ async def test_frames_are_under_the_documented_keys_as_long_as_documented(store,
     ]
     assert client.hgetall("frame_ledger:exam") == {
         b"count": b"2",
-        b"last": b"0",
+        b"last": b"1",
         b"beyond": b"1",
         b"7": b"8 bytes.",
     }
+    assert client.get("frame_digests:exam") == b"8 bytes."
     lives = {key.decode(): client.ttl(key) for key in client.scan_iter()}
     memory = RETENTION_SECONDS + MEMORY_SECONDS
     expected = {
@@ -63,6 +64,7 @@ async def test_frames_are_under_the_documented_keys_as_long_as_documented(store,
         f"frame_meta:exam:{T0 + 456}-1": RETENTION_SECONDS,
         "frames_meta:exam": RETENTION_SECONDS,
         "frame_ledger:exam": memory,
+        "frame_digests:exam": memory,
         "frame_seal:exam": memory,
         "analysis_state:exam": memory,
         "claim:turn": 5,
@@ -74,11 +76,12 @@ async def test_frames_are_under_the_documented_keys_as_long_as_documented(store,
 
 async def test_a_write_prolongs_what_outlives_the_frames(store, client):
     await store.append([message("exam", T0, seq=1)])
-    for key in ("frames_meta:exam", "frame_ledger:exam"):
+    for key in ("frames_meta:exam", "frame_ledger:exam", "frame_digests:exam"):
         client.expire(key, 20)
     await store.append([message("exam", T0, seq=2)])
     assert client.ttl("frames_meta:exam") > 90
     assert client.ttl("frame_ledger:exam") > MEMORY_SECONDS
+    assert client.ttl("frame_digests:exam") > MEMORY_SECONDS
 
 
 async def test_clear_leaves_nothing_but_the_seal(store, client):
@@ -144,9 +147,9 @@ async def test_a_redis_that_forgot_the_script_learns_it_again(store, client):
 
 async def test_a_session_that_fails_neither_confirms_nor_loses_another(store, client):
     """Whichever of its keys is at fault, it has written nothing; what is repeated later is stored once."""
-    for number, key in enumerate(("frame_ledger", "frames_meta")):
+    for number, key in enumerate(("frame_ledger", "frames_meta", "frame_digests")):
         broken = f"broken-{number}"
-        client.set(f"{key}:{broken}", "x")
+        client.lpush(f"{key}:{broken}", "x")
         commit = [
             message("before", T0 + number),
             message(broken, T0, seq=1),
@@ -162,7 +165,7 @@ async def test_a_session_that_fails_neither_confirms_nor_loses_another(store, cl
         client.delete(f"{key}:{broken}")
         again = [commit[1], *commit[3:]]
         assert await appended(store, again) == [Outcome.STORED, Outcome.DUPLICATE, Outcome.STORED]
-    assert (await store.read("before")).stored == (await store.read("after")).stored == 2
+    assert (await store.read("before")).stored == (await store.read("after")).stored == 3
 
 
 async def test_nothing_overtakes_a_refused_part_of_its_session(store, monkeypatch):

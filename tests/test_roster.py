@@ -21,6 +21,9 @@ class FakeConnection:
     def finish(self, code: CloseCode) -> None:
         self.told.append(code)
 
+    def renew(self, epoch: str) -> None:
+        self.told.append(epoch)
+
 
 @pytest.fixture
 def roster() -> Roster:
@@ -99,3 +102,10 @@ async def test_closing_all_hears_everybody_out_and_turns_later_ones_away(roster,
             pass
     assert [connection.told for connection in connections] == [["stop intake", CloseCode.RESTARTING]] * 3
     assert late.told == [CloseCode.RESTARTING]
+
+
+def test_that_the_store_was_emptied_reaches_every_connection(roster):
+    connections = [FakeConnection(session_id) for session_id in "aab"]
+    with roster.joined(connections[0]), roster.joined(connections[1]), roster.joined(connections[2]):
+        roster.renew("another")
+    assert [connection.told for connection in connections] == [["another"]] * 3

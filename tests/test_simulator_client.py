@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from itertools import count
 
 import httpx
 import pytest
@@ -28,6 +29,7 @@ class FlakyServer:
 
     def __init__(self) -> None:
         self.url = ""
+        self.epoch = "epoch"
         self.connections = 0
         self.clocks: list[dict] = []
         self.stored: dict[int, dict] = {}
@@ -59,6 +61,8 @@ class FlakyServer:
             return
         socket = await request.accept()
         try:
+            last = next(number for number in count(1) if number not in self.stored) - 1
+            await self._tell(socket, "resume", session_id="s", last_seq=last or None, epoch=self.epoch)
             while True:
                 message = json.loads(await socket.get_message())
                 if message.get("type") == "clock":
@@ -76,6 +80,10 @@ class FlakyServer:
                 return False
             case "store and close":
                 self.stored.setdefault(seq, message)
+                return False
+            case "restart":
+                self.stored.setdefault(seq, message)
+                await socket.aclose(1012, "restarting; retry_after_ms=700")
                 return False
             case "refuse message":
                 await self._tell(socket, "error", code="invalid_feature", detail="", seq=seq)
@@ -122,7 +130,7 @@ async def test_all_frames_arrive_once_and_in_order_in_batches_when_fast(server):
     assert tally.frames_sent == tally.frames_acknowledged == len(expected)
     assert tally.messages_acknowledged == tally.messages_sent == len(tally.latencies) < len(expected) / 10
     assert tally.heartbeats == tally.messages_sent
-    assert sorted(server.stored) == list(range(tally.messages_sent))
+    assert sorted(server.stored) == list(range(1, tally.messages_sent + 1))
     assert (tally.reconnects, tally.messages_resent, server.connections) == (0, 0, 1)
 
 
@@ -152,9 +160,9 @@ async def test_event_times_never_lie_ahead_of_the_clock_the_client_told(server):
     assert times[-1] - times[0] == pytest.approx(20 * 60_000, abs=5000)
 
 
-@pytest.mark.parametrize("fault", ["close", "store and close"])
-async def test_lost_connections_lose_nothing(server, fault):
-    """Cut once before storing, once between storing and acknowledging: sent again under the same number."""
+@pytest.mark.parametrize(("fault", "sent"), [("close", 2), ("store and close", 1)])
+async def test_lost_connections_lose_nothing(server, fault, sent):
+    """Cut before storing: sent again under the same number. Between storing and acknowledging: not again."""
     cut = {2, 5}
 
     def misbehave(message, connection):
@@ -170,8 +178,46 @@ async def test_lost_connections_lose_nothing(server, fault):
     assert tally.complete
     assert tally.reconnects == 2
     assert server.connections == len(server.clocks) == 3
-    assert tally.messages_resent >= 2
-    assert server.received[2] == server.received[5] == 2
+    assert server.received[2] == server.received[5] == sent
+
+
+async def test_a_restarting_server_is_given_the_time_it_asks_for(server):
+    """And not more, for what it has stored meanwhile is not sent again."""
+    moments = []
+
+    def misbehave(message, connection):
+        if not message:
+            moments.append(trio.current_time())
+        elif len(moments) == 1:
+            moments.append(trio.current_time())
+            return "restart"
+        return None
+
+    server.misbehave = misbehave
+    tally = Tally()
+    await stream(server, exam_taker("talks", 1, 10), tally, window=4)
+    assert tally.complete
+    asked, came_back = moments[1:]
+    assert 0.7 <= came_back - asked < 1.2
+
+
+async def test_that_the_store_was_emptied_is_noted(server):
+    """What was acknowledged is lost then, and the exam not complete though it went to its end."""
+
+    def misbehave(message, connection):
+        if message.get("seq") == 3 and connection == 1:
+            server.epoch = "another"
+            server.stored.clear()
+            return "close"
+        return None
+
+    server.misbehave = misbehave
+    tally = Tally()
+    await stream(server, exam_taker("talks", 1, 10), tally, window=4)
+    assert tally.stores_emptied == 1
+    assert tally.frames_acknowledged == tally.frames_sent
+    assert not tally.failure
+    assert not tally.complete
 
 
 async def test_the_window_bounds_what_is_not_acknowledged(server):

@@ -1,6 +1,7 @@
 """One exam taker's browser at the other end of a WebSocket: paced, bounded, reconnecting, counting."""
 
 import random
+import re
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -24,6 +25,7 @@ _CONNECT_SECONDS = 5.0
 _CLOSE_SECONDS = 2.0
 _SILENCE_SECONDS = 35.0
 """A server sends a heartbeat every ten seconds; after three that did not come the connection is dead."""
+_RETRY_AFTER = re.compile(r"retry_after_ms=(?P<ms>\d{1,6})\b")
 _Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 _encoder = msgspec.json.Encoder()
 
@@ -87,6 +89,12 @@ class ExamStream:
         self._outages = [Span(clock.due(span.start), clock.due(span.end)) for span in outages]
         self._outbox = Outbox(window, tally)
         self._connections = 0
+        self._epoch: str | None = None
+        """Of the server's store, as the server said last."""
+        self._resumed = trio.Event()
+        """The server has said what it has; until then, what waits might be sent for nothing."""
+        self._retry_seconds: float | None = None
+        """The server asked to wait for so long before coming back."""
         self._giving_up = trio.CancelScope()
 
     async def run(self, frames: Iterable[dict[str, Any]]) -> None:
@@ -152,7 +160,8 @@ class ExamStream:
                 continue
             if self._tally.messages_acknowledged > acknowledged:
                 pauses = _pauses()
-            await trio.sleep(next(pauses))
+            asked, self._retry_seconds = self._retry_seconds, None
+            await trio.sleep(next(pauses) if asked is None else asked)
 
     async def _converse(self) -> None:
         """Hold one connection until everything is acknowledged or it is lost."""
@@ -180,6 +189,7 @@ class ExamStream:
             return
         self._connections += 1
         self._tally.reconnects = self._connections - 1
+        self._resumed = trio.Event()
         nursery.start_soon(self._receive, socket, nursery.cancel_scope)
         try:
             await self._send(socket)
@@ -191,7 +201,8 @@ class ExamStream:
     async def _send(self, socket: WebSocketConnection) -> None:
         clock = {"type": "clock", "timestamp": self._clock.now_ms()}
         await socket.send_message(_encoder.encode(clock).decode())
-        seq = -1
+        await self._resumed.wait()
+        seq = 0
         while (message := await self._outbox.after(seq)) is not None:
             seq = message.seq
             if message.sent_at is None:
@@ -207,7 +218,11 @@ class ExamStream:
                 with trio.fail_after(_SILENCE_SECONDS):
                     reply = msgspec.json.decode(await socket.get_message())
                 self._take(reply)
-        except (ConnectionClosed, trio.TooSlowError):
+        except ConnectionClosed as closed:
+            retry = _RETRY_AFTER.search((closed.reason and closed.reason.reason) or "")
+            self._retry_seconds = int(retry["ms"]) / 1000 if retry else None
+            connected.cancel(reason="connection lost")
+        except trio.TooSlowError:
             connected.cancel(reason="connection lost")
 
     def _take(self, reply: dict[str, Any]) -> None:
@@ -218,6 +233,11 @@ class ExamStream:
                 self._tally.errors[reply["code"]] += 1
                 if "seq" in reply:
                     self._outbox.drop(reply["seq"])
+            case "resume":
+                self._tally.stores_emptied += self._epoch not in (None, reply["epoch"])
+                self._epoch = reply["epoch"]
+                self._outbox.stored_up_to(reply["last_seq"] or 0)
+                self._resumed.set()
             case "heartbeat":
                 self._tally.heartbeats += 1
             case "session_ended":

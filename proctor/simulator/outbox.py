@@ -23,7 +23,7 @@ class Outbox:
     def __init__(self, window: int, tally: Tally) -> None:
         self._window = window
         self._tally = tally
-        self._next_seq = 0
+        self._next_seq = 1
         self._waiting: dict[int, _Outgoing] = {}
         self._closed = False
         self._changed = trio.Event()
@@ -73,6 +73,11 @@ class Outbox:
             if message.sent_at is not None:
                 self._tally.latencies.append(trio.current_time() - message.sent_at)
             self._notify()
+
+    def stored_up_to(self, seq: int) -> None:
+        """Let go of all messages up to one; the server has them."""
+        for waiting in [waiting for waiting in self._waiting if waiting <= seq]:
+            self.acknowledge(waiting)
 
     def drop(self, seq: int) -> None:
         """Let go of a message that the server refused for good."""

@@ -16,6 +16,8 @@ class Tally:
     messages_acknowledged: int = 0
     reconnects: int = 0
     heartbeats: int = 0
+    stores_emptied: int = 0
+    """How often the server said that what was stored before is lost."""
     errors: Counter[str] = field(default_factory=Counter)
     """Error replies by code."""
     latencies: list[float] = field(default_factory=list)
@@ -25,8 +27,9 @@ class Tally:
 
     @property
     def complete(self) -> bool:
-        """Whether the stream ran to its end and everything sent was acknowledged."""
-        return not self.failure and self.frames_sent == self.frames_acknowledged
+        """Whether the stream ran to its end and everything sent was acknowledged and kept."""
+        kept = not self.failure and not self.stores_emptied
+        return kept and self.frames_sent == self.frames_acknowledged
 
 
 def percentile(latencies: list[float], share: float) -> float | None:

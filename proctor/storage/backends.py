@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from proctor.errors import Misconfigured
 from proctor.settings import Settings
+from proctor.storage.sqlite_connections import KeptDatabase
 
 
 class Backend(Protocol):
@@ -113,10 +114,16 @@ class SqliteFile:
             raise Misconfigured(f"cannot open {self.path}: {error.strerror}", field="database_url") from error
 
     def pool(self, *, size: int, seconds: float) -> Pool:
-        """Return what opens a connection, with a thread of its own, per unit of work; `size` is of no use."""
+        """Return what opens a connection, with a thread of its own, if none is idle; `size` is of no use."""
         # mode=rw: a file that vanished must be an error, not silently a new and empty one.
         file = f"file:{quote(str(self.path))}?mode=rw"
-        return Pool(f"sqlite:///{quote(file)}", uri=True, timeout=seconds, factory=_SqliteConnection)
+        return KeptDatabase(
+            f"sqlite:///{quote(file)}",
+            path=str(self.path),
+            uri=True,
+            timeout=seconds,
+            factory=_SqliteConnection,
+        )
 
     def engine(self, *, seconds: float) -> AsyncEngine:
         """Return an engine that leaves transactions to us, since the driver would commit before each DDL."""

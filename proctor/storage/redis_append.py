@@ -15,6 +15,7 @@ SCRIPT_FRAMES = 1000
 """Most frames that one run stores, unless one message has more: about 5 ms of Redis's only thread."""
 
 EPOCH_KEY = "frames_epoch"
+_SESSION_KEYS = ("frame_ledger", "frame_digests", "frames_meta", "frame_seal")
 _REFUSED = -4
 _RECEIPTS = {-1: Receipt(Outcome.DUPLICATE), -2: Receipt(Outcome.CONFLICT), -3: Receipt(Outcome.SEALED)}
 """By what the script answers; the number of a frame means that the message was stored."""
@@ -80,7 +81,7 @@ class Appender:
         keys: list[Any] = [EPOCH_KEY]
         arguments: list[Any] = [secrets.token_hex(8), *self._lives]
         for session_id, own in places.items():
-            keys += f"frame_ledger:{session_id}", f"frames_meta:{session_id}", f"frame_seal:{session_id}"
+            keys += (f"{name}:{session_id}" for name in _SESSION_KEYS)
             arguments += f"frame_meta:{session_id}:", len(own)
             for place in own:
                 message = messages[place]

@@ -4,7 +4,8 @@
 |---|---|---|
 | `frame_meta:{session_id}:{frame_id}` | a frame's JSON | retention |
 | `frames_meta:{session_id}` | sorted set of frame ids by event time in seconds | retention |
-| `frame_ledger:{session_id}` | how many frames were stored, each `seq` with its digest, and more | memory |
+| `frame_ledger:{session_id}` | how many frames were ever stored, and of which `seq` | memory |
+| `frame_digests:{session_id}` | what tells payloads of one `seq` apart | memory |
 | `frame_seal:{session_id}` | exists once the session takes no more frames | memory |
 | `analysis_state:{session_id}` | what `save_state` kept | memory |
 | `frames_cleared:{session_id}` | ids of frames that `clear` has yet to delete | retention |
@@ -212,7 +213,9 @@ class RedisFrames:
         doomed = f"frames_cleared:{session_id}"
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.rename(f"frames_meta:{session_id}", doomed)
-        pipeline.unlink(f"frame_ledger:{session_id}", f"analysis_state:{session_id}")
+        pipeline.unlink(
+            *(f"{name}:{session_id}" for name in ("frame_ledger", "frame_digests", "analysis_state"))
+        )
         # Whatever Redis refuses aborts the transaction and is raised; what it may answer with besides is that
         # there is no index to rename.
         pipeline.execute(raise_on_error=False)

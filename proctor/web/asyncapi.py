@@ -1,5 +1,6 @@
 """The WebSocket protocol as an AsyncAPI 3 document: what `proctor.wire` reads and writes."""
 
+import inspect
 from typing import Any, NamedTuple, get_args
 
 import msgspec
@@ -134,6 +135,11 @@ def server_messages() -> dict[str, type[msgspec.Struct]]:
     return {str(kind.__struct_config__.tag): kind for kind in get_args(ServerMessage)}
 
 
+def summary(kind: type[msgspec.Struct]) -> str:
+    """Return what a message means, in one sentence."""
+    return (inspect.getdoc(kind) or "").partition("\n")[0]
+
+
 def asyncapi_document() -> dict[str, Any]:
     """Return the AsyncAPI document as JSON values."""
     kinds = server_messages()
@@ -150,7 +156,8 @@ def asyncapi_document() -> dict[str, Any]:
     }
     for name, kind in kinds.items():
         messages[f"server_{name}"] = {
-            "summary": (kind.__doc__ or "").strip(),
+            "summary": summary(kind),
+            "description": inspect.getdoc(kind) or "",
             "payload": {"$ref": f"#/components/schemas/{kind.__name__}"},
         }
 

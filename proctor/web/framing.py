@@ -18,6 +18,8 @@ PING = b"\x89\x00"
 _TEXT = 0x81
 _WHOLE = (_TEXT, 0x82)
 """First byte of a message of text or binary in one frame."""
+_KNOWN = frozenset((0x00, 0x01, 0x02, 0x80, *_WHOLE, 0x88, 0x89, 0x8A))
+"""First bytes of fragments, whole messages and control frames; with any other there is no such frame."""
 _MASKED = 0x80
 _CONTROL = 0x08
 
@@ -51,6 +53,8 @@ class Framing:
         Raises:
             Violation: after the messages before it. What follows is of no use.
         """
+        if self.peer_closed:
+            return
         if self._partial:
             self._partial += data
             if len(self._partial) < self._wanted:
@@ -71,7 +75,7 @@ class Framing:
             else:
                 yield from self._take_rare(data[start:stop])
             start = stop
-        if start < end:
+        if start < end and not self.peer_closed:
             self._partial += data[start:]
 
     def _next_frame(self, data: bytes, start: int, end: int) -> tuple[int, int, int]:
@@ -79,18 +83,19 @@ class Framing:
         if end - start < 2:
             return 0, 0, start + 2
         first, size = data[start], data[start + 1] & 0x7F
+        control = first & _CONTROL
+        if first not in _KNOWN or not data[start + 1] & _MASKED or (control and size > 125):
+            raise Violation(CloseCode.PROTOCOL_ERROR)
         head = 2
         if size > 125:
             head = 4 if size == 126 else 10
             if end - start < head:
                 return first, 0, start + head
             size = int.from_bytes(data[start + 2 : start + head])
-        if not data[start + 1] & _MASKED:
-            raise Violation(CloseCode.PROTOCOL_ERROR)
-        if size > self._most and not first & _CONTROL:
+            if size < 126 or (head == 10 and size < 1 << 16):  # has to be written in as few bytes as can be
+                raise Violation(CloseCode.PROTOCOL_ERROR)
+        if size > self._most and not control:
             raise Violation(CloseCode.TOO_BIG)
-        if size > 125 and first & _CONTROL:
-            raise Violation(CloseCode.PROTOCOL_ERROR)
         body = start + head + 4
         return first, body, body + size
 
@@ -118,7 +123,8 @@ class Framing:
         if len(self._whole) > self._most:
             raise Violation(CloseCode.TOO_BIG)
         if event.message_finished:
-            whole, self._whole = bytes(self._whole), bytearray()
+            whole = bytes(self._whole)
+            self._whole.clear()
             yield whole
 
 

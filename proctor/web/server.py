@@ -19,15 +19,11 @@ from contextlib import suppress
 from functools import partial
 from typing import NamedTuple, cast
 
-import h11
 import structlog
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
-from hypercorn.protocol.events import Request
-from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
-from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.trio.task_group import TaskGroup
 from hypercorn.trio.tcp_server import MAX_RECV
 from hypercorn.trio.worker_context import WorkerContext
@@ -44,8 +40,9 @@ from hypercorn.utils import parse_socket_addr
 
 from proctor.settings import Settings
 from proctor.web.sockets import Sockets
-from proctor.web.upgrade import ClientGone, Serve, UpgradeStream
+from proctor.web.upgrade import ClientGone, Protocol, Serve, UpgradeStream
 from proctor.web.websocket import WebSocket
+from proctor.wire import CloseCode
 
 _log = structlog.get_logger(__name__)
 
@@ -119,49 +116,6 @@ class _Tasks(TaskGroup):
             await send(None)
 
 
-class _Protocol(H11Protocol):
-    """HTTP/1.1 that upgrades to WebSocket and to nothing else."""
-
-    accepted: Callable[[Serve], None]
-    """Called when a WebSocket is."""
-
-    async def _check_protocol(self, event: h11.Request) -> None:
-        """Ignore h2c: the request is served over HTTP/1.1, as RFC 9110 section 7.8 allows."""
-
-    async def _create_stream(self, request: h11.Request) -> None:
-        if not request.target.isascii():
-            await self._send_error_response(400)
-            await self.send(Closed())
-            return
-        parts = self.app, self.config, self.context, self.task_group, self.ssl, self.client, self.server
-        if not _wants_websocket(request):
-            self.stream = HTTPStream(*parts, self.stream_send, STREAM_ID)
-        else:
-            self.stream = UpgradeStream(*parts, self.stream_send, STREAM_ID, accepted=self.accepted)
-            self.connection = H11WSConnection(cast("h11.Connection", self.connection))
-        self.keep_alive_requests += 1
-        await self.stream.handle(
-            Request(
-                stream_id=STREAM_ID,
-                headers=list(request.headers),
-                http_version=request.http_version.decode(),
-                method=request.method.decode("ascii").upper(),
-                raw_path=request.target,
-                state=self.connection_state,
-            )
-        )
-
-
-def _wants_websocket(request: h11.Request) -> bool:
-    headers = dict(request.headers)
-    tokens = headers.get(b"connection", b"").lower().split(b",")
-    return (
-        request.method == b"GET"
-        and headers.get(b"upgrade", b"").strip().lower() == b"websocket"
-        and any(token.strip() == b"upgrade" for token in tokens)
-    )
-
-
 class _Upgraded(NamedTuple):
     """A WebSocket that was accepted, as it leaves HTTP."""
 
@@ -181,7 +135,7 @@ class _Peer:
         self._idle = True
         self._closing = False
         self._serve: Serve | None = None
-        self._protocol: _Protocol
+        self._protocol: Protocol
 
     async def serve(self, app: AppWrapper, config: Config, context: WorkerContext) -> _Upgraded | None:
         """Serve until either side ends the connection, or a WebSocket is accepted, which is returned.
@@ -194,7 +148,7 @@ class _Peer:
             server = parse_socket_addr(socket.family, socket.getsockname())
             async with trio.open_nursery() as nursery:
                 tasks, state = _Tasks(nursery), ConnectionState(LifespanState())
-                self._protocol = _Protocol(
+                self._protocol = Protocol(
                     app, config, context, tasks, state, False, client, server, self._carry_out
                 )
                 self._protocol.accepted = self._accepted
@@ -275,6 +229,15 @@ class _Peer:
             self._stream.socket.close()
 
 
+async def _serve_upgraded(serve: Serve, socket: WebSocket) -> None:
+    try:
+        await serve(socket)
+    except Exception:  # noqa: BLE001 - the border: a connection's failure is that connection's
+        _log.exception("connection failed")
+        socket.close(CloseCode.INTERNAL_ERROR, CloseCode.INTERNAL_ERROR.name.lower())
+        await socket.gone.wait()
+
+
 async def serve(
     app: ASGIFramework,
     settings: Settings,
@@ -310,7 +273,7 @@ async def serve(
         if upgraded is not None:
             socket = WebSocket(upgraded.socket, settings, upgraded.early)
             with sockets.open(socket):
-                await upgraded.serve(socket)
+                await _serve_upgraded(upgraded.serve, socket)
 
     async with trio.open_nursery() as connections:
         async with trio.open_nursery() as accepting:

@@ -160,6 +160,8 @@ async def _serve(services: Services, session_id: str, resume: ResumePoint, socke
         metrics=services.metrics,
         now_ms=now_ms,
     )
+    if resume.epoch != services.store.epoch:  # emptied since it was asked
+        resume = ResumePoint(None, services.store.epoch)
     _log.info("client connected", session=session_id)
     with services.roster.joined(connection):
         await connection.run(resume)

@@ -1,4 +1,4 @@
-"""The opening handshake of a WebSocket: hypercorn's WSStream, up to where the socket changes hands.
+"""HTTP/1.1, and the opening handshake of a WebSocket up to where the socket changes hands.
 
 Compression is not negotiated. Bytes ahead of the handshake's end, which RFC 6455 section 4.1 forbids, are
 refused.
@@ -7,8 +7,12 @@ refused.
 from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
+import h11
 import trio
-from hypercorn.protocol.events import Body, Data, Event, StreamClosed
+from hypercorn.events import Closed
+from hypercorn.protocol.events import Body, Data, Event, Request, StreamClosed
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol, H11WSConnection
+from hypercorn.protocol.http_stream import HTTPStream
 from hypercorn.protocol.ws_stream import ASGIWebsocketState, WSStream
 from hypercorn.typing import HTTPScope, WebsocketScope
 
@@ -69,3 +73,46 @@ class UpgradeStream(WSStream):
         self.handshake.extensions = None
         await super()._accept(message)
         self._accepted(serve)
+
+
+class Protocol(H11Protocol):
+    """HTTP/1.1 that upgrades to WebSocket and to nothing else."""
+
+    accepted: Callable[[Serve], None]
+    """Called when a WebSocket is."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Ignore h2c: the request is served over HTTP/1.1, as RFC 9110 section 7.8 allows."""
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        if not request.target.isascii():
+            await self._send_error_response(400)
+            await self.send(Closed())
+            return
+        parts = self.app, self.config, self.context, self.task_group, self.ssl, self.client, self.server
+        if not _wants_websocket(request):
+            self.stream = HTTPStream(*parts, self.stream_send, STREAM_ID)
+        else:
+            self.stream = UpgradeStream(*parts, self.stream_send, STREAM_ID, accepted=self.accepted)
+            self.connection = H11WSConnection(cast("h11.Connection", self.connection))
+        self.keep_alive_requests += 1
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=list(request.headers),
+                http_version=request.http_version.decode(),
+                method=request.method.decode("ascii").upper(),
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
+
+
+def _wants_websocket(request: h11.Request) -> bool:
+    headers = dict(request.headers)
+    tokens = headers.get(b"connection", b"").lower().split(b",")
+    return (
+        request.method == b"GET"
+        and headers.get(b"upgrade", b"").strip().lower() == b"websocket"
+        and any(token.strip() == b"upgrade" for token in tokens)
+    )

@@ -38,6 +38,7 @@ class WebSocket:
         self._selector: selectors.BaseSelector | None = None
         self._watched = 0
         self._reading = False
+        self._patient = False
         self._take: Callable[[bytes], None]
         self._unsent = bytearray()
         self._stuck_since = 0.0
@@ -70,6 +71,11 @@ class WebSocket:
         self._heard = trio.current_time()
         self._watch()
 
+    def hear_out(self) -> None:
+        """Read from now on also if the peer does not take what it is sent."""
+        self._patient = True
+        self._watch()
+
     def send(self, text: bytes) -> None:
         """Send a text message with the next `flush`, or as soon as the peer takes it."""
         if self._close_by is None:
@@ -97,7 +103,7 @@ class WebSocket:
 
     def close(self, code: int, reason: str = "") -> None:
         """Send a close behind what was sent before, and read no more messages. The first close stands."""
-        if self._close_by is None:
+        if self._close_by is None and not self.gone.is_set():
             self._unsent += close_frame(code, reason)
             self._close_by = trio.current_time() + _CLOSE_SECONDS
             self.flush()
@@ -106,7 +112,7 @@ class WebSocket:
         """Let go of the socket at once. Idempotent."""
         self.gone.set()
         self._watch()
-        if self._aborted or self._unsent:
+        if self._socket.fileno() != -1 and (self._aborted or self._unsent):
             # Without lingering the kernel drops what a vanished peer never acknowledged.
             self._socket.setsockopt(
                 stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, struct.pack("ii", 1, 0)
@@ -123,7 +129,8 @@ class WebSocket:
     def check(self, now: float) -> None:
         """Ping a peer that is silent; give up one that is for too long, takes nothing, or does not close."""
         liveness = self._settings.liveness_timeout_seconds
-        stuck = bool(self._unsent) and now - self._stuck_since > self._settings.send_timeout_seconds
+        blocked = bool(self._watched & _WRITE)
+        stuck = blocked and now - self._stuck_since > self._settings.send_timeout_seconds
         if stuck or (self._close_by is not None and now >= self._close_by):
             self._aborted = True
             self.gone.set()
@@ -169,7 +176,7 @@ class WebSocket:
         self.flush()
 
     def _answer(self, framing: Framing) -> None:
-        """Answer pings and a close in the order of what came, thus before what is said about later messages."""
+        """Answer pings and a close in the order of what came, so before anything about later messages."""
         if self._close_by is None:
             self._unsent += framing.answers
         framing.answers.clear()
@@ -185,7 +192,8 @@ class WebSocket:
         events = 0
         if not self.gone.is_set():
             closing = self._close_by is not None
-            if closing or (self._reading and len(self._unsent) < _UNSENT_MAX_BYTES):
+            full = len(self._unsent) >= _UNSENT_MAX_BYTES and not self._patient
+            if closing or (self._reading and not full):
                 events |= _READ
             if self._unsent:
                 events |= _WRITE

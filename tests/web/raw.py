@@ -29,7 +29,9 @@ def client_frame(payload: bytes, opcode: int = 1, *, fin: bool = True, length: i
     else:
         head += bytes([0x80 | 127]) + struct.pack("!Q", size)
     mask = os.urandom(4)
-    return head + mask + bytes(byte ^ mask[i % 4] for i, byte in enumerate(payload))
+    key = (mask * (len(payload) // 4 + 1))[: len(payload)]
+    masked = int.from_bytes(payload) ^ int.from_bytes(key)
+    return head + mask + masked.to_bytes(len(payload))
 
 
 def server_frames(data: bytes) -> Iterator[tuple[int, bytes]]:

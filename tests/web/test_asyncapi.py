@@ -22,6 +22,7 @@ from proctor.wire import (
     Frames,
     Heartbeat,
     Rejected,
+    Resume,
     ServerMessage,
     SessionEnded,
     decode,
@@ -68,6 +69,8 @@ def test_without_what_is_required_an_example_is_neither(shape: Shape):
 @pytest.mark.parametrize(
     "message",
     [
+        Resume("s", None, "e"),
+        Resume("s", 7, "e"),
         Heartbeat("s", "t"),
         Ack(1),
         Error(ErrorCode.INVALID_JSON, "why"),
@@ -86,7 +89,7 @@ def test_every_message_of_both_sides_is_there():
     assert {name.removeprefix("client_") for name in names if name.startswith("client_")} == {
         shape.name for shape in CLIENT_SHAPES
     }
-    assert server_messages().keys() == {"heartbeat", "ack", "error", "clock", "session_ended"}
+    assert server_messages().keys() == {"resume", "heartbeat", "ack", "error", "clock", "session_ended"}
     assert set(server_messages().values()) == set(get_args(ServerMessage))
     operations = DOCUMENT["operations"]
     listed = operations["receive"]["messages"] + operations["send"]["messages"]

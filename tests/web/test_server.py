@@ -11,6 +11,9 @@ import trio
 
 from proctor.settings import Settings
 from proctor.web.server import serve
+from proctor.web.sockets import Sockets
+from proctor.web.upgrade import hand_over
+from proctor.web.websocket import WebSocket
 from tests.web.raw import client_frame, close_code, read_head, read_to_end, server_frames, upgrade
 
 pytestmark = pytest.mark.usefixtures("hard_limit")
@@ -21,10 +24,16 @@ class App:
 
     def __init__(self) -> None:
         self.left = trio.Event()
-        self.received: list[Any] = []
+        self.received: list[bytes] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await getattr(self, "at" + scope["path"].replace("/", "_"))(receive, send)
+        name = scope["path"].removeprefix("/")
+        if scope["type"] != "websocket" or name in ("refuse", "crash"):
+            await getattr(self, f"at_{name}")(receive, send)
+            return
+        hand_over(scope, getattr(self, f"serve_{name}"))
+        assert (await receive())["type"] == "websocket.connect"
+        await send({"type": "websocket.accept"})
 
     async def at_hello(self, receive: Any, send: Any) -> None:
         await receive()
@@ -38,33 +47,42 @@ class App:
     async def at_crash(self, receive: Any, send: Any) -> None:
         raise RuntimeError("on purpose")
 
-    async def at_ws(self, receive: Any, send: Any) -> None:
+    async def at_refuse(self, receive: Any, send: Any) -> None:
+        await send({"type": "websocket.close"})
+
+    async def serve_ws(self, socket: WebSocket) -> None:
         """Echo."""
-        assert (await receive())["type"] == "websocket.connect"
-        await send({"type": "websocket.accept"})
-        while (event := await receive())["type"] == "websocket.receive":
-            self.received.append(event["bytes"] if event["text"] is None else event["text"])
-            await send({"type": "websocket.send", "text": repr(self.received[-1])[:50], "bytes": None})
+
+        def take(message: bytes) -> None:
+            self.received.append(message)
+            socket.send(repr(message)[:50].encode())
+
+        socket.receive(take)
+        await socket.gone.wait()
         self.left.set()
 
-    async def at_sender(self, receive: Any, send: Any) -> None:
+    async def serve_sender(self, socket: WebSocket) -> None:
         """Send for ever and never look at what comes."""
-        await send({"type": "websocket.accept"})
-        try:
-            while True:
-                await send({"type": "websocket.send", "text": "x" * 10_000, "bytes": None})
-        finally:
-            self.left.set()
+        while not socket.gone.is_set():
+            socket.send(b"x" * 10_000)
+            socket.flush()
+            await trio.sleep(0.001)
+        self.left.set()
 
-    async def at_wscrash(self, receive: Any, send: Any) -> None:
-        await send({"type": "websocket.accept"})
-        await receive()
+    async def serve_early(self, socket: WebSocket) -> None:
+        """Fail before anything is read."""
         raise RuntimeError("on purpose")
 
-    async def at_goodbye(self, receive: Any, send: Any) -> None:
-        await send({"type": "websocket.accept"})
-        await send({"type": "websocket.send", "text": "last words", "bytes": None})
-        await send({"type": "websocket.close", "code": 1000})
+    async def serve_late(self, socket: WebSocket) -> None:
+        """Fail with each message."""
+        socket.receive(lambda message: 1 // 0)
+        await socket.gone.wait()
+        self.left.set()
+
+    async def serve_goodbye(self, socket: WebSocket) -> None:
+        socket.send(b"last words")
+        socket.close(1000)
+        await socket.gone.wait()
 
 
 class Running:
@@ -108,25 +126,31 @@ async def running(**settings: Any) -> AsyncIterator[Running]:
     app = App()
     server = Running(app, listeners[0])
 
+    sockets = Sockets(chosen)
+
     async def main(task_status: Any = trio.TASK_STATUS_IGNORED) -> None:
         await serve(
             app,
             chosen,
             listeners,
+            sockets=sockets,
             shutdown=server.shutdown,
             before_drain=partial(trio.sleep, 0),
             task_status=task_status,
         )
         server.stopped.set()
 
-    async with trio.open_nursery() as nursery:
-        await nursery.start(main)
-        try:
-            yield server
-        finally:
-            server.shutdown.set()
-            for stream in server.streams:
-                stream.socket.close()
+    async with trio.open_nursery() as services:
+        services.start_soon(sockets.run)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(main)
+            try:
+                yield server
+            finally:
+                server.shutdown.set()
+                for stream in server.streams:
+                    stream.socket.close()
+        services.cancel_scope.cancel(reason="server stopped")
 
 
 @pytest.mark.parametrize(
@@ -248,11 +272,37 @@ async def test_a_silent_peer_that_answers_pings_stays():
         assert not server.app.left.is_set()
 
 
-async def test_an_application_that_fails_closes_with_1011():
+@pytest.mark.parametrize("path", ["/early", "/late"])
+async def test_an_application_that_fails_closes_its_own_websocket_with_1011(path):
+    """Whether what serves the WebSocket fails or what takes its messages; what was sent before arrives."""
     async with running() as server:
-        stream = await server.websocket("/wscrash")
+        other = await server.websocket()
+        stream = await server.websocket(path)
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(client_frame(b"one") + client_frame(b"two"))
         assert close_code(await read_to_end(stream)) == 1011
         assert await server.serves()
+        await other.send_all(client_frame(b"still here"))
+        assert b"still here" in (await other.receive_some())
+
+
+async def test_an_application_may_refuse_a_websocket():
+    async with running() as server:
+        stream = await server.connect()
+        await stream.send_all(upgrade("/refuse"))
+        head, _ = await read_head(stream)
+        assert head.startswith(b"HTTP/1.1 403")
+        assert await server.serves()
+
+
+async def test_a_message_right_behind_the_handshakes_end_is_not_lost():
+    """Many at once, from clients that send as soon as they are let in."""
+    async with running() as server:
+        for number in range(20):
+            stream = await server.websocket()
+            await stream.send_all(client_frame(b"%d" % number))
+            assert b"%d" % number in (await stream.receive_some())
+        assert server.app.received == [b"%d" % number for number in range(20)]
 
 
 async def test_an_application_that_fails_before_answering_gives_500():
