@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
+import trio.testing
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -126,7 +127,7 @@ class ConnectionMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.trio = TrioThread()
+        self.trio = TrioThread(trio.testing.MockClock())
         self.shelf = Shelf()
         self.faults: list[str] = []
         self.sent: dict[int, set[int]] = {}
