@@ -194,7 +194,8 @@ def main() -> None:
         f"{chosen.rounds} kills of {chosen.victim} on {chosen.store} in {time.monotonic() - began:.0f} s: "
         f"{len(found)} sessions, {sent} frames sent, {acked} acknowledged, {stored} stored; "
         f"{run.asked_to_stop} times asked to stop first, {run.ends_answered} ends answered before; "
-        f"{sum(taker.connections for taker in run.takers.values())} connections, closed with {dict(closes)}; nothing lost, none twice"
+        f"{sum(taker.connections for taker in run.takers.values())} connections, closed with "
+        f"{dict(closes)}; nothing lost, none twice"
     )
 
 

@@ -163,7 +163,11 @@ class ConnectionMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.peers)
     @rule(
         data=st.data(),
-        kinds=st.lists(st.sampled_from(["next", "next", "next", "skip", "swap", "again", "other", "junk"])),
+        kinds=st.lists(
+            st.sampled_from(["next", "next", "next", "skip", "swap", "again", "other", "junk"]),
+            min_size=1,
+            max_size=5,
+        ),
     )
     def say(self, data: st.DataObject, kinds: list[str]) -> None:
         peer = data.draw(st.sampled_from(self.peers))
@@ -246,10 +250,9 @@ class ConnectionMachine(RuleBasedStateMachine):
 
 
 ConnectionMachine.TestCase.settings = settings(
-    max_examples=15,
-    stateful_step_count=20,
+    max_examples=40,
+    stateful_step_count=25,
     deadline=None,
-    derandomize=False,
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestConnections = ConnectionMachine.TestCase
