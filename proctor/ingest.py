@@ -16,6 +16,7 @@ import stamina
 import structlog
 import trio
 
+from proctor.archive import Archive
 from proctor.clock import ClientClock
 from proctor.errors import Unavailable
 from proctor.metrics import Metrics
@@ -101,11 +102,13 @@ class Ingest:
     def __init__(
         self,
         store: FrameStore,
+        archive: Archive,
         settings: Settings,
         metrics: Metrics,
         new_epoch: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._store = store
+        self._archive = archive
         self._metrics = metrics
         self._commit_most = settings.commit_max_messages
         self._most_messages = settings.ingest_buffer_messages
@@ -212,6 +215,7 @@ class Ingest:
             if receipt.outcome is Outcome.STORED:
                 frames += len(message.frames)
                 self.touched.add(message.session_id)
+                self._archive.add(message, receipt.number)
             waiting.owner.settle(message, receipt)
             owners[waiting.owner] = None
         for owner in owners:

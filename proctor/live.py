@@ -3,11 +3,16 @@
 A session's analysis state lives in the frame store, next to the frames it was folded from. Frames are folded
 once they have settled, that is once enough newer ones have come that none is likely to arrive before them;
 a report folds the unsettled rest on a copy. A frame that is later than that makes the state start over from
-the stored frames, so that a report depends on the frames alone and not on when they came.
+the first frame, however long ago that expired from the store, so that a report depends on the frames alone
+and not on when they came.
+
+Across processes, one at a time has a session's state, and it is lent for `TURN_SECONDS` (a quarter of the
+retention, if that is less). Another goes on with the state once that has lapsed; a process that was stopped
+in the middle and wakes then can save nothing.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -19,22 +24,41 @@ from proctor.accommodations import digest, in_force
 from proctor.analysis.engine import JOB_FRAMES, Engine
 from proctor.analysis.fold import progress
 from proctor.analysis.policy import DEFAULT
+from proctor.archive import Archive
 from proctor.errors import Unavailable
 from proctor.ingest import Ingest
 from proctor.metrics import Metrics
-from proctor.model import ExamSession
+from proctor.model import ExamSession, SessionStatus
 from proctor.settings import Settings
-from proctor.storage.frames import FrameStore, frame_id_of
+from proctor.storage.frames import FrameStore, Turn, frame_id_of
+from proctor.storage.spool import Recording
 
 _log = structlog.get_logger(__name__)
+
+TURN_SECONDS = 30.0
+"""How long the state of a process that died stays with it. Reports do not wait for it."""
+
+SWEEP_SECONDS = 60.0
+"""How often, at least, every running session is looked at, whose process may have died before folding."""
+
+_FOLDS_AT_ONCE = 4
+"""Sessions that are followed at the same time, so that one whose fold is slow does not hold up the others."""
+
+_GIVE_BACK_SECONDS = 1.0
 
 SETTLING_MS = 2_000
 """A frame is settled when one this much newer, by event time, has been stored, and its own time has come."""
 
 
+_REST_FACTOR = 10
+"""A session that starts over is not folded again for so many times as long as that took, unless asked for."""
+
+
 class _CaughtUp(NamedTuple):
     state: bytes | None
     unsettled: Sequence[bytes]
+    stored: int
+    """Frames that the session ever stored."""
 
 
 class LiveAnalysis:
@@ -43,6 +67,7 @@ class LiveAnalysis:
     def __init__(
         self,
         store: FrameStore,
+        archive: Archive,
         engine: Engine,
         ingest: Ingest,
         settings: Settings,
@@ -50,70 +75,174 @@ class LiveAnalysis:
         now_ms: Callable[[], int],
     ) -> None:
         self._store = store
+        self._archive = archive
         self._engine = engine
         self._ingest = ingest
         self._settings = settings
         self._metrics = metrics
         self._now_ms = now_ms
+        self._turn_seconds = min(TURN_SECONDS, settings.frame_buffer_retention_seconds / 4)
         self._locks: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
+        self._lost: dict[str, int] = {}
+        """How many frames of a session could not be had when last looked for, where there are such."""
+        self._rests_until: dict[str, float] = {}
+        """Until when sessions that started over are left alone, lest one with late frames all the time does
+        nothing else."""
 
     async def follow(self, find_session: Callable[[str], Awaitable[ExamSession | None]]) -> None:
         """Fold what was stored, every `analysis_refresh_seconds`, until cancelled.
 
         Evidence is thereby in the state before its frames expire.
         """
-        while True:
-            await trio.sleep(self._settings.analysis_refresh_seconds)
-            for session_id in sorted(self._ingest.touched):
-                self._ingest.touched.discard(session_id)
-                try:
-                    session = await find_session(session_id)
-                    if session is not None:
-                        await self.advance(session)
-                except Unavailable as failure:
-                    self._ingest.touched.add(session_id)
-                    _log.warning("live analysis waits", session=session_id, reason=failure.detail)
-                except Exception:  # noqa: BLE001 - one session's trouble must not stop the analysis of others
-                    _log.exception("live analysis failed", session=session_id)
+        places = trio.CapacityLimiter(_FOLDS_AT_ONCE)
+        under_way: set[str] = set()
 
-    async def advance(self, session: ExamSession) -> None:
-        """Fold the session's settled frames into its stored state."""
+        async def follow_one(session_id: str) -> None:
+            try:
+                async with places:
+                    await self._follow(session_id, find_session)
+            finally:
+                under_way.discard(session_id)
+
+        async with trio.open_nursery() as nursery:
+            while True:
+                await trio.sleep(self._settings.analysis_refresh_seconds)
+                for session_id in sorted(self._ingest.touched - under_way):
+                    self._ingest.touched.discard(session_id)
+                    under_way.add(session_id)
+                    nursery.start_soon(follow_one, session_id, name=f"follow session={session_id}")
+
+    async def _follow(
+        self, session_id: str, find_session: Callable[[str], Awaitable[ExamSession | None]]
+    ) -> None:
+        try:
+            session = await find_session(session_id)
+            if session is None or session.status is not SessionStatus.ACTIVE:
+                return
+            if not await self.advance(session):
+                # Another process is at it, and may have begun before the last frames were stored here.
+                self._ingest.touched.add(session_id)
+        except Unavailable as failure:
+            self._ingest.touched.add(session_id)
+            _log.warning("live analysis waits", session=session_id, reason=failure.detail)
+        except Exception:  # noqa: BLE001 - one session's trouble must not stop the analysis of others
+            _log.exception("live analysis failed", session=session_id)
+
+    async def sweep(self, running: Callable[[], Awaitable[Iterable[str]]]) -> None:
+        """Have every running session followed now and then, until cancelled; one process does so for all.
+
+        So the frames of a process that died are folded by another before they expire.
+        """
+        interval = min(SWEEP_SECONDS, self._settings.frame_buffer_retention_seconds / 4)
+        while True:
+            await trio.sleep(interval)
+            try:
+                if await self._store.claim("sweep", interval) == 0:
+                    self._ingest.touched.update(await running())
+            except Unavailable as failure:
+                _log.warning("sweep of running sessions waits", reason=failure.detail)
+
+    async def advance(self, session: ExamSession) -> bool:
+        """Fold the session's settled frames into its stored state; False if another process is at it.
+
+        A session for which that was costly a moment ago is left alone.
+        """
         session = self._judgeable(session)
         async with self._lock(session.session_id):
-            await self._catch_up(session)
+            if trio.current_time() < self._rests_until.get(session.session_id, 0.0):
+                return True
+            turn = await self._store.take_state(session.session_id, self._turn_seconds)
+            if turn is None:
+                return False
+            await self._in_turn(session, turn)
+            return True
 
     async def report(self, session: ExamSession, *, final: bool) -> bytes:
         """Return the session's report, as JSON, from every frame that is stored."""
         session = self._judgeable(session)
         async with self._lock(session.session_id):
-            state, unsettled = await self._catch_up(session)
+            turn = await self._store.take_state(session.session_id, self._turn_seconds)
+            if turn is not None:
+                state, unsettled, stored = await self._in_turn(session, turn, whole=final)
+            else:
+                copy = await self._store.load_state(session.session_id)
+                state, unsettled, stored = await self._catch_up(session, copy, None, whole=final)
+        if final:
+            self._lost.pop(session.session_id, None)
+            self._rests_until.pop(session.session_id, None)
         with self._timed("report"):
             return await self._engine.report(
-                state, unsettled, session, final=final, analysed_ms=self._now_ms()
+                state, unsettled, session, final=final, analysed_ms=self._now_ms(), stored=stored
             )
 
-    async def _catch_up(self, session: ExamSession) -> _CaughtUp:
-        state = await self._store.load_state(session.session_id)
+    async def _in_turn(self, session: ExamSession, turn: Turn, *, whole: bool = False) -> _CaughtUp:
+        """Catch up, and leave the state for others to take, whatever happens."""
+        try:
+            return await self._catch_up(session, turn.state, turn.token, whole=whole)
+        finally:
+            with trio.move_on_after(_GIVE_BACK_SECONDS, shield=True), suppress(Unavailable):
+                await self._store.give_back(session.session_id, turn.token)
+
+    async def _catch_up(
+        self, session: ExamSession, state: bytes | None, token: int | None, *, whole: bool = False
+    ) -> _CaughtUp:
+        """Fold what has settled. The state is saved under `token`; without one it is a copy.
+
+        `whole` makes sure that nothing which can be had is missing.
+        """
+        name = session.session_id
         done = progress(state)
-        page = await self._store.read(session.session_id, after=done.cursor)
-        late = done.frames + len(page.frames) < page.stored
+        page = await self._store.read(name, after=done.cursor)
+        had = done.frames + len(page.frames)
+        stored = max(page.stored, had)
         changed = done.frames > 0 and done.granted != digest(in_force(session.accommodations))
-        if late or changed:
-            # Frames came in behind the cursor, or something was granted. Start over, unless some that were
-            # folded have expired since: then what they showed lives in the state alone, and the state stays.
-            everything = await self._store.read(session.session_id)
-            if len(everything.frames) == everything.stored:
-                state, page = None, everything
-            elif changed:
-                state = await self._engine.advance(state, [], session)
-        settled = _settled(page.frames, self._now_ms())
-        for start in range(0, settled, JOB_FRAMES):
+        if whole or changed or had + self._lost.get(name, 0) < stored:
+            # Frames came in behind the cursor or expired before it got there, or something was granted. Start
+            # over, unless more was folded than can be had again: what that showed lives in the state alone.
+            with await self._archive.recording(name) as recording:
+                if len(recording) > had or (changed and len(recording) == had):
+                    return await self._start_over(session, recording, token)
+            self._lost[name] = stored - had
+        if changed:
+            state = await self._engine.advance(state, [], session)
+            token = await self._save(session, state, token)
+        settled = _settled(page.frames, _horizon(page.frames, self._now_ms()))
+        state, _ = await self._fold(session, state, token, page.frames[:settled])
+        return _CaughtUp(state, page.frames[settled:], stored)
+
+    async def _start_over(self, session: ExamSession, recording: Recording, token: int | None) -> _CaughtUp:
+        """Fold all settled frames anew, some at a time, for all of them would not fit into memory."""
+        state: bytes | None = None
+        rest: list[bytes] = []
+        began = trio.current_time()
+        horizon = _horizon(recording.read(len(recording) - 1, len(recording)), self._now_ms())
+        for start in range(0, len(recording), JOB_FRAMES):
+            frames = await trio.to_thread.run_sync(recording.read, start, start + JOB_FRAMES)
+            settled = _settled(frames, horizon)
+            state, token = await self._fold(session, state, token, frames[:settled])
+            rest += frames[settled:]
+        self._lost[session.session_id] = recording.stored - len(recording)
+        now = trio.current_time()
+        self._rests_until[session.session_id] = now + _REST_FACTOR * (now - began)
+        return _CaughtUp(state, rest, recording.stored)
+
+    async def _fold(
+        self, session: ExamSession, state: bytes | None, token: int | None, frames: Sequence[bytes]
+    ) -> tuple[bytes | None, int | None]:
+        for start in range(0, len(frames), JOB_FRAMES):
             with self._timed("fold"):
-                chunk = page.frames[start : min(start + JOB_FRAMES, settled)]
-                state = await self._engine.advance(state, chunk, session)
-        if (settled or changed) and state is not None:
-            await self._store.save_state(session.session_id, state)
-        return _CaughtUp(state, page.frames[settled:])
+                state = await self._engine.advance(state, frames[start : start + JOB_FRAMES], session)
+            # Chunk by chunk, so that of a long backlog nobody has to begin again from the start.
+            token = await self._save(session, state, token)
+        return state, token
+
+    async def _save(self, session: ExamSession, state: bytes, token: int | None) -> int | None:
+        """Save the state and hold on to it; None if it was lost to another process, and is a copy now."""
+        if token is None:
+            return None
+        keep = self._turn_seconds
+        saved = await self._store.save_state(session.session_id, state, token, keep_seconds=keep)
+        return token if saved else None
 
     def _judgeable(self, session: ExamSession) -> ExamSession:
         """Return the session under the default policy if its own has been removed since it started.
@@ -136,12 +265,14 @@ class LiveAnalysis:
         self._metrics.analysis_seconds.labels(job).observe(trio.current_time() - began)
 
 
-def _settled(frames: Sequence[bytes], now_ms: int) -> int:
-    """Return how many of the frames, in time order, have settled."""
-    if not frames:
-        return 0
+def _horizon(frames: Sequence[bytes], now_ms: int) -> int:
+    """Return until when frames have settled, if these are the latest, in time order."""
     # Frames that claim to be from the future must not take the cursor past those that are still to come.
-    horizon = min(frame_id_of(frames[-1]).time_ms - SETTLING_MS, now_ms)
+    return min(frame_id_of(frames[-1]).time_ms - SETTLING_MS, now_ms) if frames else now_ms
+
+
+def _settled(frames: Sequence[bytes], horizon: int) -> int:
+    """Return how many of the frames, in time order, have settled."""
     count = len(frames)
     while count and frame_id_of(frames[count - 1]).time_ms > horizon:
         count -= 1

@@ -2,7 +2,7 @@
 
 import gc
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from ipaddress import ip_address
 
@@ -24,20 +24,25 @@ async def run(
     settings: Settings,
     *,
     shutdown: trio.Event,
+    listeners: list[trio.SocketListener] | None = None,
+    elsewhere: Mapping[str, str] | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `shutdown` is set, then stop within `shutdown_timeout_seconds`.
 
-    Reports the server's URL through `task_status` once it accepts connections.
+    Reports the server's URL through `task_status` once it accepts connections. `listeners` are what to accept
+    them on, if it is not for this process to listen; `elsewhere` is what `/health` shows to be down besides.
 
     Raises:
         Misconfigured: a setting, policy, plugin, schema or address that cannot be served with.
     """
     async with open_services(settings) as services:
         app = create_app(services)
-        listeners = await _listen(settings.host, settings.port)
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        url = f"http://{host}:{listeners[0].socket.getsockname()[1]}"
+        if elsewhere is not None:
+            services.supervisor.elsewhere = elsewhere
+        if listeners is None:
+            listeners = await listen(settings.host, settings.port)
+        url = url_of(settings.host, listeners)
         _log.info("serving", url=url, database=services.database.kind, frames=services.store.kind)
         task_status.started(url)
         await serve(
@@ -51,9 +56,16 @@ async def run(
     _log.info("stopped")
 
 
-async def start(nursery: trio.Nursery, settings: Settings, shutdown: trio.Event) -> str:
+async def start(
+    nursery: trio.Nursery,
+    settings: Settings,
+    shutdown: trio.Event,
+    listeners: list[trio.SocketListener] | None = None,
+    elsewhere: Mapping[str, str] | None = None,
+) -> str:
     """Start :func:`run` as what this process is for, and return the server's URL."""
-    url: str = await nursery.start(partial(run, settings, shutdown=shutdown))
+    serving = partial(run, settings, shutdown=shutdown, listeners=listeners, elsewhere=elsewhere)
+    url: str = await nursery.start(serving)
     # What is there by now stays until the end. Unfrozen, each full collection would look through all of it
     # and hold up every acknowledgement for nearly a tenth of a second.
     gc.collect()
@@ -81,7 +93,13 @@ async def run_until_signal(task: Callable[[trio.Event], Awaitable[None]]) -> Non
         nursery.cancel_scope.cancel(reason="server stopped")
 
 
-async def _listen(host: str, port: int) -> list[trio.SocketListener]:
+def url_of(host: str, listeners: list[trio.SocketListener]) -> str:
+    """Return the address that clients use."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{listeners[0].socket.getsockname()[1]}"
+
+
+async def listen(host: str, port: int) -> list[trio.SocketListener]:
+    """Listen on an address. Raises Misconfigured where that cannot be, or is not to be."""
     try:
         listeners = await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG)
     except OSError as failure:

@@ -1,6 +1,16 @@
-"""What `/metrics` shows: one registry per server, so that two servers in one process do not mix."""
+"""What `/metrics` shows: one registry per server, so that two servers in one process do not mix.
+
+Workers that share a port keep their figures in files of one folder, and each of them shows the sum.
+"""
+
+import os
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+SHARED_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""Environment variable with the workers' folder. The library reads it when it is imported."""
 
 _LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _BATCH_BUCKETS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
@@ -11,14 +21,17 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
-        self.connections = Gauge("proctor_connections", "Open WebSocket connections.", registry=registry)
-        self.frames_stored = Counter("proctor_frames_stored", "Frames stored.", registry=registry)
-        self.messages = Counter(
-            "proctor_messages", "Client messages by what became of them.", ["outcome"], registry=registry
+        gauge = partial(Gauge, registry=registry, multiprocess_mode="livesum")
+        counter = partial(Counter, registry=registry)
+        seconds = partial(Histogram, buckets=_LATENCY_BUCKETS, registry=registry)
+        self.connections = gauge("proctor_connections", "Open WebSocket connections.")
+        self.frames_stored = counter("proctor_frames_stored", "Frames stored.")
+        self.messages = counter(
+            "proctor_messages", "Client messages by what became of them.", labelnames=["outcome"]
         )
-        self.acks = Counter("proctor_acks", "Messages acknowledged.", registry=registry)
-        self.errors = Counter(
-            "proctor_message_errors", "Client messages that could not be used.", ["code"], registry=registry
+        self.acks = counter("proctor_acks", "Messages acknowledged.")
+        self.errors = counter(
+            "proctor_message_errors", "Client messages that could not be used.", labelnames=["code"]
         )
         self.commit_messages = Histogram(
             "proctor_commit_messages",
@@ -26,30 +39,25 @@ class Metrics:
             buckets=_BATCH_BUCKETS,
             registry=registry,
         )
-        self.commit_seconds = Histogram(
-            "proctor_commit_seconds",
-            "Time for one group commit.",
-            buckets=_LATENCY_BUCKETS,
-            registry=registry,
+        self.commit_seconds = seconds("proctor_commit_seconds", "Time for one group commit.")
+        self.store_lag_seconds = seconds(
+            "proctor_store_lag_seconds", "From the receipt of a message until it was stored."
         )
-        self.store_lag_seconds = Histogram(
-            "proctor_store_lag_seconds",
-            "From the receipt of a message until it was stored.",
-            buckets=_LATENCY_BUCKETS,
-            registry=registry,
+        self.ingest_waiting = gauge(
+            "proctor_ingest_waiting_messages", "Messages received but not yet stored."
         )
-        self.ingest_waiting = Gauge(
-            "proctor_ingest_waiting_messages", "Messages received but not yet stored.", registry=registry
+        self.analysis_seconds = seconds(
+            "proctor_analysis_seconds", "Time for one analysis job.", labelnames=["job"]
         )
-        self.analysis_seconds = Histogram(
-            "proctor_analysis_seconds",
-            "Time for one analysis job.",
-            ["job"],
-            buckets=_LATENCY_BUCKETS,
-            registry=registry,
-        )
-        self.sessions_ended = Counter("proctor_sessions_ended", "Sessions finalised.", registry=registry)
+        self.spools_behind = gauge("proctor_spools_behind", "Sessions whose spools lack stored frames.")
+        self.frames_lost = counter("proctor_frames_lost", "Frames that expired before they were spooled.")
+        self.sessions_ended = counter("proctor_sessions_ended", "Sessions finalised.")
 
     def render(self) -> bytes:
         """Return the metrics in Prometheus' text format."""
-        return generate_latest(self._registry)
+        folder = os.environ.get(SHARED_FOLDER)
+        if folder is None:
+            return generate_latest(self._registry)
+        everybody = CollectorRegistry()
+        MultiProcessCollector(everybody, folder)  # type: ignore[no-untyped-call]
+        return generate_latest(everybody)

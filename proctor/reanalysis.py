@@ -124,12 +124,12 @@ class Reanalysis:
             raise Conflict(f"the report that stands cannot be read: {error.detail}") from error
         again = self._as_wished(session, told, wish)
         async with self._places:
-            report = await self._from_dump(again)
+            report = await self._from_dump(again, told.data_quality.frames.stored)
         was, now = told.provenance.frames, Told.read(report).provenance.frames
         if (was.count, was.digest) != (now.count, now.digest):
             raise Conflict(
-                f"the dump has {now.count} frames, not the {was.count} that were judged: frames older than "
-                "FRAME_BUFFER_RETENTION_SECONDS when the session ended are not in it, or it was changed since"
+                f"the dump has {now.count} frames, not the {was.count} that were judged, or others: it was "
+                "changed since, or frames were lost while the disk was full or the spool gone"
             )
         return report
 
@@ -146,13 +146,13 @@ class Reanalysis:
             self._granting.check(accommodations, policy)
         return msgspec.structs.replace(session, policy=policy, accommodations=accommodations)
 
-    async def _from_dump(self, session: ExamSession) -> bytes:
+    async def _from_dump(self, session: ExamSession, stored: int) -> bytes:
         path = dump_path(self._settings.dump_directory, session.session_id)
         if not await trio.Path(path).exists():
             raise Conflict(f"the dump {path.name} is gone, so there is nothing to judge again")
         try:
             frames = await trio.to_thread.run_sync(read_dump, path)
-            return await self._engine.judge(frames, session, analysed_ms=self._now_ms())
+            return await self._engine.judge(frames, session, analysed_ms=self._now_ms(), stored=stored)
         except InvalidRequest as error:
             detail = error.detail.replace(str(path), path.name)
             raise Conflict(f"the dump {path.name} was damaged: {detail}") from error

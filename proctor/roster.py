@@ -41,6 +41,11 @@ class Roster:
     def __len__(self) -> int:
         return sum(map(len, self._connections.values()))
 
+    @property
+    def session_ids(self) -> list[str]:
+        """The sessions that have clients here."""
+        return list(self._connections)
+
     async def stop_intake(self, session_id: str) -> None:
         """Take in what the session's clients have sent already; read nothing more from them."""
         async with trio.open_nursery() as nursery:

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import TypedDict
 
 import trio
 
@@ -12,11 +13,15 @@ from proctor.analysis.discovery import LoadedPlugin, discover
 from proctor.analysis.engine import Engine, open_engine
 from proctor.analysis.granting import Granting
 from proctor.analysis.policy import load_policies
-from proctor.errors import Misconfigured
+from proctor.archive import Archive
+from proctor.endings import Endings
+from proctor.errors import Misconfigured, Unavailable
+from proctor.farewells import Farewells
 from proctor.grants import Grants
 from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
+from proctor.notices import Notices, open_notices
 from proctor.reanalysis import Reanalysis
 from proctor.roster import Roster
 from proctor.sessions import Sessions
@@ -39,9 +44,12 @@ class Services:
     supervisor: Supervisor
     database: Database
     store: FrameStore
+    archive: Archive
     ingest: Ingest
     live: LiveAnalysis
     roster: Roster
+    farewells: Farewells
+    endings: Endings
     sockets: Sockets
     sessions: Sessions
     granting: Granting
@@ -76,49 +84,71 @@ async def open_services(
     async with (
         open_database(settings) as database,
         open_frame_store(settings) as store,
+        open_notices(settings) as notices,
         open_engine(settings, analyzers, policies) as engine,
         trio.open_nursery() as nursery,
     ):
-        services = _assemble(settings, database, store, engine, Granting(analyzers, policies))
+        granting = Granting(analyzers, policies)
+        services = _assemble(settings, database, store, notices, engine, granting)
         tasks: dict[str, Callable[[], Awaitable[None]]] = {
             "sockets": services.sockets.run,
             "ingest": services.ingest.write,
+            "spool": services.archive.write,
+            "spool sweep": partial(services.archive.sweep, database),
             "live analysis": partial(services.live.follow, database.get_session),
-            "finalization": services.sessions.finalize,
+            "live analysis of others": partial(services.live.sweep, database.running_sessions),
+            "finalization": services.endings.finalize,
+            "notices": services.farewells.listen,
+            "reconciliation": services.farewells.reconcile,
         }
         for name, task in tasks.items():
             nursery.start_soon(services.supervisor.run, name, task, name=name)
         yield services
         with trio.move_on_after(_FLUSH_SHARE * settings.shutdown_timeout_seconds):
             await services.ingest.flush()
+            with suppress(Unavailable):
+                await services.archive.flush()
         nursery.cancel_scope.cancel(reason="server stopping")
 
 
+class _Parts(TypedDict):
+    """What ends and everything else about sessions both need."""
+
+    database: Database
+    store: FrameStore
+    live: LiveAnalysis
+    settings: Settings
+    now_ms: Callable[[], int]
+
+
 def _assemble(
-    settings: Settings, database: Database, store: FrameStore, engine: Engine, granting: Granting
+    settings: Settings,
+    database: Database,
+    store: FrameStore,
+    notices: Notices,
+    engine: Engine,
+    granting: Granting,
 ) -> Services:
     metrics, roster = Metrics(), Roster()
-    ingest = Ingest(store, settings, metrics, roster.renew)
-    live = LiveAnalysis(store, engine, ingest, settings, metrics, now_ms)
-    sessions = Sessions(
-        database=database,
-        store=store,
-        ingest=ingest,
-        live=live,
-        roster=roster,
-        settings=settings,
-        metrics=metrics,
-        now_ms=now_ms,
-    )
+    archive = Archive(store, settings, metrics)
+    ingest = Ingest(store, archive, settings, metrics, roster.renew)
+    live = LiveAnalysis(store, archive, engine, ingest, settings, metrics, now_ms)
+    farewells = Farewells(roster, ingest, database, notices)
+    parts = _Parts(database=database, store=store, live=live, settings=settings, now_ms=now_ms)
+    endings = Endings(**parts, archive=archive, farewells=farewells, metrics=metrics)
+    sessions = Sessions(**parts, endings=endings)
     return Services(
         settings=settings,
         metrics=metrics,
         supervisor=Supervisor(),
         database=database,
         store=store,
+        archive=archive,
         ingest=ingest,
         live=live,
         roster=roster,
+        farewells=farewells,
+        endings=endings,
         sockets=Sockets(settings),
         sessions=sessions,
         granting=granting,

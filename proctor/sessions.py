@@ -1,56 +1,17 @@
-"""The life of exam sessions: start, streaming, analyze, and an end that survives everything.
-
-Ending a session is a sequence of steps, each safe to repeat, in an order in which a crash between any two
-loses nothing: mark `ending` → take in what was received → seal the frame store → report into the database →
-dump onto the disk → clear the frame store → mark `ended` → tell the clients. A restart goes on where it was.
-"""
+"""The life of exam sessions: start, streaming, analyze, and an end, for which see :mod:`proctor.endings`."""
 
 from collections.abc import Callable
-from functools import partial
-
-import stamina
-import structlog
-import trio
 
 from proctor.accommodations import granted
-from proctor.errors import Conflict, ProctorError, SessionEnded, Throttled, Unavailable, UnknownSession
-from proctor.ingest import Ingest
+from proctor.endings import Endings, unknown
+from proctor.errors import Conflict, SessionEnded, Throttled, Unavailable
 from proctor.live import LiveAnalysis
-from proctor.metrics import Metrics
 from proctor.model import ExamSession, SessionStatus
-from proctor.roster import Roster
 from proctor.settings import Settings
 from proctor.storage.database import Database
-from proctor.storage.dumps import write_dump
 from proctor.storage.frames import FrameStore
 from proctor.storage.listing import SessionPage
 from proctor.times import iso_from_ms
-
-_log = structlog.get_logger(__name__)
-
-_ENDINGS_WAITING = 10_000
-"""Ends asked for but not begun; when full, `end` answers that the server is overloaded."""
-
-_INTAKE_SECONDS = 5.0
-"""Longest that an end waits for what was received to be stored, before it is tried again later."""
-
-_REPORTS_AT_ONCE = 4
-"""Most sessions whose frames are in memory at the same time to be judged and dumped."""
-
-_RETRY = partial(
-    stamina.retry_context, on=Unavailable, attempts=None, timeout=None, wait_initial=0.5, wait_max=30.0
-)
-
-
-class _Ending:
-    """One session being ended in this process, and what its requests wait for."""
-
-    def __init__(self) -> None:
-        self.attempted = trio.Event()
-        """Set when the first attempt is over, well or not."""
-        self.finished = False
-        self.failure: ProctorError | None = Unavailable("the server is stopping; ask again")
-        """None once the session is marked `ending`, from when on only time stands between it and its end."""
 
 
 class Sessions:
@@ -61,24 +22,17 @@ class Sessions:
         *,
         database: Database,
         store: FrameStore,
-        ingest: Ingest,
         live: LiveAnalysis,
-        roster: Roster,
+        endings: Endings,
         settings: Settings,
-        metrics: Metrics,
         now_ms: Callable[[], int],
     ) -> None:
         self._database = database
         self._store = store
-        self._ingest = ingest
         self._live = live
-        self._roster = roster
+        self._endings = endings
         self._settings = settings
-        self._metrics = metrics
         self._now_ms = now_ms
-        self._reports = trio.CapacityLimiter(_REPORTS_AT_ONCE)
-        self._endings: dict[str, _Ending] = {}
-        self._to_end, self._ending_ids = trio.open_memory_channel[str](_ENDINGS_WAITING)
 
     async def start(self, session: ExamSession) -> ExamSession:
         """Start a session, or return it as it is if the same was started before.
@@ -107,7 +61,7 @@ class Sessions:
         """Return a session. Raises UnknownSession."""
         session = await self._database.get_session(session_id)
         if session is None:
-            raise _unknown(session_id)
+            raise unknown(session_id)
         return session
 
     async def list(
@@ -168,103 +122,8 @@ class Sessions:
         return final
 
     async def end(self, session_id: str) -> bool:
-        """End a session and wait for its final report. Idempotent.
-
-        Cancelling the call does not cancel the end.
-
-        Returns:
-            True when everything is done; False when the session has ended for its clients and the rest, which
-            failed for now, is being retried.
-
-        Raises:
-            UnknownSession: there is no such session.
-            Unavailable: nothing has happened; ask again.
-        """
-        ending = self._begin(session_id)
-        await ending.attempted.wait()
-        if ending.failure is not None:
-            raise ending.failure
-        return ending.finished
-
-    async def finalize(self) -> None:
-        """Carry out ends until cancelled, beginning with those that an earlier run left unfinished."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._resume)
-            async for session_id in self._ending_ids:
-                ending = self._endings[session_id]
-                nursery.start_soon(self._carry_out, session_id, ending, name=f"end session={session_id}")
-
-    async def _resume(self) -> None:
-        async for attempt in _RETRY():
-            with attempt:
-                for session in await self._database.unfinished_sessions():
-                    self._begin(session.session_id)
-
-    def _begin(self, session_id: str) -> _Ending:
-        ending = self._endings.get(session_id)
-        if ending is None:
-            try:
-                self._to_end.send_nowait(session_id)
-            except trio.WouldBlock:
-                raise Unavailable("too many sessions are ending at once; ask again in a moment") from None
-            ending = self._endings[session_id] = _Ending()
-        return ending
-
-    async def _carry_out(self, session_id: str, ending: _Ending) -> None:
-        try:
-            if await self._database.begin_ending(session_id, self._now_ms()) is None:
-                raise _unknown(session_id)
-            ending.failure = None
-            async for attempt in _RETRY():
-                with attempt:
-                    try:
-                        await self._finish(session_id)
-                        ending.finished = True
-                    finally:
-                        self._roster.finish(session_id)
-                        ending.attempted.set()
-        except ProctorError as failure:
-            ending.failure = failure
-        except Exception:  # noqa: BLE001 - one session's trouble must not stop the ends of others
-            _log.exception("end failed; it is retried at the next request or restart", session=session_id)
-            ending.failure = Unavailable(
-                "the session has ended, but its final report failed; see the server's log"
-            )
-        finally:
-            self._endings.pop(session_id, None)
-            ending.attempted.set()
-
-    async def _finish(self, session_id: str) -> None:
-        """Do every step that is not done yet. Each is safe to repeat."""
-        session = await self.get(session_id)
-        if session.status is SessionStatus.ENDED:
-            return
-        with trio.move_on_after(_INTAKE_SECONDS) as intake:
-            await self._roster.stop_intake(session_id)
-            await self._ingest.flush()
-        if intake.cancelled_caught:
-            raise Unavailable("what was received could not be stored yet")
-        await self._store.seal(session_id)
-        if not session.dumped:
-            async with self._reports:
-                await self._keep(session)
-        await self._store.clear(session_id)
-        await self._database.mark_ended(session_id)
-        self._metrics.sessions_ended.inc()
-        _log.info("session ended", session=session_id)
-
-    async def _keep(self, session: ExamSession) -> None:
-        """Bring what outlives the frame store into the database and onto the disk."""
-        session_id = session.session_id
-        if await self._database.get_report(session_id) is None:
-            await self._database.save_report(session_id, await self._live.report(session, final=True))
-        page = await self._store.read(session_id)
-        await write_dump(self._settings.dump_directory, session_id, page.frames)
-        await self._database.mark_dumped(session_id)
-
-
-def _unknown(session_id: str) -> UnknownSession:
-    return UnknownSession(f"there is no session {session_id!r}; start it, or stream to it first")
+        """See :meth:`proctor.endings.Endings.end`."""
+        return await self._endings.end(session_id)
 
 
 def _ended(session: ExamSession) -> SessionEnded:

@@ -17,6 +17,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    workers: int = Field(
+        1, ge=1, description="Server processes that share the port; more than one need `REDIS_URL`."
+    )
     database_url: str = Field(
         "sqlite:///proctor.sqlite3",
         description="Sessions and reports: `sqlite:///FILE` or `postgresql://USER:PASSWORD@HOST/NAME`.",
@@ -35,10 +38,13 @@ class Settings(BaseSettings):
         Path("proctor-frames.sqlite3"), description="SQLite file of the embedded frame store."
     )
     frame_buffer_retention_seconds: int = Field(
-        3600, ge=10, description="How long a stored frame is kept while its session is active."
+        3600,
+        ge=10,
+        description="How long the frame store keeps a frame, which is on disk by then; exams may be longer.",
     )
     dump_directory: Path = Field(
-        Path("analysis_dumps"), description="Where `{session_id}_frames.json` is written when a session ends."
+        Path("analysis_dumps"),
+        description="Where `{session_id}_frames.json` is written when a session ends; before, in `spool`.",
     )
     policy_directory: Path = Field(Path("config"), description="Folder of the exam policies (`NAME.toml`).")
     heartbeat_interval_seconds: float = Field(

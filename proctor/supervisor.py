@@ -1,6 +1,6 @@
 """Tasks that live as long as the server: restarted when they fail, and seen when they do."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 import trio
@@ -18,12 +18,14 @@ class Supervisor:
 
     def __init__(self) -> None:
         self._failures: dict[str, str | None] = {}
+        self.elsewhere: Mapping[str, str] = {}
+        """What is down in other processes of this server, and why; kept by whoever knows."""
 
     @property
     def failures(self) -> dict[str, str]:
         """Names of the tasks that are down right now, with why. A task counts from its first failure until it
         has run for a second again."""
-        return {name: why for name, why in self._failures.items() if why is not None}
+        return {name: why for name, why in self._failures.items() if why is not None} | {**self.elsewhere}
 
     async def run(self, name: str, task: Callable[[], Awaitable[None]]) -> None:
         """Run `task` until cancelled, again and again whenever it raises or returns."""

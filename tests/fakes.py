@@ -301,12 +301,17 @@ class InlineEngine:
         *,
         final: bool,
         analysed_ms: int,
+        stored: int = 0,
     ) -> bytes:
         job = self._job(state, tail, session)
-        return await trio.to_thread.run_sync(fold.report, ReportRequest(session, final, analysed_ms), job)
+        return await trio.to_thread.run_sync(
+            fold.report, ReportRequest(session, final, analysed_ms, stored), job
+        )
 
-    async def judge(self, frames: Sequence[bytes], session: ExamSession, *, analysed_ms: int) -> bytes:
-        return await self.report(None, frames, session, final=True, analysed_ms=analysed_ms)
+    async def judge(
+        self, frames: Sequence[bytes], session: ExamSession, *, analysed_ms: int, stored: int = 0
+    ) -> bytes:
+        return await self.report(None, frames, session, final=True, analysed_ms=analysed_ms, stored=stored)
 
     def _job(self, state: bytes | None, frames: Sequence[bytes], session: ExamSession) -> Job:
         granted = in_force(session.accommodations)

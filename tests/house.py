@@ -12,12 +12,16 @@ import trio.testing
 from proctor.analysis.discovery import discover
 from proctor.analysis.granting import Granting
 from proctor.analysis.policy import built_in_policy, load_policy
+from proctor.archive import Archive
 from proctor.clock import ClientClock
 from proctor.connection import Connection
+from proctor.endings import Endings
+from proctor.farewells import Farewells
 from proctor.grants import Grants
 from proctor.ingest import Ingest, frame_message
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
+from proctor.notices import open_notices
 from proctor.reanalysis import Reanalysis
 from proctor.roster import Roster
 from proctor.services import now_ms
@@ -29,7 +33,7 @@ from proctor.wire import Frames, read_message
 from tests.fakes import FakeSocket, InlineEngine
 
 POLICIES = Path(__file__).parent.parent / "config"
-PARTS = ("database", "store", "ingest", "live", "roster")
+PARTS = ("database", "store", "archive", "ingest", "live", "roster")
 
 
 def house_settings(directory: Path, **changes: object) -> Settings:
@@ -50,11 +54,13 @@ class House:
     metrics: Metrics
     database: Database
     store: FrameStore
+    archive: Archive
     engine: InlineEngine
     ingest: Ingest
     live: LiveAnalysis
     roster: Roster
     parts: dict[str, Any]
+    endings: Endings
     sessions: Sessions
     grants: Grants
     reanalysis: Reanalysis
@@ -114,16 +120,30 @@ async def open_house(
     async with (
         open_database(settings) as database,
         open_frame_store(settings) as store,
+        open_notices(settings) as notices,
         trio.open_nursery() as nursery,
     ):
-        ingest = Ingest(store, settings, metrics, roster.renew)
-        live = LiveAnalysis(store, engine, ingest, settings, metrics, now_ms)  # type: ignore[arg-type]
-        own = dict(zip(PARTS, (database, store, ingest, live, roster), strict=True))
+        archive = Archive(store, settings, metrics)
+        ingest = Ingest(store, archive, settings, metrics, roster.renew)
+        live = LiveAnalysis(store, archive, engine, ingest, settings, metrics, now_ms)  # type: ignore[arg-type]
+        own = dict(zip(PARTS, (database, store, archive, ingest, live, roster), strict=True))
         parts = own | {name: wrapper(own[name]) for name, wrapper in wrap.items()}
-        sessions = Sessions(**parts, settings=settings, metrics=metrics, now_ms=now_ms)
+        farewells = Farewells(parts["roster"], parts["ingest"], parts["database"], notices)
+        seen = {name: parts[name] for name in ("database", "store", "live")}
+        endings = Endings(
+            **seen,
+            archive=parts["archive"],
+            farewells=farewells,
+            settings=settings,
+            metrics=metrics,
+            now_ms=now_ms,
+        )
+        sessions = Sessions(**seen, endings=endings, settings=settings, now_ms=now_ms)
         nursery.start_soon(ingest.write)
+        nursery.start_soon(archive.write)
+        nursery.start_soon(farewells.listen)
         if finalize:
-            nursery.start_soon(sessions.finalize)
+            nursery.start_soon(endings.finalize)
         grants = Grants(sessions, parts["database"], ingest, granting, now_ms)
         reanalysis = Reanalysis(
             sessions=sessions,
@@ -138,11 +158,13 @@ async def open_house(
             metrics=metrics,
             database=database,
             store=store,
+            archive=archive,
             engine=engine,
             ingest=ingest,
             live=live,
             roster=roster,
             parts=parts,
+            endings=endings,
             sessions=sessions,
             grants=grants,
             reanalysis=reanalysis,

@@ -1,6 +1,7 @@
 """Event time: a client's clock, corrected to the server's."""
 
 import itertools
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -138,3 +139,152 @@ def test_the_error_is_the_least_delay_seen(offset_ms, delays):
         clock.observe(client_ms, made + delay)
         least = min(least, delay)
         assert clock.event_ms(client_ms, made + delay) == made + least
+
+
+HOUR = 3_600_000
+
+
+def placed(stream, clock=None):
+    """How far event times are from when the frames were made; `stream` has client's time, made, received."""
+    clock = clock or ClientClock()
+    errors = []
+    for client_ms, made_ms, received_ms in stream:
+        clock.observe(client_ms, round(received_ms))
+        errors.append(clock.event_ms(client_ms, round(received_ms)) - made_ms)
+    return errors
+
+
+def drifting(ppm, seconds, delays, *, start=NOW, offset_ms=-HOUR):
+    """A frame every 250 ms by a clock that gains so many millionths."""
+    for number in range(seconds * 4):
+        made = start + 250 * number
+        yield start + offset_ms + (made - start) * (1 + ppm * 1e-6), made, made + next(delays)
+
+
+def jitter(seed, least=30, spread=400):
+    """Delays as they are: mostly near the least, some far above."""
+    random = Random(seed)
+    while True:
+        yield least + random.expovariate(1) ** 3 * spread / 10
+
+
+class TestDrift:
+    """A clock that goes wrong is followed; anything else that looks like one is not."""
+
+    @pytest.mark.parametrize("ppm", [-400, -100, -20, 0, 20, 100, 400])
+    def test_three_hours_stay_within_milliseconds_of_the_least_delay(self, ppm):
+        """Without it a clock of 100 ppm would be wrong by a second in the end."""
+        clock = ClientClock()
+        errors = placed(drifting(ppm, 3 * 3600, jitter(ppm)), clock)
+        assert max(errors[4 * 600 :]) < 80
+        assert min(errors[4 * 600 :]) > 0
+        assert clock.rate * 1e6 == pytest.approx(-ppm, abs=5 if abs(ppm) > 20 else 25)
+        assert clock.steps == 0
+
+    def test_distances_stay_as_the_client_gave_them_but_for_the_drift(self):
+        errors = placed(drifting(100, 3600, jitter(1)))
+        steps = [abs(later - sooner) for sooner, later in itertools.pairwise(errors[4 * 600 :])]
+        assert sum(step > 1 for step in steps) < len(steps) / 100
+
+    def test_a_minute_is_too_little_to_tell(self):
+        clock = ClientClock()
+        placed(drifting(400, 60, jitter(2)), clock)
+        assert clock.rate == 0
+
+    @pytest.mark.parametrize("speed", [1.05, 1.1, 2, 60])
+    def test_a_replay_that_is_faster_than_it_was_recorded_is_no_drift(self, speed):
+        clock = ClientClock()
+        clock.fix(0.0, NOW)
+        for number in range(20_000):
+            received = NOW + round(1000 * number / speed) + 5
+            clock.observe(1000.0 * number, received)
+            assert clock.event_ms(1000.0 * number, received) == NOW + 1000 * number
+        assert (clock.rate, clock.steps) == (0, 0)
+
+    def test_an_outage_and_its_backlog_change_nothing(self):
+        """Ten minutes of frames come at once, in the middle of an hour, and are where they belong."""
+        clock = ClientClock()
+        stream = [
+            (client, made, received if not 1800 <= (made - NOW) / 1000 < 2400 else NOW + 2_400_000)
+            for client, made, received in drifting(50, 3600, jitter(3))
+        ]
+        errors = placed(stream, clock)
+        assert min(errors[4 * 600 :]) > 0
+        assert max(errors[4 * 600 :]) < 80
+        assert clock.steps == 0
+        assert clock.rate * 1e6 == pytest.approx(-50, abs=10)
+
+    def test_several_clock_messages_tell_the_drift(self):
+        """At once, where frames alone would need minutes, and whatever the frames say then."""
+        clock = ClientClock()
+        clock.fix(0.0, NOW)
+        clock.fix(600_000.0, NOW + 600_060)
+        assert clock.rate == pytest.approx(1e-4)
+        for minute in range(10, 120):
+            client_ms = 60_000.0 * minute
+            made = NOW + client_ms * 1.0001
+            clock.observe(client_ms, round(made) + 100)
+            assert abs(clock.event_ms(client_ms, round(made) + 100) - made) <= 1
+
+    def test_two_clock_messages_that_no_clock_could_send_tell_none(self):
+        clock = ClientClock()
+        clock.fix(0.0, NOW)
+        clock.fix(600_000.0, NOW + 600_900)
+        assert (clock.rate, clock.steps) == (0, 0)
+
+
+class TestSteps:
+    """Somebody sets the client's clock while frames come."""
+
+    @pytest.mark.parametrize("jump", [-2 * HOUR, -30_000, -3000, 3000, 30_000, 2 * HOUR])
+    def test_a_jump_is_noticed_within_seconds(self, jump):
+        clock = ClientClock()
+        before = placed(drifting(0, 60, jitter(4)), clock)
+        after = placed(drifting(0, 60, jitter(5), start=NOW + 60_000, offset_ms=jump - HOUR), clock)
+        assert clock.steps == 1
+        assert max(before[40:]) < 80
+        assert all(0 < error < 80 for error in after[4 * 15 :])
+
+    @pytest.mark.parametrize("jump", [-30_000, 30_000])
+    def test_a_clock_message_tells_of_it_at_once(self, jump):
+        clock = ClientClock()
+        clock.fix(float(NOW), NOW)
+        clock.fix(float(NOW + 5000 + jump), NOW + 5000)
+        assert clock.steps == 1
+        assert clock.event_ms(float(NOW + 6000 + jump), NOW + 6000) == NOW + 6000
+
+    def test_a_connection_that_begins_with_a_backlog_finds_its_clock(self):
+        """After seconds of frames that come as they are made."""
+        backlog = ((made - HOUR, made, NOW + 20) for made in range(NOW - 60_000, NOW, 250))
+        clock = ClientClock()
+        placed(backlog, clock)
+        after = placed(drifting(0, 60, jitter(6)), clock)
+        assert all(0 < error < 80 for error in after[4 * 15 :])
+
+    def test_frames_of_a_backlog_between_newer_ones_are_no_jump(self):
+        clock = ClientClock()
+        live = list(drifting(0, 60, jitter(7)))
+        late = [(client - 60_000, made - 60_000, received + 1) for client, made, received in live]
+        errors = placed((frame for pair in zip(live, late, strict=True) for frame in pair), clock)
+        assert clock.steps == 0
+        assert max(errors[40:]) < 80
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2000), st.integers(0, 3000), st.sampled_from([0, 0, 0, 0, 60_000])),
+        min_size=1,
+        max_size=200,
+    ),
+    st.floats(-500, 500),
+)
+def test_events_never_go_back_while_the_clients_time_does_not(steps, ppm):
+    """Whatever the delays, the gaps and the drift."""
+    clock, client_ms, received_ms, last = ClientClock(), 0.0, NOW, 0
+    for step, delay, gap in steps:
+        client_ms += step + gap
+        received_ms = max(received_ms, NOW + round(client_ms * (1 + ppm * 1e-6)) + delay)
+        clock.observe(client_ms, received_ms)
+        event = clock.event_ms(client_ms, received_ms)
+        assert event >= last
+        last = event

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from proctor.archive import Archive
 from proctor.connection import DRAIN_SECONDS, QUIET_SECONDS, UNSETTLED_MAX, Connection
 from proctor.ingest import Ingest
 from proctor.metrics import Metrics
@@ -31,7 +32,10 @@ class Stage:
         self.settings = Settings(_env_file=None, **settings)
         self.metrics = Metrics()
         self.resume_point = ResumePoint(None, "epoch")
-        self.ingest = Ingest(store, self.settings, self.metrics, lambda epoch: self.connection.renew(epoch))
+        archive = Archive(store, self.settings, self.metrics)
+        self.ingest = Ingest(
+            store, archive, self.settings, self.metrics, lambda epoch: self.connection.renew(epoch)
+        )
         self.socket = FakeSocket()
         self._began = trio.current_time()
         self.connection = Connection(

@@ -58,6 +58,12 @@ async def store(settings: Settings):
         yield opened
 
 
+async def saved(store: FrameStore, state: bytes, session_id: str = "exam") -> None:
+    turn = await store.take_state(session_id, 5)
+    assert turn is not None
+    assert await store.save_state(session_id, state, turn.token)
+
+
 async def test_frames_are_numbered_as_they_arrive_and_read_in_time_order(store):
     """Within a millisecond they are in order of arrival, which text order of the ids is not."""
     times = [T0 + 3, T0, *[T0 + 1] * 12, T0 + 2]
@@ -240,7 +246,7 @@ async def test_a_sealed_session_takes_nothing_more(store):
 
 async def test_a_cleared_session_is_as_if_it_had_never_been(store):
     await store.append([message("exam", *range(T0, T0 + 2500), seq=1)])
-    await store.save_state("exam", b"state")
+    await saved(store, b"state")
     await store.clear("exam")
     await store.clear("exam")
     assert await store.read("exam") == ([], 0)
@@ -255,10 +261,59 @@ async def test_clearing_an_unknown_session_is_no_trouble(store):
 
 async def test_the_last_state_is_kept(store):
     state = bytes(range(256)) * 1024
-    await store.save_state("exam", b"earlier")
-    await store.save_state("exam", state)
+    await saved(store, b"earlier")
+    await saved(store, state)
     assert await store.load_state("exam") == state
     assert await store.load_state("other") is None
+
+
+async def test_one_at_a_time_has_the_state(store):
+    """Until it is saved or given back; it may be held on to meanwhile. Nobody is kept from reading it."""
+    turns = [turn for turn in [await store.take_state("exam", 5) for _ in range(3)] if turn is not None]
+    assert [turn.state for turn in turns] == [None]
+    token = turns[0].token
+    assert await store.save_state("exam", b"1", token, keep_seconds=5)
+    assert await store.take_state("exam", 5) is None
+    assert await store.load_state("exam") == b"1"
+    assert await store.save_state("exam", b"2", token)
+    second = await store.take_state("exam", 5)
+    assert second.state == b"2"
+    assert second.token > token
+    await store.give_back("exam", token)
+    assert await store.take_state("exam", 5) is None
+    await store.give_back("exam", second.token)
+    third = await store.take_state("exam", 5)
+    assert (third.state, third.token > second.token) == (b"2", True)
+    assert (await store.take_state("other", 5)).state is None
+
+
+async def test_who_lost_the_state_saves_nothing(store):
+    """It lapsed, or was cleared, while its holder was stopped. Nobody having taken it, it may be late."""
+    first = await store.take_state("exam", 0.02)
+    await trio.sleep(0.03)
+    assert await store.save_state("exam", b"late", first.token, keep_seconds=0.02)
+    await trio.sleep(0.03)
+    second = await store.take_state("exam", 5)
+    assert second.state == b"late"
+    assert not await store.save_state("exam", b"stale", first.token)
+    assert await store.take_state("exam", 5) is None
+    assert await store.save_state("exam", b"fresh", second.token, keep_seconds=5)
+    await store.clear("exam")
+    assert not await store.save_state("exam", b"stale", second.token)
+    assert await store.load_state("exam") is None
+    assert (await store.take_state("exam", 5)).token > second.token
+    assert not await store.save_state("exam", b"stale", second.token)
+
+
+async def test_a_holder_may_prolong_its_claim_and_give_it_up(store):
+    assert await store.claim("end", 0.1, "a") == 0.0
+    assert 0 < await store.claim("end", 5, "b") <= 0.1
+    assert await store.claim("end", 5, "a") == 0.0
+    assert await store.claim("end", 5, "b") > 4
+    assert await store.claim("end", 5) > 4
+    assert await store.claim("end", 0, "a") == 0.0
+    await trio.sleep(0.005)
+    assert await store.claim("end", 5, "b") == 0.0
 
 
 async def test_a_claim_is_taken_once_until_it_ends(store):
@@ -328,7 +383,7 @@ async def test_everything_is_there_after_reopening(settings):
     async with open_frame_store(settings) as store:
         await store.append([message("exam", T0, seq=1), message("sealed", T0)])
         await store.seal("sealed")
-        await store.save_state("exam", b"state")
+        await saved(store, b"state")
     async with open_frame_store(settings) as store:
         outcomes = await appended(
             store, [message("exam", T0, seq=1), message("exam", T0, seq=2), message("sealed", T0)]
@@ -343,7 +398,7 @@ async def test_frames_expire_by_the_time_of_storing_and_the_rest_stays(settings)
     """Not by event time. Count and seqs go on, and a page is not short for what has expired."""
     async with open_frame_store(settings.model_copy(update={"frame_buffer_retention_seconds": 1})) as store:
         await store.append([message("exam", T0 + 9_000_000, T0 + number, seq=number) for number in range(20)])
-        await store.save_state("exam", b"state")
+        await saved(store, b"state")
         await store.seal("sealed")
         assert len((await store.read("exam")).frames) == 40
         await trio.sleep(1.1)

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from proctor.archive import Archive
 from proctor.clock import ClientClock
 from proctor.errors import Unavailable
 from proctor.ingest import Ingest, frame_message
@@ -79,7 +80,8 @@ class Tally:
 
 
 def ingest_into(store: object, metrics: Metrics | None = None, **settings: object) -> Ingest:
-    return Ingest(store, Settings(_env_file=None, **settings), metrics or Metrics())  # type: ignore[arg-type]
+    chosen, metrics = Settings(_env_file=None, **settings), metrics or Metrics()
+    return Ingest(store, Archive(store, chosen, metrics), chosen, metrics)  # type: ignore[arg-type]
 
 
 def test_a_stored_frame_is_its_features_and_what_the_server_knows():
@@ -242,7 +244,8 @@ async def test_owners_learn_of_a_commit_once_and_after_all_its_messages(nursery,
 
 async def test_a_new_epoch_of_the_store_is_made_known_before_what_is_stored_in_it(nursery, autojump_clock):
     store, heard = MemoryStore(), []
-    ingest = Ingest(store, Settings(_env_file=None), Metrics(), heard.append)
+    settings, metrics = Settings(_env_file=None), Metrics()
+    ingest = Ingest(store, Archive(store, settings, metrics), settings, metrics, heard.append)
     nursery.start_soon(ingest.write)
     for epoch in ("epoch", "epoch", "another"):
         store.epoch = epoch

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 import trio
 
+import proctor.live
 from proctor.accommodations import Exempt
 from proctor.analysis.discovery import discover
 from proctor.analysis.engine import open_engine
@@ -16,8 +17,10 @@ from proctor.analysis.policy import built_in_policy
 from proctor.errors import Unavailable
 from proctor.live import SETTLING_MS
 from proctor.model import ExamSession
+from proctor.storage.spool import remove_spool
 from tests.fakes import ForgetfulStore
 from tests.house import House, house_settings, open_house
+from tests.test_frame_stores import saved
 
 T0 = 1_767_603_600_000
 SESSION = ExamSession(session_id="exam", started_ms=T0)
@@ -126,32 +129,93 @@ async def test_frames_that_come_a_little_late_cost_nothing(house):
     assert await live(house) == await cold(house)
 
 
-async def test_evidence_outlives_its_frames(tmp_path):
-    """What was folded stays in the state when the frames expire; a late frame then starts nothing over."""
-    async with open_house(house_settings(tmp_path), finalize=False) as house:
-        await house.stream("exam", *exam(0, 60))
+def lose(house: House, before_ms: int) -> None:
+    """Let frames from before then expire, and their spool be gone."""
+    remove_spool(house.settings.dump_directory, "exam")
+    forgetful = ForgetfulStore(house.store, before_ms)
+    house.live._store = house.archive._store = forgetful  # type: ignore[assignment]
+
+
+async def test_a_late_frame_counts_also_when_earlier_ones_have_expired(house):
+    """The session starts over from its spool, once."""
+    await house.stream("exam", *exam(0, 20), *exam(21, 60))
+    await house.live.advance(SESSION)
+    await house.archive.flush()
+    whole = ForgetfulStore(house.store, before_ms=T0 + 50_000)
+    house.live._store = house.archive._store = whole
+    await house.stream("exam", *exam(60, 70), *exam(20, 21))
+    report = await live(house)
+    assert report["session_info"]["total_frames"] == 140
+    assert [(f["start_seconds"], f["end_seconds"]) for f in report["findings"]] == [(20.0, 40.0)]
+    assert report["data_quality"]["frames"] == {"stored": 140, "analysed": 140, "missing": 0}
+    folded = house.engine.folded_frames
+    assert await live(house) == report == await cold(house)
+    assert house.engine.folded_frames == folded
+
+
+async def test_a_long_session_starts_over_in_parts(house, monkeypatch):
+    monkeypatch.setattr(proctor.live, "JOB_FRAMES", 7)
+    await house.stream("exam", *exam(10, 60))
+    await house.live.advance(SESSION)
+    await house.stream("exam", *exam(0, 10))
+    assert await live(house) == await cold(house)
+    assert progress(await house.store.load_state("exam")).frames == 120 - 2 * SETTLING_MS / 1000
+
+
+async def test_a_session_with_late_frames_all_the_time_rests_between_starting_over(house, monkeypatch):
+    """Reports do not wait for that."""
+    monkeypatch.setattr(proctor.live, "_REST_FACTOR", 1000)
+    await house.stream("exam", *exam(20, 60))
+    for start in (15, 10, 5):
         await house.live.advance(SESSION)
-        store = ForgetfulStore(house.store, before_ms=T0 + 50_000)
-        house.live._store = store  # type: ignore[assignment]
-        await house.stream("exam", *exam(60, 70), {"ts": T0 + 5_100, "face_present": 1})
-        report = await live(house)
+        await house.stream("exam", *exam(start, start + 5))
+    folded = house.engine.folded_frames
+    await house.live.advance(SESSION)
+    assert house.engine.folded_frames == folded
+    assert await live(house) == await cold(house)
+
+
+async def test_evidence_outlives_its_frames_and_their_spool(house):
+    """What was folded stays in the state; what could not be is counted, and looked for only once."""
+    await house.stream("exam", *exam(0, 60))
+    await house.live.advance(SESSION)
+    await house.archive.flush()
+    lose(house, before_ms=T0 + 50_000)
+    await house.stream("exam", *exam(60, 70), {"ts": T0 + 5_100, "face_present": 1})
+    report = await live(house)
     assert [finding["category"] for finding in report["findings"]] == ["phone"]
     assert report["session_info"]["total_frames"] == 140
+    assert report["data_quality"]["frames"] == {"stored": 141, "analysed": 140, "missing": 1}
+    house.live._archive = None  # type: ignore[assignment]
+    assert await live(house) == report
 
 
-async def test_what_is_granted_once_frames_have_expired_holds_from_then_on(tmp_path):
+async def test_frames_that_are_lost_are_told_and_count_against_nobody(house):
+    """They are a gap like any other."""
+    await house.stream("exam", *exam(0, 30), *exam(45, 60))
+    await house.archive.flush()
+    lose(house, before_ms=T0 + 45_000)
+    report = await live(house)
+    await house.stream("rest", *exam(45, 60))
+    rest = without_time(await house.live.report(ExamSession(session_id="rest", started_ms=T0), final=False))
+    assert report["data_quality"]["frames"] == {"stored": 90, "analysed": 30, "missing": 60}
+    assert report["verdict"] == rest["verdict"]
+    assert report["findings"] == rest["findings"] == []
+
+
+async def test_what_is_granted_once_frames_are_lost_holds_from_then_on(house):
     """The state cannot start over without them, and is joined by what was granted once."""
-    async with open_house(house_settings(tmp_path), finalize=False) as house:
-        await house.stream("exam", *exam(0, 35))
-        await house.live.advance(SESSION)
-        house.live._store = ForgetfulStore(house.store, before_ms=T0 + 30_000)  # type: ignore[assignment]
-        granted = msgspec.structs.replace(SESSION, accommodations=[Exempt(id="a1", reason="r", rule="phone")])
-        await house.live.advance(granted)
-        await house.stream("exam", *exam(35, 60))
-        report = without_time(await house.live.report(granted, final=False))
-        folded = house.engine.folded_frames
-        assert without_time(await house.live.report(granted, final=False)) == report
-        assert house.engine.folded_frames == folded
+    await house.stream("exam", *exam(0, 35))
+    await house.live.advance(SESSION)
+    await house.archive.flush()
+    lose(house, before_ms=T0 + 30_000)
+    granted = msgspec.structs.replace(SESSION, accommodations=[Exempt(id="a1", reason="r", rule="phone")])
+    await house.live.advance(granted)
+    await house.stream("exam", *exam(35, 60))
+    report = without_time(await house.live.report(granted, final=False))
+    folded = house.engine.folded_frames
+    assert without_time(await house.live.report(granted, final=False)) == report
+    assert house.engine.folded_frames == folded
     [finding] = report["findings"]
     assert (finding["start_seconds"], finding["end_seconds"] < 35) == (20.0, True)
     assert report["analyzers"]["phone"]["reason"].startswith("what is granted is not applied to the first ")
@@ -165,7 +229,7 @@ async def test_frames_from_the_future_hide_nothing_that_comes_after_them(tmp_pat
         house.live._now_ms = lambda: T0 + 90_000
         await house.stream("exam", *exam(0, 10), {"ts": later}, {"ts": later + 5_000})
         await house.live.advance(SESSION)
-        house.live._store = ForgetfulStore(house.store, before_ms=T0 + 5_000)  # type: ignore[assignment]
+        lose(house, before_ms=T0 + 5_000)
         await house.stream("exam", *exam(10, 60))
         await house.live.advance(SESSION)
         report = await live(house)
@@ -184,7 +248,7 @@ async def test_a_session_whose_policy_is_gone_is_judged_by_the_default_one(house
 async def test_a_state_of_another_version_is_started_over(house):
     await house.stream("exam", *exam(0, 30))
     for foreign in (b"", b"\xc1", b"\x80", b"\x81\xa6format\xcd\x03\xe7"):
-        await house.store.save_state("exam", foreign)
+        await saved(house.store, foreign)
         assert await live(house) == await cold(house)
 
 

@@ -128,3 +128,20 @@ def test_three_hours_stay_small():
     """The state is kept in the frame store, and read for every analysis."""
     times = [number / 10 for number in range(0, 108_000, 10)]
     assert len(msgspec.msgpack.encode(observed(at(*times)))) < 64_000
+
+
+def test_the_drift_of_the_clients_clock_shows_in_the_correction():
+    """A clock that loses 100 ppm, whose offset is better known after a minute, and which is set once."""
+    pairs = []
+    for second in range(0, 3600, 5):
+        lost = round(second * 0.1) + (0 if second < 1800 else 60_000)
+        pairs.append((second, ORIGIN_MS + second * 1000 - lost - (0 if second < 60 else 300)))
+    course = observed(claiming(*pairs), cuts=[7, 300]).clock_course
+    assert (course.drift_ppm, course.jumps) == (100.0, 1)
+    assert course == observed(claiming(*pairs)).clock_course
+
+
+def test_minutes_are_too_short_for_drift_to_show():
+    """Times are rounded to milliseconds."""
+    pairs = [(second, ORIGIN_MS + second * 1000 - second // 10) for second in range(0, 500, 10)]
+    assert observed(claiming(*pairs)).clock_course.drift_ppm is None

@@ -15,7 +15,7 @@ from proctor.storage.frames import MEMORY_SECONDS, Outcome, PartlyStored
 from proctor.storage.redis_append import Appender
 from proctor.storage.redis_frames import open_redis_frames
 from tests.fixtures.redis import running_redis
-from tests.test_frame_stores import T0, appended, ids, message
+from tests.test_frame_stores import T0, appended, ids, message, saved
 
 RETENTION_SECONDS = 100
 QUICK_SECONDS = 1.0
@@ -42,7 +42,8 @@ async def store(redis_url):
 async def test_frames_are_under_the_documented_keys_as_long_as_documented(store, client):
     """Scores are event time in seconds, exact to the millisecond."""
     await store.append([message("exam", T0 + 123, T0 + 456, seq=7), message("exam", seq=1)])
-    await store.save_state("exam", b"state")
+    await saved(store, b"state")
+    assert (await store.take_state("exam", 9)).token == 2
     await store.seal("exam")
     await store.claim("turn", 5)
     assert client.get(f"frame_meta:exam:{T0 + 123}-0") == b'{"t":%d,"frame_id":"%d-0"}' % (T0 + 123, T0 + 123)
@@ -67,6 +68,8 @@ async def test_frames_are_under_the_documented_keys_as_long_as_documented(store,
         "frame_digests:exam": memory,
         "frame_seal:exam": memory,
         "analysis_state:exam": memory,
+        "analysis_turn:exam": memory,
+        "analysis_lease:exam": 9,
         "claim:turn": 5,
         "frames_epoch": -1,
     }
@@ -84,12 +87,12 @@ async def test_a_write_prolongs_what_outlives_the_frames(store, client):
     assert client.ttl("frame_digests:exam") > MEMORY_SECONDS
 
 
-async def test_clear_leaves_nothing_but_the_seal(store, client):
+async def test_clear_leaves_nothing_but_the_seal_and_the_number_of_turns(store, client):
     await store.append([message("exam", *range(T0, T0 + 2500), seq=1)])
-    await store.save_state("exam", b"state")
+    await saved(store, b"state")
     await store.seal("exam")
     await store.clear("exam")
-    assert set(client.keys()) == {b"frame_seal:exam", b"frames_epoch"}
+    assert set(client.keys()) == {b"analysis_turn:exam", b"frame_seal:exam", b"frames_epoch"}
 
 
 async def test_reading_forgets_ids_of_expired_frames(store, client):
@@ -118,6 +121,8 @@ async def test_two_processes_number_one_session_together(redis_url):
         assert await appended(other, [message("exam", T0, seq=900)]) == [Outcome.SEALED]
         assert await one.claim("turn", 5) == 0.0
         assert await other.claim("turn", 5) > 4
+        assert (await one.take_state("exam", 5)).token == 1
+        assert await other.take_state("exam", 5) is None
 
 
 async def test_an_emptied_redis_has_another_epoch(redis_url, client):
@@ -215,7 +220,9 @@ async def test_a_stopped_redis_is_unavailable_at_once_and_comes_back(redis_serve
             lambda: store.read("exam"),
             lambda: store.seal("exam"),
             lambda: store.clear("exam"),
-            lambda: store.save_state("exam", b""),
+            lambda: store.take_state("exam", 1),
+            lambda: store.save_state("exam", b"", 1),
+            lambda: store.give_back("exam", 1),
             lambda: store.load_state("exam"),
             lambda: store.claim("turn", 1),
             store.ping,
@@ -350,3 +357,12 @@ async def test_the_largest_group_commit_fits(store):
     commit = [message("exam", *[T0 + number] * 500, seq=number) for number in range(500)]
     assert await appended(store, commit) == [Outcome.STORED] * 500
     assert (await store.read("exam", limit=1)).stored == 250_000
+
+
+async def test_a_cluster_is_refused_at_the_start(tmp_path):
+    """Before anything is written that its other nodes would not have."""
+    with running_redis(tmp_path, "--cluster-enabled", "yes") as server:
+        with pytest.raises(Misconfigured, match="Cluster") as caught:
+            async with open_redis_frames(settings_for(server.url)):
+                pass
+        assert caught.value.field == "redis_url"

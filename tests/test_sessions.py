@@ -1,7 +1,8 @@
 """The life of exam sessions, above all that they end once and whole, whatever happens on the way."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 import trio
 
-import proctor.sessions
+import proctor.endings
+import proctor.farewells
 from proctor.errors import Conflict, SessionEnded, Throttled, Unavailable, UnknownSession
 from proctor.model import ExamSession, SessionStatus
 from proctor.settings import Settings
@@ -39,6 +41,11 @@ def dump_path(settings: Settings, session_id: str = "exam") -> Path:
     return settings.dump_directory / f"{session_id}_frames.json"
 
 
+def files_in(directory: Path) -> list[str]:
+    """Names of all files, however deep."""
+    return [path.name for path in directory.rglob("*") if path.is_file()]
+
+
 async def until_ended(house: House, session_id: str = "exam") -> None:
     # Nothing tells when: this waits for what another process, or a restart, does by itself.
     while True:
@@ -62,7 +69,7 @@ async def assert_ended_whole(house: House, frames: int = 60) -> None:
     assert [json.loads(frame)["ts_index"] for frame in dump] == list(range(frames))
     assert (await house.store.read("exam")).frames == []
     assert await house.store.load_state("exam") is None
-    assert [path.name for path in house.settings.dump_directory.iterdir()] == ["exam_frames.json"]
+    assert files_in(house.settings.dump_directory) == ["exam_frames.json"]
     with pytest.raises(SessionEnded):
         await house.sessions.admit("exam")
 
@@ -226,11 +233,11 @@ class TestEnding:
     async def test_many_ends_at_once_are_one(self, house, monkeypatch):
         dumps: list[str] = []
 
-        async def noted(directory: Path, session_id: str, frames: list[bytes]) -> Path:
+        async def noted(directory: Path, session_id: str, frames: AsyncGenerator[bytes, None]) -> Path:
             dumps.append(session_id)
             return await write_dump(directory, session_id, frames)
 
-        monkeypatch.setattr(proctor.sessions, "write_dump", noted)
+        monkeypatch.setattr(proctor.endings, "write_dump", noted)
         await house.stream("exam", *numbered())
         done: list[bool] = []
 
@@ -247,12 +254,12 @@ class TestEnding:
 
     async def test_many_sessions_end_at_once_with_few_in_memory(self, house, monkeypatch):
         """As many are dumped at the same time as may be, and never more."""
-        most = proctor.sessions._REPORTS_AT_ONCE
+        most = proctor.endings._REPORTS_AT_ONCE
         at_once: list[int] = []
         under_way = 0
         full = trio.Event()
 
-        async def counted(directory: Path, session_id: str, frames: list[bytes]) -> Path:
+        async def counted(directory: Path, session_id: str, frames: AsyncGenerator[bytes, None]) -> Path:
             nonlocal under_way
             under_way += 1
             at_once.append(under_way)
@@ -263,7 +270,7 @@ class TestEnding:
             under_way -= 1
             return path
 
-        monkeypatch.setattr(proctor.sessions, "write_dump", counted)
+        monkeypatch.setattr(proctor.endings, "write_dump", counted)
         names = [f"exam-{number}" for number in range(20)]
         for name in names:
             await house.stream(name, *numbered(0, 1))
@@ -271,7 +278,7 @@ class TestEnding:
             for name in names:
                 nursery.start_soon(house.sessions.end, name)
         assert max(at_once) == most
-        assert len(list(house.settings.dump_directory.iterdir())) == 20
+        assert len(files_in(house.settings.dump_directory)) == 20
 
     async def test_who_hangs_up_does_not_keep_the_session_from_ending(self, house):
         await house.stream("exam", *numbered())
@@ -293,7 +300,7 @@ class TestEnding:
             assert socket.received[-1][1].keys() == {"type", "session_id", "timestamp"}
             assert socket.received[-1][1]["type"] == "session_ended"
             assert socket.closed == (1000, "session_ended")
-        assert other.received == []
+        assert [message["type"] for _, message in other.received] == ["resume"]
         assert len(read_dump(dump_path(house.settings))) == 60
 
     async def test_a_frame_after_the_end_is_refused_by_the_store_as_well(self, house):
@@ -323,8 +330,8 @@ class TestTrouble:
 
     @pytest.fixture(autouse=True)
     def impatient(self, monkeypatch) -> None:
-        retry = partial(proctor.sessions._RETRY, wait_initial=0.05, wait_max=0.05, wait_jitter=0)
-        monkeypatch.setattr(proctor.sessions, "_RETRY", retry)
+        retry = partial(proctor.endings._RETRY, wait_initial=0.05, wait_max=0.05, wait_jitter=0)
+        monkeypatch.setattr(proctor.endings, "_RETRY", retry)
 
     @pytest.mark.parametrize(
         ("part", "method"),
@@ -334,9 +341,10 @@ class TestTrouble:
             ("live", "report"),
             ("database", "get_report"),
             ("database", "save_report"),
-            ("store", "read"),
+            ("archive", "recording"),
             ("database", "mark_dumped"),
             ("store", "clear"),
+            ("archive", "remove"),
             ("database", "mark_ended"),
         ],
     )
@@ -381,7 +389,7 @@ class TestTrouble:
             monkeypatch.undo()
             raise Unavailable("cannot write the dump: disk full")
 
-        monkeypatch.setattr(proctor.sessions, "write_dump", fail)
+        monkeypatch.setattr(proctor.endings, "write_dump", fail)
         await house.stream("exam", *numbered())
         assert await house.sessions.end("exam") is False
         await until_ended(house)
@@ -389,7 +397,7 @@ class TestTrouble:
 
     async def test_while_the_frame_store_is_down_an_end_is_answered_and_waits(self, settings, monkeypatch):
         """What was received but not stored is in the report and the dump when it is back."""
-        monkeypatch.setattr(proctor.sessions, "_INTAKE_SECONDS", 0.1)
+        monkeypatch.setattr(proctor.farewells, "_INTAKE_SECONDS", 0.1)
         async with open_house(settings) as house:
             store = FailingStore(house.store)
             house.ingest._store = store  # type: ignore[assignment]
@@ -432,14 +440,14 @@ class TestTrouble:
             house.nursery.start_soon(end)
             await trio.sleep(0.05)
             assert done == []
-            house.nursery.start_soon(house.sessions.finalize)
+            house.nursery.start_soon(house.endings.finalize)
             await until_ended(house)
             await trio.sleep(0.05)
             assert done == [True]
 
     async def test_when_too_many_ends_wait_the_next_is_turned_away(self, settings, monkeypatch):
         """It has not happened and may be asked for again; those that wait are carried out."""
-        monkeypatch.setattr(proctor.sessions, "_ENDINGS_WAITING", 2)
+        monkeypatch.setattr(proctor.endings, "_ENDINGS_WAITING", 2)
         async with open_house(settings, finalize=False) as house:
             for session_id in "abc":
                 await house.sessions.admit(session_id)
@@ -448,7 +456,7 @@ class TestTrouble:
             await trio.sleep(0.05)
             with pytest.raises(Unavailable, match="too many"):
                 await house.sessions.end("c")
-            house.nursery.start_soon(house.sessions.finalize)
+            house.nursery.start_soon(house.endings.finalize)
             for session_id in "ab":
                 await until_ended(house, session_id)
             assert await house.sessions.end("c") is True
@@ -474,7 +482,7 @@ class TestTrouble:
 
                 async def finalize() -> None:
                     with finalizing:
-                        await house.sessions.finalize()
+                        await house.endings.finalize()
 
                 async def end() -> None:
                     with pytest.raises(Unavailable, match="stopping"):
@@ -497,11 +505,13 @@ class TestCrash:
         ("store", "seal", True),
         ("live", "report", True),
         ("database", "save_report", True),
-        ("store", "read", True),
+        ("archive", "recording", True),
         ("database", "mark_dumped", False),
         ("database", "mark_dumped", True),
         ("store", "clear", False),
         ("store", "clear", True),
+        ("archive", "remove", False),
+        ("archive", "remove", True),
         ("database", "mark_ended", False),
     )
 
@@ -530,15 +540,16 @@ class TestCrash:
     async def test_a_crash_while_the_dump_is_written_leaves_a_whole_one(self, settings, monkeypatch):
         reached = trio.Event()
 
-        async def never_done(directory: Path, session_id: str, frames: list[bytes]) -> Path:
+        async def never_done(directory: Path, session_id: str, frames: AsyncGenerator[bytes, None]) -> Path:
             async def dribble() -> AsyncIterator[bytes]:
-                yield frames[0]
+                async with aclosing(frames) as each:
+                    yield await anext(each)
                 reached.set()
                 await trio.sleep_forever()
 
             return await write_dump(directory, session_id, dribble())
 
-        monkeypatch.setattr(proctor.sessions, "write_dump", never_done)
+        monkeypatch.setattr(proctor.endings, "write_dump", never_done)
         async with open_house(settings) as house:
             await house.stream("exam", *numbered())
             house.nursery.start_soon(house.sessions.end, "exam")

@@ -16,10 +16,10 @@ import trio
 from proctor.errors import Misconfigured, Unavailable
 from proctor.model import FrameId
 from proctor.settings import Settings
-from proctor.storage import sqlite_file, sqlite_frames
+from proctor.storage import leases, sqlite_file, sqlite_frames
 from proctor.storage.frames import MEMORY_SECONDS, Outcome, Receipt
 from proctor.storage.sqlite_frames import open_sqlite_frames
-from tests.test_frame_stores import T0, appended, ids, message
+from tests.test_frame_stores import T0, appended, ids, message, saved
 
 
 def settings_for(path: Path, retention_seconds: int = 3600) -> Settings:
@@ -187,11 +187,11 @@ async def test_forgotten_sessions_leave_the_file(path, monkeypatch):
     """With all they had, after the retention and a day; a session written to since stays."""
     async with open_sqlite_frames(settings_for(path)) as store:
         await store.append([message("old", T0, seq=1), message("exam", T0, seq=1)])
-        await store.save_state("old", b"state")
+        await saved(store, b"state", "old")
         await store.seal("old")
         due = sqlite_frames._now_ms() + (MEMORY_SECONDS + 3600) * 1000
         monkeypatch.setattr(sqlite_frames, "_now_ms", lambda: due - 60_000)
-        await store.save_state("exam", b"state")
+        await saved(store, b"state")
         await store.ping()
         assert (rows(path, "sessions"), rows(path, "states"), rows(path, "seqs")) == (2, 2, 2)
         monkeypatch.setattr(sqlite_frames, "_now_ms", lambda: due + 60_000)
@@ -201,10 +201,10 @@ async def test_forgotten_sessions_leave_the_file(path, monkeypatch):
 
 async def test_many_claims_do_not_pile_up(path, autojump_clock):
     async with open_sqlite_frames(settings_for(path)) as store:
-        for number in range(3 * sqlite_frames.CLAIMS_BEFORE_PRUNING):
+        for number in range(3 * leases.CLAIMS_BEFORE_PRUNING):
             assert await store.claim(f"claim-{number}", 0.5) == 0.0
             await trio.sleep(0.001)
-        assert len(store._claims) <= sqlite_frames.CLAIMS_BEFORE_PRUNING
+        assert store._leases.claims <= leases.CLAIMS_BEFORE_PRUNING
 
 
 async def test_a_file_of_the_first_version_is_brought_up_to_date(path):

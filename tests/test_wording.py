@@ -5,9 +5,9 @@ import pytest
 from proctor.analysis.api import Finding, Group, Level
 from proctor.analysis.api import Observed as Measured
 from proctor.analysis.policy import Policy, Rule
-from proctor.analysis.schema_data import ClockOffset, DataQuality, Gap, Gaps
+from proctor.analysis.schema_data import ClockOffset, DataQuality, FrameCounts, Gap, Gaps
 from proctor.analysis.verdict import Observed, judge
-from proctor.analysis.wording import basis, clock, length, recommendations
+from proctor.analysis.wording import basis, clock, length, recommendations, speed
 
 POLICY = Policy()
 HOUR = Observed(3600.0, 1.0)
@@ -38,13 +38,14 @@ def quality(gaps, before, after):
         coverage=1.0,
         before_first_frame_seconds=before,
         after_last_frame_seconds=after,
+        frames=FrameCounts(stored=3600, analysed=3600, missing=0),
         frames_per_second=1.0,
         gaps=Gaps(
             count=len(gaps),
             total_seconds=0.0,
             longest=[Gap(start_seconds=start, end_seconds=end) for start, end in gaps],
         ),
-        clock_offset=ClockOffset(least_seconds=0.0, greatest_seconds=0.0),
+        clock_offset=ClockOffset(least_seconds=0.0, greatest_seconds=0.0, drift_ppm=None, jumps=0),
         features_never_seen=[],
     )
 
@@ -132,3 +133,7 @@ def test_no_sentence_accuses():
 def test_what_is_too_short_does_not_look_long_enough():
     assert "4 min 59 s observed" in why(observed=Observed(299.9, 1.0))
     assert "59% of the session" in why(observed=Observed(900.0, 0.599))
+
+
+def test_how_fast_a_clock_went():
+    assert [speed(ppm) for ppm in (12.5, -80.0)] == ["12.5 ppm slow", "80 ppm fast"]

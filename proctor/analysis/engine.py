@@ -91,27 +91,32 @@ class Engine:
         *,
         final: bool,
         analysed_ms: int,
+        stored: int = 0,
     ) -> bytes:
         """Return the report, as JSON, on the frames in `state` and in `tail`; `state` stays as it is.
+
+        `stored` is how many frames the session ever stored, if some of them are in neither.
 
         Raises:
             InvalidRequest: as :meth:`advance`.
             Unavailable: as :meth:`advance`.
         """
-        request = ReportRequest(session, final, analysed_ms)
+        request = ReportRequest(session, final, analysed_ms, stored)
         faults = self._blame.faults(session.session_id)
         job = self._job(state, tail, session)._replace(faults=faults)
         return await self._run(partial(self._call, worker.report_within, request), job, session.session_id)
 
-    async def judge(self, frames: Sequence[bytes], session: ExamSession, *, analysed_ms: int) -> bytes:
-        """Return the final report on all stored frames of a session, in time order.
+    async def judge(
+        self, frames: Sequence[bytes], session: ExamSession, *, analysed_ms: int, stored: int = 0
+    ) -> bytes:
+        """Return the final report on a session's frames, in time order; `stored` is as for :meth:`report`.
 
         They go to the worker some at a time, which bounds its memory. Raises as :meth:`advance`.
         """
         state = None
         for start in range(0, len(frames), JOB_FRAMES):
             state = await self.advance(state, frames[start : start + JOB_FRAMES], session)
-        return await self.report(state, (), session, final=True, analysed_ms=analysed_ms)
+        return await self.report(state, (), session, final=True, analysed_ms=analysed_ms, stored=stored)
 
     def _job(self, state: bytes | None, frames: Sequence[bytes], session: ExamSession) -> Job:
         policy = self.policies.get(session.policy)

@@ -37,6 +37,8 @@ class Facts(NamedTuple):
     policy: Policy
     final: bool
     accommodations: Sequence[AnyAccommodation] = ()
+    stored: int = 0
+    """How many frames the session ever stored; the analysed ones are in the observation."""
 
     @property
     def findings(self) -> list[Finding]:

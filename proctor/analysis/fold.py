@@ -23,7 +23,7 @@ from proctor.analysis.view import view
 from proctor.errors import InvalidRequest
 from proctor.model import ExamSession, FrameId
 
-FORMAT = 4
+FORMAT = 5
 """Of the encoded state; rises when older states can no longer be continued."""
 
 FRAMES_AT_ONCE = 4_000
@@ -78,6 +78,8 @@ class ReportRequest(NamedTuple):
     """The session is over; no frame can follow."""
     analysed_ms: int
     """The time of the analysis, milliseconds since the epoch."""
+    stored: int = 0
+    """How many frames the session ever stored, if that is more than were folded."""
 
 
 class _Position(msgspec.Struct):
@@ -144,7 +146,15 @@ def report(request: ReportRequest, job: Job, guard: Guard = nullcontext) -> byte
         for name, slot in state.slots.items()
         if name not in installed and SEPARATOR not in name
     ]
-    facts = Facts(request.session, state.observation, sections, job.policy, request.final, job.accommodations)
+    facts = Facts(
+        request.session,
+        state.observation,
+        sections,
+        job.policy,
+        request.final,
+        job.accommodations,
+        max(request.stored, state.observation.frames),
+    )
     return msgspec.json.encode(build_report(facts, request.analysed_ms), order="deterministic")
 
 

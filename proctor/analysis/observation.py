@@ -15,7 +15,7 @@ from proctor.analysis.api import WINDOW_SECONDS
 from proctor.analysis.cadence import Cadence
 from proctor.analysis.frames import FrameBatch
 from proctor.analysis.sealed import Sealed
-from proctor.clock import client_time_ms
+from proctor.clock import DRIFT_MAX, client_time_ms
 from proctor.errors import InvalidRequest
 from proctor.features import VOCABULARY
 from proctor.model import FrameId
@@ -27,6 +27,9 @@ WINDOWS_MAX = 8_640
 """Most windows that are kept: a day with frames in each. Later ones are observed, but not told apart."""
 
 WINDOW_MS = round(WINDOW_SECONDS * 1000)
+_JUMP_MS = 1000
+_DRIFT_SHOWS_MS = 600_000
+_ROUNDED_MS = 1
 _BLANK = (None, "", "None")
 
 
@@ -50,6 +53,37 @@ class Window(msgspec.Struct, frozen=True, array_like=True):
     last: FrameId
 
 
+class ClockCourse(msgspec.Struct, array_like=True):
+    """How the correction of the client's clock went on, from one window's first frame to the next one's."""
+
+    last_ms: int = 0
+    """Event time of the last of these frames."""
+    last_offset_ms: int = 0
+    drift_ms: int = 0
+    """By how much the correction grew, as clocks drift, …"""
+    drifted_ms: int = 0
+    """… in so much time."""
+    jumps: int = 0
+
+    @property
+    def drift_ppm(self) -> float | None:
+        """What the client's clock lost; None while that is too little to tell from rounding."""
+        long_enough = self.drifted_ms >= _DRIFT_SHOWS_MS
+        return round(1e6 * self.drift_ms / self.drifted_ms, 1) if long_enough else None
+
+    def follow(self, event_ms: int, offset_ms: int) -> None:
+        """Take in the next frame."""
+        if self.last_ms:
+            step, time = offset_ms - self.last_offset_ms, event_ms - self.last_ms
+            # More than that is no drift, but a better estimate, or another clock.
+            if abs(step) <= DRIFT_MAX * time + _ROUNDED_MS:
+                self.drift_ms += step
+                self.drifted_ms += time
+            elif abs(step) > _JUMP_MS:
+                self.jumps += 1
+        self.last_ms, self.last_offset_ms = event_ms, offset_ms
+
+
 class Observation(msgspec.Struct):
     """What was received so far. It does not grow with the number of frames, only with the time they span."""
 
@@ -70,6 +104,7 @@ class Observation(msgspec.Struct):
     """Features that at least one frame knew, sorted."""
     clock_offsets_ms: tuple[int, int] | None = None
     """Least and greatest event time minus client's time, sampled at the first frame of each window."""
+    clock_course: ClockCourse = msgspec.field(default_factory=ClockCourse)
     rest_ms: int = 0
     """Time of breaks between the first frame and the last."""
     resting_frames: int = 0
@@ -186,6 +221,7 @@ class Observation(msgspec.Struct):
             return
         least, greatest = self.clock_offsets_ms or (offset, offset)
         self.clock_offsets_ms = (min(least, offset), max(greatest, offset))
+        self.clock_course.follow(event_ms, offset)
 
 
 class _Claim(msgspec.Struct):

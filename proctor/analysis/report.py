@@ -222,6 +222,9 @@ def _data_quality(facts: Facts) -> schema_data.DataQuality:
         coverage=coverage,
         before_first_frame_seconds=before_ms / 1000,
         after_last_frame_seconds=after_ms / 1000,
+        frames=schema_data.FrameCounts(
+            stored=facts.stored, analysed=observation.frames, missing=facts.stored - observation.frames
+        ),
         frames_per_second=round(awake / observed, 2) if observed else None,
         gaps=_gaps(observation),
         clock_offset=_clock_offset(observation),
@@ -244,7 +247,13 @@ def _clock_offset(observation: Observation) -> schema_data.ClockOffset | None:
     if observation.clock_offsets_ms is None:
         return None
     least, greatest = observation.clock_offsets_ms
-    return schema_data.ClockOffset(least_seconds=least / 1000, greatest_seconds=greatest / 1000)
+    course = observation.clock_course
+    return schema_data.ClockOffset(
+        least_seconds=least / 1000,
+        greatest_seconds=greatest / 1000,
+        drift_ppm=course.drift_ppm,
+        jumps=course.jumps,
+    )
 
 
 def _analyzer(section: Section) -> schema.AnalyzerReport:

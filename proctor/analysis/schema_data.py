@@ -32,11 +32,28 @@ class Gaps(Part, frozen=True, kw_only=True):
     longest: list[Gap]
 
 
+class FrameCounts(Part, frozen=True, kw_only=True):
+    """What became of the frames. Missing ones are lost time to observe, and count against nobody."""
+
+    stored: Annotated[Count, msgspec.Meta(description="How many the session stored in all.")]
+    analysed: Annotated[Count, msgspec.Meta(description="How many this report is about.")]
+    missing: Annotated[
+        Count, msgspec.Meta(description="How many were lost after they had been stored: the others.")
+    ]
+
+
 class ClockOffset(Part, frozen=True, kw_only=True):
     """Server's time minus client's, as it was corrected; a client's time may count from any epoch."""
 
     least_seconds: float
     greatest_seconds: float
+    drift_ppm: Annotated[
+        float | None,
+        msgspec.Meta(description="Microseconds that the client's clock lost per second, gained if negative."),
+    ]
+    jumps: Annotated[
+        Count, msgspec.Meta(description="How often the clock was set, or another client's came in.")
+    ]
 
 
 class DataQuality(Part, frozen=True, kw_only=True):
@@ -52,6 +69,7 @@ class DataQuality(Part, frozen=True, kw_only=True):
     coverage: Share
     before_first_frame_seconds: Duration
     after_last_frame_seconds: Duration
+    frames: FrameCounts
     frames_per_second: Rate | None
     gaps: Gaps
     clock_offset: ClockOffset | None

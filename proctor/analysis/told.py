@@ -53,6 +53,18 @@ class AnalyzerTold(msgspec.Struct):
     reason: str | UnsetType | None = UNSET
 
 
+class FrameCountsTold(msgspec.Struct):
+    """How many frames there were."""
+
+    stored: int = 0
+
+
+class DataQualityTold(msgspec.Struct):
+    """What could be observed."""
+
+    frames: FrameCountsTold = msgspec.field(default_factory=FrameCountsTold)
+
+
 class FramesTold(msgspec.Struct):
     """Which frames were judged."""
 
@@ -86,6 +98,7 @@ class Told(msgspec.Struct):
     analyzers: dict[str, AnalyzerTold]
     provenance: ProvenanceTold
     accommodations: list[Granted] = []
+    data_quality: DataQualityTold = msgspec.field(default_factory=DataQualityTold)
 
     @classmethod
     def read(cls, report: bytes) -> "Told":

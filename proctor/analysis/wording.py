@@ -78,6 +78,11 @@ def length(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
+def speed(drift_ppm: float) -> str:
+    """Write how fast a clock went, e.g. `12.5 ppm slow`."""
+    return f"{abs(drift_ppm):g} ppm {'slow' if drift_ppm > 0 else 'fast'}"
+
+
 def _basis(
     verdict: Judgement, observed: Observed, policy: Policy, titles: Mapping[str, str]
 ) -> Iterator[str]:

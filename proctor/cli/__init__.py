@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 app.command()(serve.serve)
 app.command()(serve.demo)
+app.command(hidden=True)(serve.worker)
 app.command()(simulate.simulate)
 app.command()(analyze.analyze)
 app.command()(evaluate.evaluate)

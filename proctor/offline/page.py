@@ -3,7 +3,7 @@
 from proctor.analysis.compare import Comparison
 from proctor.analysis.policy import Policy
 from proctor.analysis.schema import Report
-from proctor.analysis.wording import clock, counted, length
+from proctor.analysis.wording import clock, counted, length, speed
 from proctor.offline.changes import change_in_words, finding_in_words, nothing_in_words, verdict_in_words
 from proctor.offline.details import entries
 from proctor.offline.figure import Values, figure
@@ -15,6 +15,7 @@ _templates = templates()
 _templates.filters |= {
     "clock": clock,
     "length": length,
+    "speed": speed,
     "counted": counted,
     "entries": entries,
     "change": change_in_words,

@@ -10,7 +10,7 @@ from proctor.analysis.api import Level
 from proctor.analysis.compare import Comparison
 from proctor.analysis.schema import Report, Status
 from proctor.analysis.verdict import Priority
-from proctor.analysis.wording import clock, counted, length
+from proctor.analysis.wording import clock, counted, length, speed
 from proctor.offline.changes import comparison_parts
 from proctor.offline.details import entries
 from proctor.offline.output import rendered
@@ -126,6 +126,9 @@ def _quality(report: Report) -> Iterator[str]:
     enough = "" if quality.sufficient else ", too little for a lack of findings to mean anything"
     seen = f"{length(quality.observed_seconds)} of {length(quality.session_seconds)}"
     yield f"Observed {seen}, {quality.coverage:.0%}{enough}."
+    if quality.frames.missing:
+        counts = quality.frames
+        yield f"{counts.missing} of {counts.stored} stored frames were lost and could not be analysed."
     if quality.frames_per_second is not None:
         yield f"{quality.frames_per_second:g} frames per second."
     if quality.gaps.count:
@@ -140,6 +143,10 @@ def _quality(report: Report) -> Iterator[str]:
             "The client's clock was corrected by "
             f"{offset.least_seconds:g} s to {offset.greatest_seconds:g} s."
         )
+        if offset.drift_ppm:
+            yield f"It went {speed(offset.drift_ppm)}."
+        if offset.jumps:
+            yield f"It jumped {offset.jumps} times, or another client's came in."
     if quality.features_never_seen:
         yield f"Never seen: {', '.join(quality.features_never_seen)}."
     for name, analyzer in report.analyzers.items():

@@ -18,8 +18,9 @@ from proctor.storage.backends import Backend, backend_of
 from proctor.storage.bridge import open_bridge
 from proctor.storage.listing import Place, SessionPage
 from proctor.storage.pool import Pool, open_pool
+from proctor.storage.rows import check_text, is_session, session_of, written
 from proctor.storage.schema import check_schema
-from proctor.storage.tables import KEY_CHARACTERS, exam_analyses, exam_sessions
+from proctor.storage.tables import exam_analyses, exam_sessions
 
 _CLAIMED = ("candidate_id", "exam_id", "policy", "metadata")
 
@@ -47,9 +48,9 @@ class Database:
             InvalidRequest: a text that one of the databases cannot hold.
         """
         for field in ("candidate_id", "exam_id", "policy"):
-            _check_text(getattr(session, field), field)
+            check_text(getattr(session, field), field)
         row = msgspec.structs.asdict(session)
-        row["accommodations"] = _written(session.accommodations)
+        row["accommodations"] = written(session.accommodations)
         try:
             row["metadata"] = msgspec.json.encode(session.metadata).decode()
         except (UnicodeEncodeError, TypeError) as error:
@@ -58,7 +59,7 @@ class Database:
         insert = self._insert(exam_sessions).values(row)
         there, given = exam_sessions.c, insert.excluded
         # What was granted before the session was started stays.
-        nothing = there.accommodations == _written([])
+        nothing = there.accommodations == written([])
         granted = sa.case((nothing, given.accommodations), else_=there.accommodations)
         claim = insert.on_conflict_do_update(
             index_elements=[there.session_id],
@@ -74,7 +75,7 @@ class Database:
 
     async def get_session(self, session_id: str) -> ExamSession | None:
         """Return the session of this id."""
-        found = await self._sessions(sa.select(exam_sessions).where(_is(session_id)))
+        found = await self._sessions(sa.select(exam_sessions).where(is_session(session_id)))
         return found[0] if found else None
 
     async def list_sessions(
@@ -95,7 +96,7 @@ class Database:
         """
         filters = {"status": status and status.value, "exam_id": exam_id, "candidate_id": candidate_id}
         for field, value in filters.items():
-            _check_text(value, field)
+            check_text(value, field)
         matching = [exam_sessions.c[field] == value for field, value in filters.items() if value is not None]
         order = (exam_sessions.c.started_ms, exam_sessions.c.session_id)
         page = sa.select(exam_sessions).where(*matching).order_by(*(column.desc() for column in order))
@@ -106,7 +107,7 @@ class Database:
         async def unit(connection: Connection) -> tuple[list[ExamSession], int]:
             # One more than asked for tells whether there is a next page.
             rows = await connection.fetch_all(page.limit(limit + 1))
-            return [_session(row) for row in rows], await connection.fetch_val(count)
+            return [session_of(row) for row in rows], await connection.fetch_val(count)
 
         found, total = await self._pool.run(unit)
         shown = found[:limit]
@@ -137,9 +138,11 @@ class Database:
             The session as it is then, or None where nothing was changed.
         """
         there = exam_sessions.c
-        as_read = there.accommodations == _written(session.accommodations)
-        update = sa.update(exam_sessions).values(accommodations=_written(accommodations))
-        update = update.where(_is(session.session_id), there.status == SessionStatus.ACTIVE.value, as_read)
+        as_read = there.accommodations == written(session.accommodations)
+        update = sa.update(exam_sessions).values(accommodations=written(accommodations))
+        update = update.where(
+            is_session(session.session_id), there.status == SessionStatus.ACTIVE.value, as_read
+        )
         changed = await self._sessions(update.returning(exam_sessions))
         return changed[0] if changed else None
 
@@ -161,6 +164,17 @@ class Database:
             .order_by(exam_sessions.c.ended_ms, exam_sessions.c.session_id)
         )
 
+    async def running_sessions(self) -> list[str]:
+        """Return the ids of the sessions that are active."""
+        active = exam_sessions.c.status == SessionStatus.ACTIVE.value
+        return await self._ids(sa.select(exam_sessions.c.session_id).where(active))
+
+    async def no_longer_active(self, session_ids: Sequence[str]) -> list[str]:
+        """Return those of the sessions, at most 30,000, that are ending or have ended, in any order."""
+        over = exam_sessions.c.status != SessionStatus.ACTIVE.value
+        chosen = exam_sessions.c.session_id.in_(session_ids)
+        return await self._ids(sa.select(exam_sessions.c.session_id).where(over, chosen))
+
     async def save_report(
         self,
         session_id: str,
@@ -179,8 +193,8 @@ class Database:
             UnknownSession: there is no such session.
             InvalidRequest: a text that one of the databases cannot hold.
         """
-        _check_text(requested_by, "requested_by")
-        _check_text(reason, "reason")
+        check_text(requested_by, "requested_by")
+        check_text(reason, "reason")
         row = report_columns(report) | {
             "session_id": check_session_id(session_id),
             "version": version,
@@ -235,25 +249,31 @@ class Database:
     async def _advance(
         self, session_id: str, condition: sa.ColumnElement[bool], **values: object
     ) -> ExamSession | None:
-        update = sa.update(exam_sessions).where(_is(session_id), condition).values(values)
+        update = sa.update(exam_sessions).where(is_session(session_id), condition).values(values)
         return await self._write_or_read(update.returning(exam_sessions), session_id)
 
     async def _write_or_read(
         self, write: ReturningInsert[Any] | ReturningUpdate[Any], session_id: str
     ) -> ExamSession | None:
         """Return the session that `write` has written, or else, if it had nothing to do, as it is."""
-        read = sa.select(exam_sessions).where(_is(session_id))
+        read = sa.select(exam_sessions).where(is_session(session_id))
 
         async def unit(connection: Connection) -> ExamSession | None:
             # All rows are fetched, even of one: SQLite commits once there are no more.
             rows = await connection.fetch_all(write) or await connection.fetch_all(read)
-            return _session(rows[0]) if rows else None
+            return session_of(rows[0]) if rows else None
+
+        return await self._pool.run(unit)
+
+    async def _ids(self, select: sa.Select[Any]) -> list[str]:
+        async def unit(connection: Connection) -> list[str]:
+            return [row[0] for row in await connection.fetch_all(select)]
 
         return await self._pool.run(unit)
 
     async def _sessions(self, statement: sa.Select[Any] | ReturningUpdate[Any]) -> list[ExamSession]:
         async def unit(connection: Connection) -> list[ExamSession]:
-            return [_session(row) for row in await connection.fetch_all(statement)]
+            return [session_of(row) for row in await connection.fetch_all(statement)]
 
         return await self._pool.run(unit)
 
@@ -271,28 +291,3 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         await check_schema(bridge, backend, settings)
         async with open_pool(bridge, backend, settings) as pool:
             yield Database(pool, backend)
-
-
-def _is(session_id: str) -> sa.ColumnElement[bool]:
-    return exam_sessions.c.session_id == check_session_id(session_id)
-
-
-def _session(row: Any) -> ExamSession:
-    fields = {name: row[name] for name in ExamSession.__struct_fields__}
-    for name in ("metadata", "accommodations"):
-        fields[name] = msgspec.json.decode(fields[name])
-    return msgspec.convert(fields, ExamSession)
-
-
-def _written(accommodations: Sequence[AnyAccommodation]) -> str:
-    return msgspec.json.encode(accommodations).decode()
-
-
-def _check_text(value: str | None, field: str) -> None:
-    """Refuse on SQLite too what PostgreSQL refuses: who grows must be able to move the rows there."""
-    if value is None:
-        return
-    if len(value) > KEY_CHARACTERS:
-        raise InvalidRequest(f"longer than {KEY_CHARACTERS} characters", field=field)
-    if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value):
-        raise InvalidRequest("contains a NUL or half a surrogate pair, which cannot be stored", field=field)

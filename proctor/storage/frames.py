@@ -85,6 +85,15 @@ class FramePage(NamedTuple):
     """How many frames this session ever stored, also those that have expired since."""
 
 
+class Turn(NamedTuple):
+    """A session's analysis state, taken by one process at a time to fold frames into it."""
+
+    token: int
+    """From 1, and higher with each turn; only the latest may save."""
+    state: bytes | None
+    """What was saved last."""
+
+
 def frame_id_of(frame: bytes) -> FrameId:
     """Return the id of a stored frame, which its JSON ends with."""
     return FrameId.parse(frame[frame.rindex(b":") + 2 : -2].decode())
@@ -127,16 +136,38 @@ class FrameStore(Protocol):
         """Delete the session's frames, seqs, count and analysis state, at once or not at all. Idempotent."""
         ...
 
-    async def save_state(self, session_id: str, state: bytes) -> None:
-        """Keep the session's analysis state; it does not expire with the frames, `clear` deletes it."""
+    async def take_state(self, session_id: str, seconds: float) -> Turn | None:
+        """Take the session's analysis state, to go on with it; None while somebody else has it.
+
+        Who does not give it back within `seconds` has died or hangs, and loses it to whoever asks next.
+        """
+        ...
+
+    async def save_state(
+        self, session_id: str, state: bytes, token: int, *, keep_seconds: float = 0.0
+    ) -> bool:
+        """Keep the state, and give it back or hold it for `keep_seconds` more.
+
+        The state does not expire with the frames; `clear` deletes it.
+
+        Returns:
+            False, with nothing written, if somebody has taken or cleared it since `token` was given out.
+        """
+        ...
+
+    async def give_back(self, session_id: str, token: int) -> None:
+        """Let others take the state, as it was saved last. For an earlier `token` it does nothing."""
         ...
 
     async def load_state(self, session_id: str) -> bytes | None:
-        """Return what `save_state` kept last."""
+        """Return what `save_state` kept last, whoever has taken it."""
         ...
 
-    async def claim(self, name: str, seconds: float) -> float:
-        """Take `name` for so long, across processes. Returns 0 when taken, else seconds until it is free."""
+    async def claim(self, name: str, seconds: float, holder: str = "") -> float:
+        """Take `name` for so long, across processes. Returns 0 when taken, else seconds until it is free.
+
+        Its `holder`, if one is named, may take it again, for longer or, to give it up, for 0 seconds.
+        """
         ...
 
     async def ping(self) -> None:

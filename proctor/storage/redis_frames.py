@@ -8,14 +8,15 @@
 | `frame_digests:{session_id}` | what tells payloads of one `seq` apart | memory |
 | `frame_seal:{session_id}` | exists once the session takes no more frames | memory |
 | `analysis_state:{session_id}` | what `save_state` kept | memory |
+| `analysis_turn:{session_id}` | the token given out last; the state is saved under no other | memory |
+| `analysis_lease:{session_id}` | exists while the state is taken | as taken |
 | `frames_cleared:{session_id}` | ids of frames that `clear` has yet to delete | retention |
-| `claim:{name}` | exists while `name` is taken | as claimed |
+| `claim:{name}` | its holder, while `name` is taken | as claimed |
 | `frames_epoch` | names the content of this Redis, so that it shows when it was emptied | ever |
 
 Retention is `frame_buffer_retention_seconds`, memory `MEMORY_SECONDS` more; each from the key's last write.
 """
 
-import math
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
@@ -24,24 +25,22 @@ from typing import Any, TypeVar
 
 import redis
 import trio
-from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
-from redis.retry import Retry
 
 from proctor.errors import Misconfigured, Unavailable
 from proctor.model import FrameId
 from proctor.settings import Settings
-from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Receipt, ResumePoint
+from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Receipt, ResumePoint, Turn
 from proctor.storage.redis_append import EPOCH_KEY, Appender
+from proctor.storage.redis_client import open_redis
+from proctor.storage.redis_leases import Leases
 
 CONNECTIONS = 8
 """Calls in flight per process; more of them wait. Each has a thread and a connection."""
-CONNECT_SECONDS = 2.0
 ANSWER_SECONDS = 5.0
 """Longest that Redis may keep silent in the middle of a call."""
 PAGE_FRAMES = 1000
 """Frames fetched per round trip, so that no read keeps Redis from answering others."""
-CLOSE_SECONDS = 1.0
 
 T = TypeVar("T")
 
@@ -53,28 +52,13 @@ async def open_redis_frames(
     """Open the store at `redis_url`, which must answer now; later it may go away and come back.
 
     Raises:
-        Misconfigured: the URL is none, or Redis does not take its credentials.
+        Misconfigured: the URL is none, Redis does not take its credentials, or it is part of a cluster.
         Unavailable: Redis does not answer.
     """
-    try:
-        client = redis.Redis.from_url(
-            settings.redis_url,
-            protocol=2,
-            socket_connect_timeout=CONNECT_SECONDS,
-            socket_timeout=answer_seconds,
-            # A write whose answer got lost may have happened, and only the caller knows whether to repeat it.
-            retry=Retry(NoBackoff(), 0),
-        )
-    except ValueError:
-        # The cause is cut off because it may quote the URL's password.
-        raise Misconfigured("not a Redis URL (redis://HOST:PORT/DB)", field="redis_url") from None
-    store = RedisFrames(client, settings.frame_buffer_retention_seconds)
-    try:
-        await store.check_credentials()
+    async with open_redis(settings, answer_seconds) as client:
+        store = RedisFrames(client, settings.frame_buffer_retention_seconds)
+        await store.check()
         yield store
-    finally:
-        with trio.move_on_after(CLOSE_SECONDS, shield=True):
-            await trio.to_thread.run_sync(client.close)
 
 
 class RedisFrames:
@@ -93,16 +77,20 @@ class RedisFrames:
         self._memory = retention_seconds + MEMORY_SECONDS
         self._limiter = trio.CapacityLimiter(CONNECTIONS)
         self._appender = Appender(client, self._retention, self._memory)
+        self._leases = Leases(client, self._memory)
         self._durability = "volatile"
 
-    async def check_credentials(self) -> None:
-        """Ping, and tell credentials that Redis refuses from a Redis that is down."""
+    async def check(self) -> None:
+        """Ping, and tell a Redis that cannot be used from one that is down."""
         try:
             await self.ping()
         except Unavailable as error:
             if isinstance(error.__cause__, AuthenticationError):
                 raise Misconfigured("Redis refuses the URL's credentials", field="redis_url") from error
             raise
+        if await self._read(self._is_cluster):
+            # A commit touches keys that a cluster spreads over its nodes.
+            raise Misconfigured("a Redis Cluster cannot be used; name a single Redis", field="redis_url")
 
     async def append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
         """See the protocol."""
@@ -129,17 +117,27 @@ class RedisFrames:
         """
         await self._write(self._clear, session_id)
 
-    async def save_state(self, session_id: str, state: bytes) -> None:
+    async def take_state(self, session_id: str, seconds: float) -> Turn | None:
         """See the protocol."""
-        await self._write(self._redis.set, f"analysis_state:{session_id}", state, self._memory)
+        return await self._write(self._leases.take, session_id, seconds)
+
+    async def save_state(
+        self, session_id: str, state: bytes, token: int, *, keep_seconds: float = 0.0
+    ) -> bool:
+        """See the protocol."""
+        return await self._write(self._leases.put, session_id, token, keep_seconds, state)
+
+    async def give_back(self, session_id: str, token: int) -> None:
+        """See the protocol."""
+        await self._write(self._leases.put, session_id, token, 0.0, None)
 
     async def load_state(self, session_id: str) -> bytes | None:
         """See the protocol."""
         return await self._read(self._redis.get, f"analysis_state:{session_id}")
 
-    async def claim(self, name: str, seconds: float) -> float:
+    async def claim(self, name: str, seconds: float, holder: str = "") -> float:
         """See the protocol."""
-        return await self._write(self._claim, f"claim:{name}", max(1, math.ceil(seconds * 1000)))
+        return await self._write(self._leases.claim, name, seconds, holder)
 
     async def ping(self) -> None:
         """See the protocol. Also finds out anew how durable this Redis is."""
@@ -213,9 +211,8 @@ class RedisFrames:
         doomed = f"frames_cleared:{session_id}"
         pipeline = self._redis.pipeline(transaction=True)
         pipeline.rename(f"frames_meta:{session_id}", doomed)
-        pipeline.unlink(
-            *(f"{name}:{session_id}" for name in ("frame_ledger", "frame_digests", "analysis_state"))
-        )
+        pipeline.unlink(*(f"{name}:{session_id}" for name in ("frame_ledger", "frame_digests")))
+        self._leases.clear(pipeline, session_id)
         # Whatever Redis refuses aborts the transaction and is raised; what it may answer with besides is that
         # there is no index to rename.
         pipeline.execute(raise_on_error=False)
@@ -223,6 +220,12 @@ class RedisFrames:
             pipeline.unlink(*(f"frame_meta:{session_id}:{frame_id.decode()}" for frame_id in ids))
             pipeline.zrem(doomed, *ids)
             pipeline.execute()
+
+    def _is_cluster(self) -> bool:
+        try:
+            return bool(self._redis.info("cluster")["cluster_enabled"])
+        except (ResponseError, KeyError):
+            return False  # forbidden or unknown, and whoever runs a cluster does neither by chance
 
     def _resume_point(self, session_id: str) -> ResumePoint:
         pipeline = self._redis.pipeline(transaction=True)
@@ -232,13 +235,6 @@ class RedisFrames:
         last, _, epoch = pipeline.execute()
         self._appender.epoch = epoch.decode()
         return ResumePoint(int(last or 0) or None, self._appender.epoch)
-
-    def _claim(self, key: str, milliseconds: int) -> float:
-        pipeline = self._redis.pipeline(transaction=True)
-        pipeline.set(key, 1, nx=True, px=milliseconds)
-        pipeline.pttl(key)
-        taken, left = pipeline.execute()
-        return 0.0 if taken else max(1, left) / 1000
 
     def _find_durability(self) -> str:
         self._redis.ping()

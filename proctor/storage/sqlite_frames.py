@@ -8,7 +8,6 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
 from typing import TypeVar
 
 import trio
@@ -16,7 +15,16 @@ import trio
 from proctor.errors import Unavailable
 from proctor.model import FrameId
 from proctor.settings import Settings
-from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Outcome, Receipt, ResumePoint
+from proctor.storage.frames import (
+    MEMORY_SECONDS,
+    FrameMessage,
+    FramePage,
+    Receipt,
+    ResumePoint,
+    Turn,
+)
+from proctor.storage.leases import Leases
+from proctor.storage.sqlite_append import SessionWrite
 from proctor.storage.sqlite_file import opened, transaction
 
 TOUCH_SESSION = """
@@ -37,7 +45,6 @@ FORGET_CONTENT = tuple(f"DELETE FROM {table} WHERE session = ?" for table in ("f
 EXPIRED_PER_FRAME = 2
 """Expired frames deleted for each one stored, so that a backlog shrinks but no commit waits for all of it."""
 EXPIRED_PER_SWEEP = 10_000
-CLAIMS_BEFORE_PRUNING = 1000
 
 T = TypeVar("T")
 
@@ -73,7 +80,7 @@ class SqliteFrames:
         self._retention_ms = retention_seconds * 1000
         self._write_turn = trio.CapacityLimiter(1)
         self._read_turns = trio.CapacityLimiter(len(readers))
-        self._claims: dict[str, float] = {}
+        self._leases = Leases()
         (self.epoch,) = writer.execute("SELECT name FROM epoch").fetchone()
 
     async def append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
@@ -98,25 +105,42 @@ class SqliteFrames:
         """See the protocol."""
         await _in_thread(self._write_turn, self._clear, session_id)
 
-    async def save_state(self, session_id: str, state: bytes) -> None:
+    async def take_state(self, session_id: str, seconds: float) -> Turn | None:
         """See the protocol."""
-        await _in_thread(self._write_turn, self._save_state, session_id, state)
+        token = self._leases.take(session_id, seconds)
+        if token is None:
+            await trio.lowlevel.checkpoint()
+            return None
+        try:
+            return Turn(token, await self.load_state(session_id))
+        except BaseException:
+            self._leases.give_back(session_id, token)
+            raise
+
+    async def save_state(
+        self, session_id: str, state: bytes, token: int, *, keep_seconds: float = 0.0
+    ) -> bool:
+        """See the protocol."""
+        saved = await _in_thread(self._write_turn, self._save_state, session_id, state, token)
+        if keep_seconds:
+            self._leases.keep(session_id, token, keep_seconds)
+        else:
+            self._leases.give_back(session_id, token)
+        return saved
+
+    async def give_back(self, session_id: str, token: int) -> None:
+        """See the protocol."""
+        await trio.lowlevel.checkpoint()
+        self._leases.give_back(session_id, token)
 
     async def load_state(self, session_id: str) -> bytes | None:
         """See the protocol."""
         return await _in_thread(self._read_turns, self._load_state, session_id)
 
-    async def claim(self, name: str, seconds: float) -> float:
-        """See the protocol. Kept in memory, because this process is the only one and a claim ends with it."""
+    async def claim(self, name: str, seconds: float, holder: str = "") -> float:
+        """See the protocol."""
         await trio.lowlevel.checkpoint()
-        now = trio.current_time()
-        left = self._claims.get(name, now) - now
-        if left > 0:
-            return left
-        if len(self._claims) >= CLAIMS_BEFORE_PRUNING:
-            self._claims = {other: until for other, until in self._claims.items() if until > now}
-        self._claims[name] = now + seconds
-        return 0.0
+        return self._leases.claim(name, seconds, holder)
 
     async def ping(self) -> None:
         """See the protocol. Writes, so that a full disk is noticed, and deletes what has expired."""
@@ -124,14 +148,14 @@ class SqliteFrames:
 
     def _append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
         now = _now_ms()
-        writes: dict[str, _SessionWrite] = {}
+        writes: dict[str, SessionWrite] = {}
         with self._transaction() as db:
             receipts = []
             for message in messages:
                 write = writes.get(message.session_id)
                 if write is None:
                     row = db.execute(TOUCH_SESSION, (message.session_id, now)).fetchone()
-                    write = writes[message.session_id] = _SessionWrite(*row)
+                    write = writes[message.session_id] = SessionWrite(*row)
                 receipts.append(write.add(db, message))
             frames = [(*frame, now) for write in writes.values() for frame in write.frames]
             seqs = [(write.id, *seq) for write in writes.values() for seq in write.seqs.items()]
@@ -174,6 +198,7 @@ class SqliteFrames:
     def _clear(self, session_id: str) -> None:
         with self._transaction() as db:
             (session, _, sealed, *_) = db.execute(TOUCH_SESSION, (session_id, _now_ms())).fetchone()
+            self._leases.clear(session_id)
             for statement in FORGET_CONTENT:
                 db.execute(statement, (session,))
             if sealed:
@@ -181,10 +206,14 @@ class SqliteFrames:
             else:
                 db.execute("DELETE FROM sessions WHERE id = ?", (session,))
 
-    def _save_state(self, session_id: str, state: bytes) -> None:
+    def _save_state(self, session_id: str, state: bytes, token: int) -> bool:
         with self._transaction() as db:
+            # Asked in here, because `clear` may have been waited for.
+            if not self._leases.has(session_id, token):
+                return False
             (session, *_) = db.execute(TOUCH_SESSION, (session_id, _now_ms())).fetchone()
             db.execute("INSERT OR REPLACE INTO states (session, state) VALUES (?, ?)", (session, state))
+            return True
 
     def _load_state(self, session_id: str) -> bytes | None:
         with self._reader() as db:
@@ -217,57 +246,6 @@ class SqliteFrames:
             yield db
         finally:
             self._readers.append(db)
-
-
-@dataclass
-class _SessionWrite:
-    """What one group commit adds to one session."""
-
-    id: int
-    stored: int
-    """Frames ever stored, those of this commit included."""
-    sealed: int
-    last_seq: int
-    """The messages numbered 1 to this are stored, and so are `seqs_beyond` of those above."""
-    seqs_beyond: int
-    highest_seq: int | None
-    """Before this commit. Seqs rise, so that few of them have to be looked up."""
-    frames: list[tuple[int, int, int, bytes]] = field(default_factory=list)
-    """Session, time in milliseconds, number, body."""
-    seqs: dict[int, bytes] = field(default_factory=dict)
-
-    def add(self, db: sqlite3.Connection, message: FrameMessage) -> Receipt:
-        """Take the message in, unless the session is sealed or has its seq already."""
-        if self.sealed:
-            return Receipt(Outcome.SEALED)
-        if message.seq is not None:
-            known = self._digest(db, message.seq)
-            if known is not None:
-                return Receipt(Outcome.DUPLICATE if known == message.digest else Outcome.CONFLICT)
-            self.seqs[message.seq] = message.digest
-            self._count(db, message.seq)
-        first = self.stored
-        for time_ms, head in message.frames:
-            body = b'%b%d-%d"}' % (head, time_ms, self.stored)
-            self.frames.append((self.id, time_ms, self.stored, body))
-            self.stored += 1
-        return Receipt(Outcome.STORED, first)
-
-    def _digest(self, db: sqlite3.Connection, seq: int) -> bytes | None:
-        known = self.seqs.get(seq)
-        if known is None and self.highest_seq is not None and seq <= self.highest_seq:
-            query = "SELECT digest FROM seqs WHERE session = ? AND seq = ?"
-            (known,) = db.execute(query, (self.id, seq)).fetchone() or (None,)
-        return known
-
-    def _count(self, db: sqlite3.Connection, seq: int) -> None:
-        if seq > self.last_seq + 1:
-            self.seqs_beyond += 1
-        elif seq == self.last_seq + 1:
-            self.last_seq = seq
-            while self.seqs_beyond and self._digest(db, self.last_seq + 1) is not None:
-                self.last_seq += 1
-                self.seqs_beyond -= 1
 
 
 async def _in_thread(turn: trio.CapacityLimiter, call: Callable[..., T], *arguments: object) -> T:

@@ -1,0 +1,264 @@
+"""Spools: `spool/{session_id}_frames.jsonl` beside the dumps, all frames of a running session as they came.
+
+One stored frame per line, in any order; a frame may be there twice, and any number of processes may append.
+A write that was cut short, by a crash or a full disk, leaves a torn line. It costs that line alone, because
+each write begins by ending the line before it, and a line that is no whole frame is passed over.
+"""
+
+import errno
+import os
+from array import array
+from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Self
+
+import msgspec
+import numpy as np
+import trio
+
+from proctor.model import FrameId, check_session_id
+from proctor.storage.frames import FrameMessage, frame_id_of
+from proctor.storage.numbers import Numbers
+
+_FOLDER, _ENDING = "spool", "_frames.jsonl"
+_OWNER_ONLY = 0o600
+_CHUNK_FRAMES = 1000
+_MESSAGE_BYTES = 300
+"""What a message costs in memory beside its frames' JSON."""
+
+
+class _Identified(msgspec.Struct):
+    frame_id: str
+
+
+_decode = msgspec.json.Decoder(_Identified).decode
+
+
+class _Line(NamedTuple):
+    frame_id: FrameId
+    offset: int
+    length: int
+
+
+def spool_path(directory: Path, session_id: str) -> Path:
+    """Return where a session's spool is, or will be; `directory` is that of the dumps."""
+    return directory / _FOLDER / f"{check_session_id(session_id)}{_ENDING}"
+
+
+def spooled_sessions(directory: Path) -> list[str]:
+    """Return the ids of the sessions that have a spool. Blocks. Raises OSError."""
+    with suppress(FileNotFoundError):
+        return sorted(
+            path.name.removesuffix(_ENDING) for path in (directory / _FOLDER).glob(f"[!.]*{_ENDING}")
+        )
+    return []
+
+
+def remove_spool(directory: Path, session_id: str) -> None:
+    """Delete a session's spool if there is one. Blocks. Raises OSError."""
+    spool_path(directory, session_id).unlink(missing_ok=True)
+
+
+class Stored(NamedTuple):
+    """A message that was stored."""
+
+    message: FrameMessage
+    first_number: int
+    """Arrival number of its first frame; the others' follow."""
+
+
+def size_of(message: FrameMessage) -> int:
+    """Return about how many bytes of memory a message takes."""
+    size = _MESSAGE_BYTES
+    for frame in message.frames:
+        size += len(frame.head)
+    return size
+
+
+class Spool:
+    """One session's spool, and which frames this process knows to be in it.
+
+    Every method blocks, and raises OSError if the disk refuses. Not for several threads at a time.
+    """
+
+    def __init__(self, directory: Path, session_id: str) -> None:
+        self.path = spool_path(directory, session_id)
+        self.numbers = Numbers()
+        """Arrival numbers of frames that need not be written any more."""
+        self.latest_ms = 0
+        """Event time of a frame that is among the last of the file."""
+        self._seen_bytes = 0
+        """The file up to here is in `numbers`."""
+
+    def append(self, frames: Sequence[bytes], numbers: Iterable[tuple[int, int]]) -> None:
+        """Write frames, at least one; `numbers` are the runs of their arrival numbers."""
+        data = b"\n%b\n" % b"\n".join(frames)
+        handle = self._opened()
+        try:
+            if os.write(handle, data) < len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            start = os.lseek(handle, 0, os.SEEK_CUR) - len(data)
+        finally:
+            os.close(handle)
+        self.latest_ms = frame_id_of(frames[-1]).time_ms
+        if start < self._seen_bytes:
+            self._forget()  # somebody has taken the file away
+        if start == self._seen_bytes:
+            self._seen_bytes += len(data)
+            for run in numbers:
+                self.numbers.add(*run)
+
+    def sync(self) -> None:
+        """Wait until what was written survives a power cut."""
+        for path, flags in ((self.path, os.O_WRONLY), (self.path.parent, os.O_RDONLY)):
+            with suppress(FileNotFoundError):
+                handle = os.open(path, flags)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+
+    def refresh(self) -> None:
+        """Find out what others have written, or that the file is gone."""
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            self._forget()
+            return
+        with file:
+            if file.seek(0, os.SEEK_END) < self._seen_bytes:
+                self._forget()
+            for line in _lines(file, self._seen_bytes):
+                self.numbers.add(line.frame_id.number, line.frame_id.number + 1)
+                self.latest_ms = line.frame_id.time_ms
+                self._seen_bytes = line.offset + line.length
+
+    def _forget(self) -> None:
+        self.numbers, self._seen_bytes = Numbers(), 0
+
+    def _opened(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        try:
+            return os.open(self.path, flags, _OWNER_ONLY)
+        except FileNotFoundError:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return os.open(self.path, flags, _OWNER_ONLY)
+
+
+def append_all(work: Sequence[tuple[Spool, list[Stored]]]) -> tuple[list[Stored], OSError | None]:
+    """Append to each spool. Blocks. Returns what is still to be done, and what is in the way."""
+    left: list[Stored] = []
+    failure: OSError | None = None
+    for spool, some in work:
+        frames = [
+            b'%b%d-%d"}' % (head, time_ms, number)
+            for message, first in some
+            for number, (time_ms, head) in enumerate(message.frames, first)
+        ]
+        try:
+            spool.append(frames, _runs(some))
+        except OSError as error:
+            left += some
+            failure = error
+    return left, failure
+
+
+def _runs(some: Sequence[Stored]) -> Iterator[tuple[int, int]]:
+    """Arrival numbers of the messages' frames; those of one connection mostly follow on each other."""
+    start = end = some[0].first_number
+    for message, first in some:
+        if first != end:
+            yield start, end
+            start = first
+        end = first + len(message.frames)
+    yield start, end
+
+
+class Recording:
+    """A session's frames in time order, each once: those of its spool, and others that were given.
+
+    Keeps where each frame is, some 32 bytes, not the frames. To be closed by leaving its `with` block.
+    """
+
+    def __init__(self, path: Path, stored: int) -> None:
+        """Read the spool through, if there is one; `stored` is the store's count. Blocks. Raises OSError."""
+        self.numbers = Numbers()
+        self.latest_ms = 0
+        self._counted = stored
+        self._others: list[bytes] = []
+        columns = array("q")
+        self._handle = -1
+        with suppress(FileNotFoundError):
+            self._handle = os.open(path, os.O_RDONLY)
+            with os.fdopen(self._handle, "rb", closefd=False) as file:
+                for (time_ms, number), offset, length in _lines(file, 0):
+                    self.numbers.add(number, number + 1)
+                    columns.extend((time_ms, number, offset, length - 1))
+                    self.latest_ms = time_ms
+        self._frames = _in_order(np.array(columns, dtype=np.int64).reshape(-1, 4))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; idempotent."""
+        handle, self._handle = self._handle, -1
+        if handle >= 0:
+            os.close(handle)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @property
+    def stored(self) -> int:
+        """How many frames the session ever stored; more than there are here if some are lost."""
+        return max(self._counted, len(self))
+
+    def add(self, frames: Sequence[bytes]) -> None:
+        """Take in frames that the spool does not have."""
+        rows = []
+        for frame in frames:
+            time_ms, number = frame_id_of(frame)
+            self.numbers.add(number, number + 1)
+            rows.append((time_ms, number, -1, len(self._others)))
+            self._others.append(frame)
+        if rows:
+            self._frames = _in_order(np.concatenate((self._frames, np.array(rows, dtype=np.int64))))
+
+    async def frames(self) -> AsyncGenerator[bytes, None]:
+        """Yield all frames, a thousand of them in memory."""
+        for start in range(0, len(self), _CHUNK_FRAMES):
+            for frame in await trio.to_thread.run_sync(self.read, start, start + _CHUNK_FRAMES):
+                yield frame
+
+    def read(self, start: int, end: int) -> list[bytes]:
+        """Return the frames from one place, from 0, to before another. Blocks. Raises OSError."""
+        return [
+            self._others[length] if offset < 0 else os.pread(self._handle, length, offset)
+            for _, _, offset, length in self._frames[start:end].tolist()
+        ]
+
+
+def _in_order(
+    frames: "np.ndarray[tuple[int, int], np.dtype[np.int64]]",
+) -> "np.ndarray[tuple[int, int], np.dtype[np.int64]]":
+    """Sort rows by time and number, and of rows with both equal keep one."""
+    frames = frames[np.lexsort((frames[:, 1], frames[:, 0]))]
+    again = (frames[1:, :2] == frames[:-1, :2]).all(axis=1)
+    return frames[np.concatenate(([True], ~again))] if len(frames) else frames
+
+
+def _lines(file: BinaryIO, offset: int) -> Iterator[_Line]:
+    """Yield the whole frames from `offset` on; what is being written right now is none yet."""
+    file.seek(offset)
+    for line in file:
+        if not line.endswith(b"\n"):
+            return
+        length = len(line)
+        with suppress(msgspec.MsgspecError, ValueError):
+            yield _Line(FrameId.parse(_decode(line).frame_id), offset, length)
+        offset += length
