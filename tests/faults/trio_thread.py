@@ -26,8 +26,8 @@ class TrioThread:
     async def _main(self) -> None:
         self._stop = trio.Event()
         self._token = trio.lowlevel.current_trio_token()
-        self._ready.set()
         async with trio.open_nursery() as self.nursery:
+            self._ready.set()
             await self._stop.wait()
             self.nursery.cancel_scope.cancel(reason="the machine stops")
 
