@@ -23,12 +23,12 @@ from proctor.metrics import Metrics
 from proctor.settings import Settings
 from proctor.storage.frames import FrameMessage, FrameStore, Outcome, PartlyStored, Receipt, UnnumberedFrame
 from proctor.times import iso_from_ms
-from proctor.wire import Frame, Frames
+from proctor.wire import ClockReading, Frame, Frames
 
 _encode = msgspec.json.Encoder().encode
 _DIGEST_BYTES = 8
 _RETRY = partial(
-    stamina.retry_context, on=Unavailable, attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
+    stamina.retry_context, on=Unavailable, attempts=None, timeout=None, wait_initial=0.1, wait_max=2.0
 )
 _COMMIT_SECONDS = 0.005
 """Least time from one group commit to the next: under load, more messages then share one."""
@@ -63,10 +63,17 @@ def frame_message(session_id: str, message: Frames, clock: ClientClock, received
             received_at,
         )
         frames.append(UnnumberedFrame(event_ms, head))
-    digest = b""
-    if message.seq is not None:
-        digest = hashlib.blake2b(b"\n".join(content), digest_size=_DIGEST_BYTES).digest()
+    digest = b"" if message.seq is None else _digest(b"\n".join(content))
     return FrameMessage(session_id, tuple(frames), message.seq, digest)
+
+
+def clock_message(session_id: str, reading: ClockReading) -> FrameMessage:
+    """Turn a numbered reading of a clock into what the frame store takes: its number alone."""
+    return FrameMessage(session_id, (), reading.seq, _digest(b"clock %b" % _encode(reading.timestamp)))
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()
 
 
 def _members(frame: Frame) -> bytes:
