@@ -190,6 +190,29 @@ async def test_a_client_goes_on_after_what_is_stored_without_a_gap(store, seqs, 
     assert (await store.resume_point("exam")).last_seq is None
 
 
+async def test_a_gap_that_closes_behind_very_many_messages_holds_up_nobody(store):
+    """A client may number as it likes; how far its run reaches then is known within a few commits."""
+    most = 9_001
+    for start in range(2, most, 1000):
+        await store.append([message("exam", seq=seq) for seq in range(start, start + 1000)])
+    assert (await store.resume_point("exam")).last_seq is None
+    commit = [message("before", T0), message("exam", T0, seq=1), message("after", T0)]
+    assert await appended(store, commit) == [STORED] * 3
+    for _ in range(4):
+        again = [message("exam", seq=seq) for seq in range(1, most, 500)]
+        assert await appended(store, again) == [DUPLICATE] * len(again)
+    assert (await store.resume_point("exam")).last_seq == most
+    assert await appended(store, [message("exam", seq=most + 1)]) == [STORED]
+    assert (await store.resume_point("exam")).last_seq == most + 1
+    for session_id in ("before", "exam", "after"):
+        assert (await store.read(session_id)).stored == 1
+
+
+async def test_any_number_of_messages_without_frames_is_one_commit(store):
+    """Also where no number follows another."""
+    assert await appended(store, [message("exam", seq=2 * n) for n in range(1, 5000)]) == [STORED] * 4999
+
+
 async def test_the_epoch_stays_as_long_as_the_content(settings):
     async with open_frame_store(settings) as store:
         epoch = (await store.resume_point("exam")).epoch

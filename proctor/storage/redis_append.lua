@@ -8,10 +8,12 @@
 --
 -- A session's ledger has the `count` of its frames, and says that the messages numbered 1 to `last` are stored and
 -- `beyond` of those above. The digests of the former stand one behind the other, 8 bytes each, since a field for each
--- would cost ten times the memory; those of others are fields of the ledger.
+-- would cost ten times the memory; those of others are fields of the ledger. When a gap closes behind very many of
+-- them, `last` moves past all in a few commits.
 local DUPLICATE, CONFLICT, SEALED, REFUSED = -1, -2, -3, -4
 local PROLONG_SECONDS = 300 -- after so long, what outlives the frames is given its whole life again
-local ZADD_MOST = 1000 -- Lua's stack bounds the arguments of one call
+local ZADD_MOST = 1000 -- Lua's stack bounds the arguments of one call to some 8,000
+local JOIN_MOST = 2000 -- for that reason too, and lest one session hold up everybody
 
 local new_epoch, retention, memory, now = unpack(ARGV, 1, 4)
 local refusal = ''
@@ -35,19 +37,9 @@ local function digest_of(session, seq)
     return session.fresh[seq] or (outside and redis.call('HGET', session.ledger, seq))
 end
 
-local function note(session, seq, digest)
-    local number = tonumber(seq)
-    session.fresh[seq] = digest
-    if number ~= session.last + 1 then
-        session.outside[seq] = digest
-        if number > session.last then
-            session.beyond = session.beyond + 1
-        end
-        return
-    end
-    session.run[#session.run + 1] = digest
-    session.last = number
-    while session.beyond > 0 do
+-- Move `last` past what is stored already of the messages that follow it.
+local function join(session)
+    while session.beyond > 0 and #session.joined < JOIN_MOST do
         local following = string.format('%.0f', session.last + 1)
         local waiting = digest_of(session, following)
         if not waiting then
@@ -58,6 +50,21 @@ local function note(session, seq, digest)
         session.outside[following] = nil
         session.last = session.last + 1
         session.beyond = session.beyond - 1
+    end
+end
+
+local function note(session, seq, digest)
+    local number = tonumber(seq)
+    session.fresh[seq] = digest
+    if number == session.last + 1 then
+        session.run[#session.run + 1] = digest
+        session.last = number
+        join(session)
+        return
+    end
+    session.outside[seq] = digest
+    if number > session.last then
+        session.beyond = session.beyond + 1
     end
 end
 
@@ -87,6 +94,8 @@ local function judge(ledger, digests, at, messages, sealed)
         session.count, session.last = tonumber(known[1] or 0), tonumber(known[2] or 0)
         session.beyond, session.kept = tonumber(known[3] or 0), tonumber(known[4] or 0)
         session.run_before, session.any_outside = session.last, session.beyond > 0
+        join(session)
+        session.any_new = #session.joined > 0
     end
     at = at + 2
     for message = 1, messages do

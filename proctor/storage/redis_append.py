@@ -13,7 +13,10 @@ from redis.exceptions import NoScriptError, ResponseError
 from proctor.storage.frames import FrameMessage, Outcome, PartlyStored, Receipt
 
 SCRIPT_FRAMES = 1000
-"""Most frames that one run stores, unless one message has more: about 5 ms of Redis's only thread."""
+"""Most frames that one run stores, unless one message has more: about 5 ms of Redis's only thread.
+
+A message without frames counts as one, since the script's calls to Redis take so many arguments and no more.
+"""
 
 EPOCH_KEY = "frames_epoch"
 _SESSION_KEYS = ("frame_ledger", "frame_digests", "frames_meta", "frame_seal")
@@ -97,10 +100,11 @@ def _parts(messages: Sequence[FrameMessage]) -> Iterator[list[int]]:
     part: list[int] = []
     size = 0
     for place, message in enumerate(messages):
-        if part and size + len(message.frames) > SCRIPT_FRAMES:
+        own = max(1, len(message.frames))
+        if part and size + own > SCRIPT_FRAMES:
             yield part
             part, size = [], 0
         part.append(place)
-        size += len(message.frames)
+        size += own
     if part:
         yield part
