@@ -1,15 +1,14 @@
 """WebSocket messages from bytes and to bytes, without any I/O (RFC 6455).
 
-Nearly every frame is one whole message of text or binary; those are read here. Whatever else there is
-(control frames, fragments, mistakes) is wsproto's, one whole frame at a time. Nothing is compressed.
+All that may come often is read here, for what a client sends in a few bytes must not cost much: nobody else
+is read meanwhile. The one close is wsproto's. Nothing is compressed.
 """
 
+import codecs
 from collections.abc import Iterator
-from typing import Any
 
 from wsproto.connection import Connection, ConnectionState, ConnectionType
-from wsproto.events import CloseConnection, Message, Ping
-from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+from wsproto.events import CloseConnection
 
 from proctor.wire import CloseCode
 
@@ -18,10 +17,13 @@ PING = b"\x89\x00"
 _TEXT = 0x81
 _WHOLE = (_TEXT, 0x82)
 """First byte of a message of text or binary in one frame."""
-_KNOWN = frozenset((0x00, 0x01, 0x02, 0x80, *_WHOLE, 0x88, 0x89, 0x8A))
+_CLOSE, _PING, _PONG = 0x88, 0x89, 0x8A
+_KNOWN = frozenset((0x00, 0x01, 0x02, 0x80, *_WHOLE, _CLOSE, _PING, _PONG))
 """First bytes of fragments, whole messages and control frames; with any other there is no such frame."""
+_FINAL, _OPCODE = 0x80, 0x0F
 _MASKED = 0x80
 _CONTROL = 0x08
+_Utf8 = codecs.getincrementaldecoder("utf-8")
 
 
 class Violation(Exception):
@@ -40,9 +42,11 @@ class Framing:
         self._most = message_max_bytes
         self._partial = bytearray()
         self._wanted = 0
-        self._fragmented: Connection | None = None
-        """Exists while a message is spread over several frames."""
+        self._fragmented = False
+        """Whether a message that is spread over several frames has begun."""
         self._whole = bytearray()
+        self._utf8: codecs.IncrementalDecoder | None = None
+        """Checks such a message if it is text."""
         self.answers = bytearray()
         """What the peer's pings and its close are to be answered with; for the owner to send and to clear."""
         self.peer_closed = False
@@ -67,13 +71,18 @@ class Framing:
             if stop > end:
                 self._wanted = stop - start
                 break
-            if self._fragmented is None and first in _WHOLE:
-                message = _unmasked(data[body - 4 : body], data[body:stop])
-                if first == _TEXT and not message.isascii():
-                    _check_utf8(message)
-                yield message
+            if first == _CLOSE:
+                self._take_close(data[start:stop])
             else:
-                yield from self._take_rare(data[start:stop])
+                payload = _unmasked(data[body - 4 : body], data[body:stop])
+                if first in _WHOLE and not self._fragmented:
+                    if first == _TEXT and not payload.isascii():
+                        _check_utf8(payload, _Utf8(), final=True)
+                    yield payload
+                elif first == _PING:
+                    self.answers += b"%c%c%b" % (_PONG, len(payload), payload)
+                elif first != _PONG and (message := self._take_fragment(first, payload)) is not None:
+                    yield message
             start = stop
         if start < end and not self.peer_closed:
             self._partial += data[start:]
@@ -99,33 +108,35 @@ class Framing:
         body = start + head + 4
         return first, body, body + size
 
-    def _take_rare(self, frame: bytes) -> Iterator[bytes]:
-        parser = self._fragmented or Connection(ConnectionType.SERVER)
-        try:
-            parser.receive_data(frame)
-            for event in parser.events():
-                if isinstance(event, Message):
-                    self._fragmented = None if event.message_finished else parser
-                    yield from self._take_part(event)
-                elif isinstance(event, Ping):
-                    self.answers += parser.send(event.response())
-                elif isinstance(event, CloseConnection):
-                    if parser.state is ConnectionState.OPEN:  # how wsproto tells what it cannot parse
-                        raise Violation(event.code)
-                    self.peer_closed = True
-                    self.answers += parser.send(event.response())
-        except (LocalProtocolError, RemoteProtocolError) as failure:
-            raise Violation(CloseCode.PROTOCOL_ERROR) from failure
+    def _take_close(self, frame: bytes) -> None:
+        parser = Connection(ConnectionType.SERVER)
+        parser.receive_data(frame)
+        for event in parser.events():
+            if isinstance(event, CloseConnection):
+                if parser.state is ConnectionState.OPEN:  # how wsproto tells what it cannot parse
+                    raise Violation(event.code)
+                self.peer_closed = True
+                self.answers += parser.send(event.response())
 
-    def _take_part(self, event: Message[Any]) -> Iterator[bytes]:
+    def _take_fragment(self, first: int, payload: bytes) -> bytes | None:
+        """Return the message that is complete with this part of it."""
+        opcode, final = first & _OPCODE, bool(first & _FINAL)
+        if (opcode == 0) != self._fragmented:
+            raise Violation(CloseCode.PROTOCOL_ERROR)
+        if opcode:
+            self._utf8 = _Utf8() if opcode == _TEXT & _OPCODE else None
+        if self._utf8 is not None:
+            _check_utf8(payload, self._utf8, final=final)
         # In one piece, for a list of parts would cost many times what is in them.
-        self._whole += event.data.encode() if isinstance(event.data, str) else event.data
+        self._whole += payload
         if len(self._whole) > self._most:
             raise Violation(CloseCode.TOO_BIG)
-        if event.message_finished:
-            whole = bytes(self._whole)
-            self._whole.clear()
-            yield whole
+        self._fragmented = not final
+        if not final:
+            return None
+        whole = bytes(self._whole)
+        self._whole.clear()
+        return whole
 
 
 def text_frame(text: bytes) -> bytes:
@@ -149,8 +160,8 @@ def _unmasked(mask: bytes, payload: bytes) -> bytes:
     return (int.from_bytes(payload, "little") ^ int.from_bytes(key, "little")).to_bytes(size, "little")
 
 
-def _check_utf8(text: bytes) -> None:
+def _check_utf8(text: bytes, decoder: codecs.IncrementalDecoder, *, final: bool) -> None:
     try:
-        text.decode()
+        decoder.decode(text, final)
     except UnicodeDecodeError:
         raise Violation(CloseCode.INVALID_TEXT) from None

@@ -1,6 +1,7 @@
 """WebSocket framing, held to wsproto: whatever is sent, and however it is cut, both say the same."""
 
 import gc
+import time
 import tracemalloc
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -222,12 +223,30 @@ def test_a_flood_leaves_nothing_behind(kind):
         for _ in range(50):
             for _message in framing.messages(repeated):
                 pass
-        gc.collect()  # parsers of control frames are garbage in cycles
+        gc.collect()
         kept, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert kept < 4096 + 4096
     assert peak < 8 * READ_BYTES + 200_000
+
+
+SMALL = {
+    "pings": client_frame(b"", PINGED),
+    "pongs": client_frame(b"", PONG),
+    "fragments": client_frame(b"", CONTINUED, fin=False),
+}
+
+
+@pytest.mark.parametrize("kind", SMALL)
+def test_what_is_small_to_send_is_quick_to_read(kind):
+    """While one socket's bytes are read, no other's are; one read holds thousands of such frames."""
+    framing = Framing(65_536)
+    list(framing.messages(client_frame(b"", TEXT, fin=False)))
+    frames = 10 * READ_BYTES // len(SMALL[kind])
+    began = time.process_time()
+    assert list(framing.messages(SMALL[kind] * frames)) == []
+    assert (time.process_time() - began) / frames < 15e-6
 
 
 def test_a_large_frame_in_small_reads_is_kept_once():
