@@ -17,7 +17,7 @@ import struct
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import structlog
 import trio
@@ -154,11 +154,11 @@ class _Peer:
                 self._protocol.accepted = self._accepted
                 self._set_idle(True)
                 await self._read()
-            if self._serve is not None and socket.fileno() != -1:
-                early = cast("UpgradeStream", self._protocol.stream).early
+            stream = self._protocol.stream  # none if the peer went away while it was accepted
+            if self._serve is not None and isinstance(stream, UpgradeStream) and socket.fileno() != -1:
                 own = stdlib_socket.socket(socket.family, socket.type, socket.proto, fileno=socket.detach())
                 own.setblocking(False)
-                return _Upgraded(self._serve, own, early)
+                return _Upgraded(self._serve, own, stream.early)
         except* OSError:
             pass  # the peer is gone
         except* Exception:  # noqa: BLE001 - the border: a connection's failure is that connection's

@@ -58,8 +58,9 @@ class HandedOverWebSocket(TrioASGIWebsocketConnection):
     async def accept_connection(
         self, send: ASGISendCallable, headers: Headers, subprotocol: str | None
     ) -> None:
-        """Accept; Quart need not close then."""
-        await super().accept_connection(send, headers, subprotocol)
+        """Accept, unless the peer is gone, which is no failure of the handler; Quart need not close then."""
+        with suppress(ClientGone):
+            await super().accept_connection(send, headers, subprotocol)
         self._closed = True
 
     async def receive(self) -> bytes | str:

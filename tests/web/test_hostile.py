@@ -2,6 +2,7 @@
 
 import json
 import re
+import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ import trio
 
 from proctor.logs import set_up_logging
 from proctor.model import SESSION_ID_RULE
+from proctor.web.server import _Peer
 from tests.fixtures.server import Server, open_server, settings_for
 from tests.web.raw import read_head, read_to_end, upgrade
 
@@ -104,6 +106,33 @@ async def test_no_place_takes_what_is_no_session_id(tmp_path: Path, capsys):
     logged = capsys.readouterr().err.splitlines()
     assert logged
     assert all(re.match(r"\d{4}-\d\d-\d\dT\S+ \[(debug|info)", line) for line in logged), logged
+
+
+async def test_a_client_that_is_gone_before_its_websocket_opens_is_no_failure(
+    tmp_path: Path, capsys, monkeypatch
+):
+    """It happens all day, and would fill the log with tracebacks."""
+    send = _Peer._send
+
+    async def send_slowly(peer: _Peer, data: bytes) -> None:
+        await send(peer, data)
+        await trio.sleep(0.05)
+
+    set_up_logging("text", "debug")
+    async with open_server(settings_for(tmp_path)) as server:
+        for _ in range(5):
+            async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+                await stream.send_all(upgrade("/api/v1/session/ws/exam") + b"early")
+                assert (await read_to_end(stream)).startswith(b"HTTP/1.1 400")
+        monkeypatch.setattr(_Peer, "_send", send_slowly)
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+            await stream.send_all(upgrade("/api/v1/session/ws/exam"))
+            assert await stream.receive_some()
+            stream.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_LINGER, struct.pack("ii", 1, 0))
+        await trio.sleep(0.1)
+        async with server.stream("exam") as client:
+            assert (await client.ask({"extracted_features": {}, "seq": 1}))["type"] == "ack"
+    assert "failed" not in capsys.readouterr().err
 
 
 async def test_the_longest_session_id_works_everywhere(server: Server):
