@@ -2,10 +2,31 @@
 
 import logging
 import sys
+import time
 from typing import Literal
 
 import structlog
 from structlog.tracebacks import ExceptionDictTransformer
+
+_ACCEPT_QUIET_SECONDS = 60.0
+
+
+class _AcceptsQuietly(logging.Filter):
+    """Keeps Trio from saying ten times a second that there are too many open files to accept a connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._again = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name != "trio.serve_listeners":
+            return True
+        now = time.monotonic()
+        if now < self._again:
+            return False
+        self._again = now + _ACCEPT_QUIET_SECONDS
+        record.exc_info = None
+        return True
 
 
 def set_up_logging(log_format: Literal["text", "json"], level: str) -> None:
@@ -38,6 +59,7 @@ def set_up_logging(log_format: Literal["text", "json"], level: str) -> None:
         cache_logger_on_first_use=False,
     )
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(_AcceptsQuietly())
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import time
 
 import pytest
 import structlog
@@ -35,6 +36,23 @@ def test_an_event_is_one_line_of_text(capsys):
     assert "session ended" in line
     assert "session=exam" in line
     assert "\x1b" not in line
+
+
+def test_that_no_more_connections_can_be_accepted_is_said_once_in_a_while(log_format, capsys, monkeypatch):
+    """Trio says so ten times a second, each time with a traceback."""
+    now = time.monotonic() + 1000
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    set_up_logging(log_format, "info")
+    said = []
+    for _ in range(3):
+        for _ in range(100):
+            try:
+                raise OSError("too many open files")
+            except OSError:
+                logging.getLogger("trio.serve_listeners").exception("accept returned EMFILE")
+        said.append(len(capsys.readouterr().err.splitlines()))
+        now += 40
+    assert said == [1, 0, 1]
 
 
 def test_what_a_client_sent_cannot_begin_a_line(log_format, capsys):
