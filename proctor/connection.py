@@ -103,7 +103,7 @@ class Connection:
         self._clock = ClientClock()
         self._finishing = False
         """The last replies are sent, then the close."""
-        self._close_code = CloseCode.SESSION_ENDED
+        self._close_code = CloseCode.RESTARTING
         self._heard = 0
         """Messages that came."""
         self._held: deque[_Arrival] = deque()
@@ -120,7 +120,7 @@ class Connection:
         self._pause = trio.CancelScope()
 
     async def run(self, resume: ResumePoint) -> None:
-        """Serve the client until either side ends the connection."""
+        """Serve the client until either side ends the connection. Cancelled, it still says goodbye."""
         self._metrics.connections.inc()
         try:
             self.greet(resume)
@@ -130,18 +130,18 @@ class Connection:
             while not self._socket.gone.is_set():
                 finishing = self._finishing
                 with trio.CancelScope() as self._pause:
-                    self._pause.deadline = (
-                        trio.current_time() + _OWED_SECONDS if finishing else next_heartbeat
-                    )
+                    owed_until = trio.current_time() + _OWED_SECONDS
+                    self._pause.deadline = owed_until if finishing else next_heartbeat
                     await self._socket.gone.wait()
-                if self._socket.gone.is_set():
-                    break
                 if finishing:
                     self._conclude(owed=False)
                 elif trio.current_time() >= next_heartbeat:
                     next_heartbeat = max(next_heartbeat + interval, trio.current_time())
                     self._tell(Heartbeat(self.session_id, iso_from_ms(self._now_ms())))
                     self._socket.flush()
+        except trio.Cancelled:
+            self._conclude(owed=False)
+            raise
         finally:
             self._metrics.connections.dec()
             self._finishing = True

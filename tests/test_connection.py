@@ -420,6 +420,23 @@ async def test_a_connection_that_was_finished_before_it_ran_closes_at_once(store
     assert restarting(stage)
 
 
+async def test_a_client_whose_messages_wait_for_the_store_hears_goodbye_as_well(
+    store, nursery, autojump_clock
+):
+    """When the time to drain is over, its connection is cancelled."""
+    stage = Stage(FailingStore(store), ingest_buffer_messages=2)
+    stage.store.down = True
+    nursery.start_soon(stage.ingest.write)
+    stage.socket.say(*map(frame, range(1, 9)))
+    with trio.move_on_after(3):
+        async with trio.open_nursery() as draining:
+            draining.start_soon(stage.run)
+            await trio.sleep(1)
+            await stage.connection.stop_intake()
+    assert restarting(stage)
+    assert stage.socket.acked == []
+
+
 async def test_a_refused_part_of_a_commit_is_acknowledged_when_it_is_stored(store, nursery, autojump_clock):
     half = HalfFailingStore(store, SESSION)
     stage = Stage(half).start(nursery)
