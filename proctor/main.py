@@ -2,7 +2,9 @@
 
 import gc
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from ipaddress import ip_address
 
@@ -64,6 +66,7 @@ async def start(
     elsewhere: Mapping[str, str] | None = None,
 ) -> str:
     """Start :func:`run` as what this process is for, and return the server's URL."""
+    _allow_many_connections()
     serving = partial(run, settings, shutdown=shutdown, listeners=listeners, elsewhere=elsewhere)
     url: str = await nursery.start(serving)
     # What is there by now stays until the end. Unfrozen, each full collection would look through all of it
@@ -71,6 +74,16 @@ async def start(
     gc.collect()
     gc.freeze()
     return url
+
+
+def _allow_many_connections() -> None:
+    """Each connection is an open file, of which a process has 1,024 by default, and more if it asks."""
+    if sys.platform != "win32":
+        import resource
+
+        _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with suppress(ValueError, OSError):  # where the system's own limit is lower, it says so when reached
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def run_until_signal(task: Callable[[trio.Event], Awaitable[None]]) -> None:

@@ -2,10 +2,12 @@
 
 import json
 import re
+import resource
 import signal
 import socket
 import sqlite3
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +106,21 @@ async def say_goodbye(server: ServerProcess, number: signal.Signals) -> set[int]
             assert closed.value.reason.code == 1012
     assert await server.exited() == 0
     return acknowledged
+
+
+async def test_connections_are_as_many_as_the_hard_limit_of_open_files_allows(tmp_path: Path):
+    """The soft one, 1,024 on most machines, is for programs that cannot deal with more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with AsyncExitStack() as stack:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, hard))
+        try:
+            server = await stack.enter_async_context(serve(tmp_path))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for _ in range(250):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        with trio.fail_after(5):
+            assert (await server.http.get("/health")).json()["status"] == "ok"
 
 
 async def test_signals_close_with_1012_and_keep_what_was_acknowledged(tmp_path: Path):
