@@ -20,7 +20,7 @@ What outlives the frames is prolonged every few minutes only.
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -40,6 +40,8 @@ CONNECTIONS = 8
 """Calls in flight per process; more of them wait. Each has a thread and a connection."""
 ANSWER_SECONDS = 5.0
 """Longest that Redis may keep silent in the middle of a call."""
+CANCELLED_SECONDS = 1.0
+"""Longest that a cancelled write is waited for, lest a Redis that hangs keep the server from stopping."""
 PAGE_FRAMES = 1000
 """Frames fetched per round trip, so that no read keeps Redis from answering others."""
 
@@ -65,8 +67,8 @@ async def open_redis_frames(
 class RedisFrames:
     """The :class:`proctor.storage.frames.FrameStore` on Redis. Get one from `open_redis_frames`.
 
-    Cancellation lets go of a read at once; a write is waited for, which its time limits bound, so that it
-    cannot arrive after what the caller does next.
+    Cancellation lets go of a read at once; a write is waited for, so that it does not arrive after what the
+    caller does next, unless Redis hangs.
     """
 
     kind = "redis"
@@ -155,15 +157,36 @@ class RedisFrames:
         return self._durability
 
     async def _write(self, call: Callable[..., T], *arguments: object) -> T:
-        return await self._in_thread(call, arguments, abandon=False)
+        begun, done = False, trio.Event()
+        written: list[T] = []
+        loop = trio.lowlevel.current_trio_token()
+
+        def write() -> None:
+            nonlocal begun
+            begun = True
+            try:
+                written.append(call(*arguments))
+            finally:
+                with suppress(trio.RunFinishedError):
+                    loop.run_sync_soon(done.set)
+
+        try:
+            await self._in_thread(write)
+        except trio.Cancelled:
+            if begun:
+                with trio.move_on_after(CANCELLED_SECONDS, shield=True):
+                    await done.wait()
+            if not written:
+                raise
+        return written[0]
 
     async def _read(self, call: Callable[..., T], *arguments: object) -> T:
-        return await self._in_thread(call, arguments, abandon=True)
+        return await self._in_thread(call, *arguments)
 
-    async def _in_thread(self, call: Callable[..., T], arguments: Sequence[object], *, abandon: bool) -> T:
+    async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:
         try:
             return await trio.to_thread.run_sync(
-                call, *arguments, abandon_on_cancel=abandon, limiter=self._limiter
+                call, *arguments, abandon_on_cancel=True, limiter=self._limiter
             )
         except RedisError as error:
             raise Unavailable(f"Redis: {error}") from error
