@@ -89,6 +89,7 @@ class Connection:
         socket: Socket,
         session_id: str,
         *,
+        clock: ClientClock,
         ingest: Ingest,
         settings: Settings,
         metrics: Metrics,
@@ -100,7 +101,7 @@ class Connection:
         self._settings = settings
         self._metrics = metrics
         self._now_ms = now_ms
-        self._clock = ClientClock()
+        self._clock = clock
         self._finishing = False
         """The last replies are sent, then the close."""
         self._close_code = CloseCode.SESSION_ENDED
