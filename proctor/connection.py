@@ -15,7 +15,7 @@ import trio
 
 from proctor import express
 from proctor.clock import ClientClock
-from proctor.ingest import Ingest, frame_message
+from proctor.ingest import Ingest, clock_message, frame_message
 from proctor.metrics import Metrics
 from proctor.settings import Settings
 from proctor.storage.frames import FrameMessage, Outcome, Receipt, ResumePoint
@@ -251,8 +251,11 @@ class Connection:
         if isinstance(message, ClockReading):
             self._clock.fix(message.client_ms, arrival.received_ms)
             self._tell(Clock(message.timestamp, iso_from_ms(arrival.received_ms)))
-            return
-        stored_form = frame_message(self.session_id, message, self._clock, arrival.received_ms)
+            if message.seq is None:
+                return
+            stored_form = clock_message(self.session_id, message)
+        else:
+            stored_form = frame_message(self.session_id, message, self._clock, arrival.received_ms)
         self._unsettled.append(stored_form)
         self._ingest.add(stored_form, self)
 

@@ -81,8 +81,13 @@ def read(data: bytes | str, session_id: str, batch_max_frames: int) -> Frames | 
         features = (message,)
     else:
         return None
-    frames = tuple(_frame(each, session_id, wrapper_time) for each in features)
-    return None if None in frames else Frames(frames, seq)  # type: ignore[arg-type]
+    frames = []
+    for each in features:
+        frame = _frame(each, session_id, wrapper_time)
+        if frame is None:
+            return None
+        frames.append(frame)
+    return Frames(tuple(frames), seq)
 
 
 def _frame(features: Any, session_id: str, wrapper_time: Any) -> Frame | None:

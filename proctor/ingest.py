@@ -7,7 +7,7 @@ is told after the commit, so an acknowledgement always follows the store.
 import hashlib
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from itertools import chain
 from typing import NamedTuple, Protocol
 
@@ -23,12 +23,12 @@ from proctor.metrics import Metrics
 from proctor.settings import Settings
 from proctor.storage.frames import FrameMessage, FrameStore, Outcome, PartlyStored, Receipt, UnnumberedFrame
 from proctor.times import iso_from_ms
-from proctor.wire import Frame, Frames
+from proctor.wire import ClockReading, Frame, Frames
 
 _encode = msgspec.json.Encoder().encode
 _DIGEST_BYTES = 8
 _RETRY = partial(
-    stamina.retry_context, on=Unavailable, attempts=None, timeout=None, wait_initial=0.1, wait_max=5.0
+    stamina.retry_context, on=Unavailable, attempts=None, timeout=None, wait_initial=0.1, wait_max=2.0
 )
 _COMMIT_SECONDS = 0.005
 """Least time from one group commit to the next: under load, more messages then share one."""
@@ -43,12 +43,11 @@ def frame_message(session_id: str, message: Frames, clock: ClientClock, received
 
     `received_ms` is the time of receipt in milliseconds since the epoch.
     """
-    # The newest frame of a batch was delayed least, so it says most about the clock.
-    newest = max((f.client_ms for f in message.frames if f.client_ms is not None), default=None)
-    if newest is not None:
-        clock.observe(newest, received_ms)
-    server_side = b'"session_id":"%b","timestamp":"' % session_id.encode()
-    received_at = b'"received_at":"%b","frame_id":"' % iso_from_ms(received_ms).encode()
+    times = [frame.client_ms for frame in message.frames if frame.client_ms is not None]
+    if times:
+        # The newest frame of a batch was delayed least, so it says most about the clock.
+        clock.observe(max(times), received_ms)
+    session, received_at = _session_member(session_id), _received_member(received_ms)
     frames, content = [], []
     for frame in message.frames:
         event_ms = clock.event_ms(frame.client_ms, received_ms)
@@ -56,12 +55,25 @@ def frame_message(session_id: str, message: Frames, clock: ClientClock, received
         if frame.client_timestamp is not None:
             stamp = b'"client_timestamp":%b,' % _encode(frame.client_timestamp)
         content.append(features + stamp)
-        timed = b'%b%b",' % (server_side, iso_from_ms(event_ms).encode())
-        frames.append(UnnumberedFrame(event_ms, b"%b%b%b%b" % (features, timed, stamp, received_at)))
-    digest = b""
-    if message.seq is not None:
-        digest = hashlib.blake2b(b"\n".join(content), digest_size=_DIGEST_BYTES).digest()
+        head = b'%b%b"timestamp":"%b",%b%b' % (
+            features,
+            session,
+            iso_from_ms(event_ms).encode(),
+            stamp,
+            received_at,
+        )
+        frames.append(UnnumberedFrame(event_ms, head))
+    digest = b"" if message.seq is None else _digest(b"\n".join(content))
     return FrameMessage(session_id, tuple(frames), message.seq, digest)
+
+
+def clock_message(session_id: str, reading: ClockReading) -> FrameMessage:
+    """Turn a numbered reading of a clock into what the frame store takes: its number alone."""
+    return FrameMessage(session_id, (), reading.seq, _digest(b"clock %b" % _encode(reading.timestamp)))
+
+
+def _digest(content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()
 
 
 def _members(frame: Frame) -> bytes:
@@ -70,6 +82,16 @@ def _members(frame: Frame) -> bytes:
     if len(features) > 1:
         features += b","
     return features if frame.event is None else b'%b"event":%b,' % (features, _encode(frame.event))
+
+
+@lru_cache(maxsize=10_000)
+def _session_member(session_id: str) -> bytes:
+    return b'"session_id":"%b",' % session_id.encode()
+
+
+@lru_cache(maxsize=16)  # what one round of reading brings is received in a few milliseconds
+def _received_member(received_ms: int) -> bytes:
+    return b'"received_at":"%b","frame_id":"' % iso_from_ms(received_ms).encode()
 
 
 class Submitter(Protocol):

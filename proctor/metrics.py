@@ -41,7 +41,8 @@ class Metrics:
         )
         self.commit_seconds = seconds("proctor_commit_seconds", "Time for one group commit.")
         self.store_lag_seconds = seconds(
-            "proctor_store_lag_seconds", "From the receipt of a message until it was stored."
+            "proctor_store_lag_seconds",
+            "From receipt until stored, of each commit's oldest message.",
         )
         self.ingest_waiting = gauge(
             "proctor_ingest_waiting_messages", "Messages received but not yet stored."

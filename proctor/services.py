@@ -9,6 +9,7 @@ from typing import TypedDict
 
 import trio
 
+from proctor.admissions import Admissions
 from proctor.analysis.discovery import LoadedPlugin, discover
 from proctor.analysis.engine import Engine, open_engine
 from proctor.analysis.granting import Granting
@@ -52,6 +53,7 @@ class Services:
     roster: Roster
     farewells: Farewells
     endings: Endings
+    admissions: Admissions
     sockets: Sockets
     sessions: Sessions
     granting: Granting
@@ -94,6 +96,7 @@ async def open_services(
         services = _assemble(settings, database, store, notices, engine, granting)
         tasks: dict[str, Callable[[], Awaitable[None]]] = {
             "sockets": services.sockets.run,
+            "admissions": services.admissions.serve,
             "ingest": services.ingest.write,
             "spool": services.archive.write,
             "spool sweep": partial(services.archive.sweep, database),
@@ -138,7 +141,8 @@ def _assemble(
     farewells = Farewells(roster, ingest, database, notices)
     parts = _Parts(database=database, store=store, live=live, settings=settings, now_ms=now_ms)
     endings = Endings(**parts, archive=archive, farewells=farewells, metrics=metrics)
-    sessions = Sessions(**parts, endings=endings)
+    admissions = Admissions(database, now_ms)
+    sessions = Sessions(**parts, endings=endings, admissions=admissions)
     return Services(
         settings=settings,
         metrics=metrics,
@@ -152,6 +156,7 @@ def _assemble(
         roster=roster,
         farewells=farewells,
         endings=endings,
+        admissions=admissions,
         sockets=Sockets(settings),
         sessions=sessions,
         granting=granting,

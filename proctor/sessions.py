@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from proctor.accommodations import granted
+from proctor.admissions import Admissions
 from proctor.endings import Endings, unknown
 from proctor.errors import Conflict, SessionEnded, Throttled, Unavailable
 from proctor.live import LiveAnalysis
@@ -24,6 +25,7 @@ class Sessions:
         store: FrameStore,
         live: LiveAnalysis,
         endings: Endings,
+        admissions: Admissions,
         settings: Settings,
         now_ms: Callable[[], int],
     ) -> None:
@@ -31,6 +33,7 @@ class Sessions:
         self._store = store
         self._live = live
         self._endings = endings
+        self._admissions = admissions
         self._settings = settings
         self._now_ms = now_ms
 
@@ -84,11 +87,7 @@ class Sessions:
         Raises:
             SessionEnded: it takes no more frames.
         """
-        session = await self._database.get_session(session_id)
-        if session is None:
-            session = await self._database.start_session(
-                ExamSession(session_id=session_id, started_ms=self._now_ms())
-            )
+        session = await self._admissions.admit(session_id)
         if session.status is not SessionStatus.ACTIVE:
             raise _ended(session)
         return session

@@ -9,6 +9,7 @@ from typing import Any
 import trio
 import trio.testing
 
+from proctor.admissions import Admissions
 from proctor.analysis.discovery import discover
 from proctor.analysis.granting import Granting
 from proctor.analysis.policy import built_in_policy, load_policy
@@ -141,7 +142,9 @@ async def open_house(
             metrics=metrics,
             now_ms=now_ms,
         )
-        sessions = Sessions(**seen, endings=endings, settings=settings, now_ms=now_ms)
+        admissions = Admissions(seen["database"], now_ms)
+        sessions = Sessions(**seen, endings=endings, admissions=admissions, settings=settings, now_ms=now_ms)
+        nursery.start_soon(admissions.serve)
         nursery.start_soon(ingest.write)
         nursery.start_soon(archive.write)
         nursery.start_soon(farewells.listen)

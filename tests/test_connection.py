@@ -534,3 +534,13 @@ async def test_what_one_read_brings_is_held_whole_and_kept_in_order(store, nurse
     await trio.sleep(10)
     assert stage.socket.acked == list(range(21))
     assert [each["received_at"] for each in (await stage.stored())[:20]] == [iso_from_ms(NOW)] * 20
+
+
+async def test_a_numbered_clock_message_is_acknowledged_in_its_turn_and_leaves_no_gap(stage, autojump_clock):
+    """It is no frame, but a client that numbers everything it sends goes on after it."""
+    stage.socket.say(frame(1), {"type": "clock", "timestamp": NOW, "seq": 2}, frame(3))
+    await trio.sleep(1)
+    assert stage.socket.acked == [1, 2, 3]
+    assert len(stage.socket.messages("clock")) == 1
+    assert len(await stage.stored()) == 2
+    assert (await stage.store.resume_point(SESSION)).last_seq == 3

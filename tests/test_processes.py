@@ -29,15 +29,16 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 STEPS = (
     ("database", "begin_ending", True),
     ("store", "seal", False),
-    ("live", "report", False),
+    ("archive", "complete", True),
     ("live", "report", True),
     ("database", "save_report", True),
-    ("store", "read", True),
+    ("archive", "recording", True),
     ("dump", "write_dump", False),
     ("dump", "write_dump", True),
     ("database", "mark_dumped", True),
     ("store", "clear", False),
     ("store", "clear", True),
+    ("archive", "remove", True),
     ("database", "mark_ended", True),
 )
 """Where an end is struck: part, method, before or after it."""

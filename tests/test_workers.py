@@ -89,11 +89,17 @@ async def test_two_workers_are_one_server(tmp_path: Path, redis_url: str):
                 await client.send({"seq": seq, "extracted_features": features})
             await acknowledged_until(client, 2)
         assert len(await server.frames("exam-0")) == 2
+        async with server.stream("exam-1") as client:
+            server.process.terminate()
+            reason = (await hear_out(client)).reason
+            assert reason is not None
+            assert reason.code == 1012
+        assert await server.exited() == 0
 
 
 async def test_workers_say_goodbye_whoever_is_signalled(tmp_path: Path, redis_url: str):
-    """A terminal signals all of them; a service manager perhaps the parent alone; a kill of it, nobody."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+    """A terminal signals the parent's group; where the parent is killed, nobody tells them."""
+    for number in (signal.SIGINT, signal.SIGKILL):
         async with serve_two(tmp_path, redis_url) as server, server.stream("exam") as client:
             await until_healthy(server)
             everybody = workers(server)

@@ -4,13 +4,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-import msgspec
 import sqlalchemy as sa
 from databases.core import Connection
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from proctor.accommodations import AnyAccommodation
-from proctor.errors import InvalidRequest
 from proctor.model import ExamSession, SessionStatus, check_session_id
 from proctor.settings import Settings
 from proctor.storage.analyses import Analysis, report_columns
@@ -18,7 +16,7 @@ from proctor.storage.backends import Backend, backend_of
 from proctor.storage.bridge import open_bridge
 from proctor.storage.listing import Place, SessionPage
 from proctor.storage.pool import Pool, open_pool
-from proctor.storage.rows import check_text, is_session, session_of, written
+from proctor.storage.rows import check_text, is_session, row_of, session_of, written
 from proctor.storage.schema import check_schema
 from proctor.storage.tables import exam_analyses, exam_sessions
 
@@ -47,16 +45,7 @@ class Database:
         Raises:
             InvalidRequest: a text that one of the databases cannot hold.
         """
-        for field in ("candidate_id", "exam_id", "policy"):
-            check_text(getattr(session, field), field)
-        row = msgspec.structs.asdict(session)
-        row["accommodations"] = written(session.accommodations)
-        try:
-            row["metadata"] = msgspec.json.encode(session.metadata).decode()
-        except (UnicodeEncodeError, TypeError) as error:
-            raise InvalidRequest("metadata cannot be written as JSON", field="metadata") from error
-        row["status"] = session.status.value
-        insert = self._insert(exam_sessions).values(row)
+        insert = self._insert(exam_sessions).values(row_of(session))
         there, given = exam_sessions.c, insert.excluded
         # What was granted before the session was started stays.
         nothing = there.accommodations == written([])
@@ -72,6 +61,23 @@ class Database:
         # Sessions are never deleted, so one of the two statements has found it.
         assert found is not None  # noqa: S101
         return found
+
+    async def admit_sessions(self, session_ids: Sequence[str], started_ms: int) -> dict[str, ExamSession]:
+        """Return the sessions of these ids; those that nobody had started begin at `started_ms`."""
+        wanted = exam_sessions.c.session_id.in_([check_session_id(each) for each in session_ids])
+
+        async def unit(connection: Connection) -> dict[str, ExamSession]:
+            found: dict[str, ExamSession] = {}
+            while True:
+                rows = await connection.fetch_all(sa.select(exam_sessions).where(wanted))
+                found.update((row["session_id"], session_of(row)) for row in rows)
+                missing = [each for each in session_ids if each not in found]
+                if not missing:
+                    return found
+                begun = [row_of(ExamSession(session_id=each, started_ms=started_ms)) for each in missing]
+                await connection.execute(self._insert(exam_sessions).values(begun).on_conflict_do_nothing())
+
+        return await self._pool.run(unit)
 
     async def get_session(self, session_id: str) -> ExamSession | None:
         """Return the session of this id."""

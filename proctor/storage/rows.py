@@ -17,6 +17,20 @@ def is_session(session_id: str) -> sa.ColumnElement[bool]:
     return exam_sessions.c.session_id == check_session_id(session_id)
 
 
+def row_of(session: ExamSession) -> dict[str, Any]:
+    """Return a session's row. Raises InvalidRequest for what one of the databases cannot hold."""
+    for field in ("candidate_id", "exam_id", "policy"):
+        check_text(getattr(session, field), field)
+    row = msgspec.structs.asdict(session)
+    row["accommodations"] = written(session.accommodations)
+    try:
+        row["metadata"] = msgspec.json.encode(session.metadata).decode()
+    except (UnicodeEncodeError, TypeError) as error:
+        raise InvalidRequest("metadata cannot be written as JSON", field="metadata") from error
+    row["status"] = session.status.value
+    return row
+
+
 def session_of(row: Any) -> ExamSession:
     """Return what a row of `exam_sessions` holds."""
     fields = {name: row[name] for name in ExamSession.__struct_fields__}

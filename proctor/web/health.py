@@ -26,7 +26,7 @@ class Health(BaseModel):
     durability: str = Field(
         description="What an acknowledged frame survives: loss of `power`, `process` kill, or `volatile`."
     )
-    connections: int = Field(description="Open WebSocket connections.")
+    connections: int = Field(description="Open WebSocket connections of the process that answers.")
 
 
 def health_routes(services: Services) -> Blueprint:

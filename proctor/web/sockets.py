@@ -21,8 +21,8 @@ _log = structlog.get_logger(__name__)
 
 _ROUND_SECONDS = 0.005
 """How long sockets are served before other tasks have their turn."""
-_PAUSE_SECONDS = 0.002
-"""Least time between two rounds: under load, a round then serves many sockets."""
+_PAUSE_SECONDS = 0.004
+"""Least time from one round to the next: under load, a round then serves many sockets."""
 _SWEEPS_PER_TIMEOUT = 10
 _SWEEP_MAX_SECONDS = 1.0
 
@@ -60,7 +60,7 @@ class Sockets:
                 for socket in list(self._open):
                     socket.check(now)
             await self._round(now)
-            await trio.sleep(_PAUSE_SECONDS)
+            await trio.sleep_until(now + _PAUSE_SECONDS)
 
     async def _round(self, now: float) -> None:
         """Serve all that is ready, and let others run in between."""

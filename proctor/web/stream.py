@@ -49,16 +49,16 @@ class HandedOverWebSocket(TrioASGIWebsocketConnection):
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Run the handler without a task and a queue for messages, of which it gets none."""
-        with suppress(ClientGone):
-            await super(TrioASGIWebsocketConnection, self).handle_websocket(
-                self._create_websocket_from_scope(send), send
-            )
+        await super(TrioASGIWebsocketConnection, self).handle_websocket(
+            self._create_websocket_from_scope(send), send
+        )
 
     async def accept_connection(
         self, send: ASGISendCallable, headers: Headers, subprotocol: str | None
     ) -> None:
-        """Accept; Quart need not close then."""
-        await super().accept_connection(send, headers, subprotocol)
+        """Accept, unless the client is gone. In either case Quart need not close then."""
+        with suppress(ClientGone):
+            await super().accept_connection(send, headers, subprotocol)
         self._closed = True
 
     async def receive(self) -> bytes | str:

@@ -10,6 +10,7 @@ import argparse
 import random
 import signal
 import time
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -188,11 +189,13 @@ def main() -> None:
         run = Run(folder, random.Random(chosen.seed), redis)
         found = trio.run(run_rounds, run, chosen.rounds, chosen.victim)
     sent, acked, stored = map(sum, zip(*found.values(), strict=True))
+    closes = Counter(close.code for taker in run.takers.values() for close in taker.closes)
     print(
         f"{chosen.rounds} kills of {chosen.victim} on {chosen.store} in {time.monotonic() - began:.0f} s: "
         f"{len(found)} sessions, {sent} frames sent, {acked} acknowledged, {stored} stored; "
         f"{run.asked_to_stop} times asked to stop first, {run.ends_answered} ends answered before; "
-        f"{sum(taker.connections for taker in run.takers.values())} connections; nothing lost, none twice"
+        f"{sum(taker.connections for taker in run.takers.values())} connections, closed with "
+        f"{dict(closes)}; nothing lost, none twice"
     )
 
 

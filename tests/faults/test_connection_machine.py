@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
+import trio.testing
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from proctor.archive import Archive
 from proctor.connection import Connection
 from proctor.errors import Unavailable
 from proctor.ingest import Ingest
@@ -29,11 +31,11 @@ class Shelf:
 
     epoch = "one"
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int) -> None:
         self.mode = "well"
         self.kept: dict[int, bytes] = {}
         """Digest by seq."""
-        self._noise = random.Random(0)
+        self._noise = random.Random(seed)
 
     async def append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
         await trio.lowlevel.checkpoint()
@@ -43,7 +45,7 @@ class Shelf:
             await trio.sleep(0.7)
         refuses = self.mode == "partly"
         receipts = [
-            None if refuses and self._noise.random() < 0.3 else self._take(message) for message in messages
+            None if refuses and self._noise.random() < 0.5 else self._take(message) for message in messages
         ]
         if self.mode == "mute":
             raise Unavailable("stored, and the answer got lost")
@@ -124,10 +126,10 @@ class Peer:
 class ConnectionMachine(RuleBasedStateMachine):
     """One session's clients, one ingest, one store."""
 
-    @initialize()
-    def begin(self) -> None:
-        self.trio = TrioThread()
-        self.shelf = Shelf()
+    @initialize(seed=st.integers(0, 1000))
+    def begin(self, seed: int) -> None:
+        self.trio = TrioThread(trio.testing.MockClock())
+        self.shelf = Shelf(seed)
         self.faults: list[str] = []
         self.sent: dict[int, set[int]] = {}
         self.peers: list[Peer] = []
@@ -136,7 +138,8 @@ class ConnectionMachine(RuleBasedStateMachine):
         self._boot()
 
     def _boot(self) -> None:
-        self.ingest = Ingest(self.shelf, SETTINGS, Metrics())  # type: ignore[arg-type]
+        archive = Archive(self.shelf, SETTINGS, Metrics())  # type: ignore[arg-type]
+        self.ingest = Ingest(self.shelf, archive, SETTINGS, Metrics())  # type: ignore[arg-type]
         self.process = self.trio.call(self.trio.nursery.start, self._live)
         self.trio.do(self.process.start_soon, self.ingest.write)
 
@@ -162,7 +165,11 @@ class ConnectionMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.peers)
     @rule(
         data=st.data(),
-        kinds=st.lists(st.sampled_from(["next", "next", "next", "skip", "swap", "again", "other", "junk"])),
+        kinds=st.lists(
+            st.sampled_from(["next", "next", "next", "skip", "swap", "again", "other", "junk"]),
+            min_size=3,
+            max_size=8,
+        ),
     )
     def say(self, data: st.DataObject, kinds: list[str]) -> None:
         peer = data.draw(st.sampled_from(self.peers))
@@ -188,7 +195,7 @@ class ConnectionMachine(RuleBasedStateMachine):
             self.sent.setdefault(seq, set()).add(marker)
         self.trio.do(peer.say, message)
 
-    @rule(mode=st.sampled_from(["well", "down", "slow", "partly", "mute"]))
+    @rule(mode=st.sampled_from(["well", "down", "slow", "partly", "partly", "mute"]))
     def store(self, mode: str) -> None:
         self.shelf.mode = mode
 
@@ -201,7 +208,7 @@ class ConnectionMachine(RuleBasedStateMachine):
         for peer in self.peers:
             self.trio.do(peer.deliver)
 
-    @precondition(lambda self: self.peers)
+    @precondition(lambda self: len(self.peers) > 1)
     @rule(data=st.data())
     def leave(self, data: st.DataObject) -> None:
         peer = data.draw(st.sampled_from(self.peers))
@@ -212,6 +219,7 @@ class ConnectionMachine(RuleBasedStateMachine):
         self.peers.remove(peer)
         self.acked |= peer.acked
 
+    @precondition(lambda self: len(self.peers) == PEERS_MAX)
     @rule()
     def crash(self) -> None:
         self.trio.do(self.process.cancel_scope.cancel)
@@ -245,10 +253,9 @@ class ConnectionMachine(RuleBasedStateMachine):
 
 
 ConnectionMachine.TestCase.settings = settings(
-    max_examples=15,
-    stateful_step_count=20,
+    max_examples=40,
+    stateful_step_count=30,
     deadline=None,
-    derandomize=False,
     suppress_health_check=[HealthCheck.too_slow],
 )
 TestConnections = ConnectionMachine.TestCase

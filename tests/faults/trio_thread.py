@@ -11,20 +11,23 @@ T = TypeVar("T")
 
 
 class TrioThread:
-    """Runs async functions one after another; time passes only when told to. Close it."""
+    """Runs async functions one after another. Close it.
 
-    def __init__(self) -> None:
-        self._clock = trio.testing.MockClock()
+    With `clock`, time passes only when told to; threads and files need the real one.
+    """
+
+    def __init__(self, clock: trio.testing.MockClock | None = None) -> None:
+        self._clock = clock
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=trio.run, args=[self._main], kwargs={"clock": self._clock})
+        self._thread = threading.Thread(target=trio.run, args=[self._main], kwargs={"clock": clock})
         self._thread.start()
         self._ready.wait()
 
     async def _main(self) -> None:
         self._stop = trio.Event()
         self._token = trio.lowlevel.current_trio_token()
-        self._ready.set()
         async with trio.open_nursery() as self.nursery:
+            self._ready.set()
             await self._stop.wait()
             self.nursery.cancel_scope.cancel(reason="the machine stops")
 
@@ -48,6 +51,7 @@ class TrioThread:
 
     def pass_time(self, seconds: float, step_seconds: float = 0.5) -> None:
         """Let time pass in steps, each of which everybody notices."""
+        assert self._clock is not None
         while seconds > 0:
             self.do(self._clock.jump, min(seconds, step_seconds))
             seconds -= step_seconds
