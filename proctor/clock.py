@@ -169,7 +169,7 @@ class ClientClock:
         self._latest_ms, self._latest_event_ms = -math.inf, 0
 
     def successor(self) -> "ClientClock":
-        """Return the clock of the same client's next connection, unless its frames show that it is another."""
+        """Return a clock for the client's next connection, unless its frames show that it is another."""
         clock = copy(self)
         clock._envelope = self._envelope.copy()
         clock._level = None
@@ -198,23 +198,25 @@ class ClientClock:
         if self.offset_ms is None:
             self._start(client_ms, difference)
         excess = difference - self._offset_at(client_ms)
-        if excess < -_DELAY_MS and not self._confirmed:
+        if excess > _DELAY_MS:
+            if self._level or not self._confirmed or client_ms < self._latest_ms - _DELAY_MS:
+                self._doubt(client_ms, received_ms, difference)
+            return
+        if excess < -_DELAY_MS:
+            if self._confirmed:
+                self._doubt(client_ms, received_ms, difference)
+                return
             # Frames may wait for a connection, but none comes before its time.
             self._step(client_ms, difference)
             excess = 0.0
-        suspected = self._level or not self._confirmed or client_ms < self._latest_ms - _DELAY_MS
-        if excess < -_DELAY_MS or (excess > _DELAY_MS and suspected):
-            self._doubt(client_ms, received_ms, difference)
+        self._confirmed = True
+        if self._level is not None and not self._level.is_contradicted():
             return
-        if excess <= _DELAY_MS:
-            self._confirmed = True
-            if self._level is not None and not self._level.is_contradicted():
-                return
-            self._level = None
-            if excess < 0:
-                self.offset_ms = max(self.offset_ms + excess, self._least_ms)
-            if self._envelope.add(client_ms, difference):
-                self._straighten(client_ms)
+        self._level = None
+        if excess < 0:
+            self.offset_ms = max((self.offset_ms or 0.0) + excess, self._least_ms)
+        if self._envelope.add(client_ms, difference):
+            self._straighten(client_ms)
 
     def event_ms(self, client_ms: float | None, received_ms: int) -> int:
         """Return the event time on the server's clock, or that of receipt where the client's says nothing."""

@@ -22,7 +22,7 @@ class Clocks:
 
     def of_requests(self, session_id: str) -> ClientClock:
         """Return the clock for frames that come without a connection."""
-        return self._keep(session_id, self._clocks.pop(session_id, None) or ClientClock())
+        return self._keep(session_id, self._clocks.get(session_id, ClientClock()))
 
     def _keep(self, session_id: str, clock: ClientClock) -> ClientClock:
         self._clocks.pop(session_id, None)

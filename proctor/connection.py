@@ -130,10 +130,8 @@ class Connection:
             next_heartbeat = trio.current_time() + interval
             while not self._socket.gone.is_set():
                 finishing = self._finishing
-                with trio.CancelScope() as self._pause:
-                    self._pause.deadline = (
-                        trio.current_time() + _OWED_SECONDS if finishing else next_heartbeat
-                    )
+                owed_until = trio.current_time() + _OWED_SECONDS
+                with trio.CancelScope(deadline=owed_until if finishing else next_heartbeat) as self._pause:
                     await self._socket.gone.wait()
                 if self._socket.gone.is_set():
                     break

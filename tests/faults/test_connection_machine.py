@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from proctor.archive import Archive
+from proctor.clock import ClientClock
 from proctor.connection import Connection
 from proctor.errors import Unavailable
 from proctor.ingest import Ingest
@@ -157,7 +158,13 @@ class ConnectionMachine(RuleBasedStateMachine):
     def _connect(self) -> None:
         peer = Peer(self.shelf, self.faults.append)
         connection = Connection(
-            peer, "exam", ingest=self.ingest, settings=SETTINGS, metrics=Metrics(), now_ms=lambda: 0
+            peer,
+            "exam",
+            clock=ClientClock(),
+            ingest=self.ingest,
+            settings=SETTINGS,
+            metrics=Metrics(),
+            now_ms=lambda: 0,
         )
         self.process.start_soon(connection.run, ResumePoint(None, "one"))
         self.peers.append(peer)
