@@ -360,12 +360,17 @@ class TestEmptied:
         return house_settings(tmp_path, redis_url=redis_server.url)
 
     @staticmethod
-    async def resent(settings: Settings, redis_server: RedisServer, again: range) -> House:
-        """Stream ten messages, empty the store, and send those `again`, then ten more; end the exam."""
+    async def resent(
+        settings: Settings, redis_server: RedisServer, again: range, *, late: bool = False
+    ) -> None:
+        """Stream ten messages, empty the store, and send those `again`, then ten more; end the exam.
+
+        `late` sends one of them after everything else was folded.
+        """
         async with open_house(settings) as house:
 
             async def send(number: int, seq: int) -> None:
-                frame = {"face_x": number / 100, "ts": T0 + 100 * number}
+                frame = {"face_x": number / 100, "ts": T0 + 10_000 * number}
                 assert await house.stream("exam", frame, seq=seq) is Outcome.STORED
 
             for number in range(10):
@@ -373,23 +378,27 @@ class TestEmptied:
             await house.archive.flush()
             with redis_server.client() as client:
                 client.flushdb()
-            for seq, number in enumerate(chain(again, range(10, 20)), 1):
+            for seq, number in enumerate(chain(again, range(11, 20)), 1):
                 await send(number, seq)
                 if number % 4 == 0:
                     await house.archive.flush()
+            if late:
+                await house.live.advance(await house.sessions.get("exam"))
+            await send(10, 20)
             assert await house.sessions.end("exam")
-            return house
 
     async def test_what_is_sent_again_is_dumped_once(self, flushable, redis_server, tmp_path):
         await self.resent(flushable, redis_server, range(10))
         dump = [json.loads(frame) for frame in read_dump(tmp_path / "dumps" / "exam_frames.json")]
         assert [frame["face_x"] for frame in dump] == [number / 100 for number in range(20)]
-        assert [frame["frame_id"].partition("-")[2] for frame in dump] == [str(n) for n in range(20)]
         assert spooled_sessions(tmp_path / "dumps") == []
         assert await self.missing(flushable) == 0
 
-    async def test_what_is_not_sent_again_is_missing_in_the_report(self, flushable, redis_server, tmp_path):
-        await self.resent(flushable, redis_server, range(3, 10))
+    @pytest.mark.parametrize("late", [False, True])
+    async def test_what_is_not_sent_again_is_missing_in_the_report(
+        self, flushable, redis_server, tmp_path, late
+    ):
+        await self.resent(flushable, redis_server, range(3, 10), late=late)
         dump = [json.loads(frame) for frame in read_dump(tmp_path / "dumps" / "exam_frames.json")]
         assert [frame["face_x"] for frame in dump] == [number / 100 for number in range(3, 20)]
         assert await self.missing(flushable) == 3
@@ -405,24 +414,33 @@ class TestEmptied:
         """What comes of it is the new content alone, with what was spooled of that."""
         await desk.take(*range(T0, T0 + 10))
         await desk.archive.flush()
-        real, asked = desk.store.read, []
+        real, epochs = desk.store.read, ["second"]
 
         async def read(*arguments: Any, **named: Any) -> FramePage:
-            page = await real(*arguments, **named)
-            if not asked:
-                asked.append(page)
+            page: FramePage = await real(*arguments, **named)
+            if epochs:
                 await desk.store.clear("exam")
-                desk.store.epoch = "another"
-                await desk.take(*range(T0 + 100, T0 + 103))
+                desk.store.epoch = epochs.pop()
+                await desk.take(*range(T0 + 100, T0 + 103), note=False)
             return page
 
         monkeypatch.setattr(desk.store, "read", read)
         assert await desk.whole() == [0, 1, 2]
-        asked.clear()
-        desk.store.epoch = "third"
+        epochs.append("third")
         await desk.archive.complete("exam")
         assert desk.spooled() == [0, 1, 2]
         assert "proctor_frames_lost_total 0.0" in desk.metrics.render().decode()
+
+    async def test_whatever_was_spooled_is_behind_then(self, desk):
+        """Also what this process thought to belong to the epoch before."""
+        await desk.take(T0)
+        await desk.archive.flush()
+        await desk.store.clear("exam")
+        desk.store.epoch = "another"
+        await desk.take(T0 + 1, note=False)
+        desk.archive.renew()
+        await desk.archive.flush()
+        assert desk.spooled() == [0]
 
     async def test_what_waits_goes_where_it_was_stored_and_what_is_in_doubt_is_looked_up(self, desk):
         await desk.take(T0, T0 + 1)

@@ -360,7 +360,10 @@ def test_a_process_remembers_the_clocks_of_the_latest_sessions(monkeypatch):
     monkeypatch.setattr(clocks_module, "_KNOWN_SESSIONS", 2)
     clocks = Clocks()
     for session_id in ("a", "b"):
-        clocks.connect(session_id).fix(0.0, NOW)
+        first, second = (clocks.connect(session_id) for _ in range(2))
+        first.fix(0.0, 1)
+        second.fix(0.0, NOW)
+        assert first.event_ms(1.0, 5) == 2, "each connection has a clock of its own"
     assert clocks.connect("a").event_ms(1.0, NOW) == NOW + 1
     clocks.connect("c")
     assert clocks.of_requests("a").event_ms(7.0, NOW) == NOW + 7

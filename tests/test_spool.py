@@ -202,3 +202,28 @@ def test_spools_are_listed_by_session_and_removed_for_good(tmp_path):
     assert spooled_sessions(tmp_path) == ["_", "a.b"]
     with pytest.raises(InvalidRequest):
         spool_path(tmp_path, "../exam", "e1")
+
+
+def test_what_only_spools_of_earlier_epochs_have_is_counted(tmp_path):
+    """By content, wherever it has been placed since; as often as it was sent, but not as often as stored."""
+
+    def stored(spool: Spool, number: int, feature: str, stamp: int) -> None:
+        line = (
+            b'{"x":"%b","session_id":"exam","timestamp":"t%d","client_timestamp":%d,"received_at":"r%d",'
+            b'"frame_id":"%d-%d"}'
+        )
+        place = number + int(spool.epoch[1:])
+        spool.append([line % (feature.encode(), place, stamp, place, T0 + place, number)], [])
+
+    first, second, third = (Spool(tmp_path, "exam", epoch) for epoch in ("e10", "e20", "e30"))
+    for number, (feature, stamp) in enumerate([("a", 1), ("a", 1), ("a", 2), ("b", 3), ("c", 4)]):
+        stored(first, number, feature, stamp)
+    stored(first, 4, "c", 4)
+    for number, (feature, stamp) in enumerate([("a", 1), ("c", 4), ("d", 5)]):
+        stored(second, number, feature, stamp)
+    stored(third, 0, "a", 1)
+    with Recording(third.path, 1) as recording:
+        recording.leave_out([])
+        assert recording.left_out == 0
+        recording.leave_out([first.path, second.path])
+        assert (recording.left_out, recording.stored) == (5, 1), "a 1, a 2, b 3, c 4, d 5"

@@ -91,7 +91,7 @@ class SqliteFrames:
         self._seen_ms: int
         self._down_ms: int
         self._seen_ms, self._down_ms = writer.execute("SELECT seen_ms, down_ms FROM run").fetchone()
-        self._down_ms += max(0, _now_ms() - self._seen_ms)  # less than nothing if the clock was set back
+        self._down_ms += _now_ms() - self._seen_ms  # less than nothing if the clock was set back
         self._note_running(writer)
 
     def note_stop(self) -> None:
