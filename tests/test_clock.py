@@ -203,6 +203,19 @@ class TestDrift:
             assert clock.event_ms(1000.0 * number, received) == NOW + 1000 * number
         assert (clock.rate, clock.steps) == (0, 0)
 
+    @pytest.mark.parametrize("speed", [1, 1.005, 1.01, 1.02])
+    def test_a_replay_near_real_time_is_no_jump(self, speed):
+        """It lies in the past, as `proctor simulate` has it, so that no frame is ahead of the clock."""
+        clock, delays = ClientClock(), jitter(8)
+        clock.fix(float(NOW), NOW)
+        start = NOW - round(3_600_000 * (1 - 1 / speed))
+        for number in range(3600):
+            client_ms = start + 1000.0 * number
+            received = round(NOW + 1000 * number / speed + next(delays))
+            clock.observe(client_ms, received)
+            assert clock.event_ms(client_ms, received) == client_ms
+        assert clock.steps == 0
+
     def test_an_outage_and_its_backlog_change_nothing(self):
         """Ten minutes of frames come at once, in the middle of an hour, and are where they belong."""
         clock = ClientClock()
