@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import trio
 
+from proctor.archive import Archive
 from proctor.connection import UNSETTLED_MAX, Connection
 from proctor.ingest import Ingest
 from proctor.metrics import Metrics
@@ -284,7 +285,7 @@ class Streaming:
     def __init__(self, pair: Wired, nursery: trio.Nursery) -> None:
         self.store, self.pair = MemoryStore(), pair
         settings, metrics = Settings(_env_file=None), Metrics()
-        self.ingest = Ingest(self.store, settings, metrics)
+        self.ingest = Ingest(self.store, Archive(self.store, settings, metrics), settings, metrics)
         nursery.start_soon(self.ingest.write)
         self.connection = Connection(
             pair.socket, "exam", ingest=self.ingest, settings=settings, metrics=metrics, now_ms=lambda: 10**12
