@@ -286,8 +286,7 @@ class Streaming:
     def __init__(self, pair: Wired, nursery: trio.Nursery) -> None:
         self.store, self.pair = MemoryStore(), pair
         settings, metrics = Settings(_env_file=None), Metrics()
-        archive = Archive(self.store, settings, metrics)
-        self.ingest = Ingest(self.store, archive, settings, metrics)
+        self.ingest = Ingest(self.store, Archive(self.store, settings, metrics), settings, metrics)
         nursery.start_soon(self.ingest.write)
         self.connection = Connection(
             pair.socket,
