@@ -83,6 +83,10 @@ class Peer:
         self._arriving.append(json.dumps(message).encode())
         self.deliver()
 
+    @property
+    def unread(self) -> int:
+        return len(self._arriving)
+
     def deliver(self) -> None:
         while self._reading and self._arriving:
             self._take(self._arriving.popleft())
@@ -211,9 +215,12 @@ class ConnectionMachine(RuleBasedStateMachine):
         self.trio.pass_time(seconds)
         self._deliver()
 
-    def _deliver(self) -> None:
+    def _deliver(self) -> bool:
+        """Have all peers send on, as far as they are read; says whether that is further than before."""
+        before = sum(peer.unread for peer in self.peers)
         for peer in self.peers:
             self.trio.do(peer.deliver)
+        return sum(peer.unread for peer in self.peers) < before
 
     @precondition(lambda self: len(self.peers) > 1)
     @rule(data=st.data())
@@ -251,7 +258,8 @@ class ConnectionMachine(RuleBasedStateMachine):
             self.shelf.mode = "well"
             for _ in range(8):
                 self.trio.pass_time(2)
-                self._deliver()
+                while self._deliver():
+                    self.trio.pass_time(0.02)
             self.acknowledged_is_stored()
             assert not [peer.unanswered for peer in self.peers if peer.closed is None and peer.unanswered]
             assert all(peer.closed in (None, CloseCode.FLOOD) for peer in self.peers)
@@ -260,8 +268,8 @@ class ConnectionMachine(RuleBasedStateMachine):
 
 
 ConnectionMachine.TestCase.settings = settings(
-    max_examples=40,
-    stateful_step_count=30,
+    max_examples=25,
+    stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
