@@ -118,8 +118,7 @@ class Archive:
             _log.warning("spools wait for the frame store", reason=trouble.detail)
         self._metrics.spools_behind.set(len(self._behind))
         if self._unsynced and trio.current_time() >= self._next_sync:
-            async with self._turn:
-                failure = await self._sync() or failure
+            failure = await self._sync() or failure
             self._next_sync = trio.current_time() + self._sync_seconds
         if failure is not None:
             raise _refusal(failure) from failure
@@ -223,11 +222,14 @@ class Archive:
     async def _sync(self) -> OSError | None:
         failure = None
         for spool in list(self._unsynced):
-            try:
-                await trio.to_thread.run_sync(spool.sync)
-                self._unsynced.discard(spool)
-            except OSError as error:
-                failure = error
+            async with self._turn:  # for each, so that no report has to wait for all of them
+                if spool not in self._unsynced:
+                    continue
+                try:
+                    await trio.to_thread.run_sync(spool.sync)
+                    self._unsynced.discard(spool)
+                except OSError as error:
+                    failure = error
         return failure
 
     async def _sweep(self, database: Database) -> None:
