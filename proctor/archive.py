@@ -5,8 +5,6 @@ whole session. When a process died, or the disk was full, the spool is completed
 that expires before that is lost, and is counted.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
 from itertools import islice
 
 import structlog
@@ -14,19 +12,18 @@ import trio
 
 from proctor.errors import Unavailable
 from proctor.metrics import Metrics
-from proctor.model import FrameId, SessionStatus
+from proctor.model import SessionStatus
 from proctor.settings import Settings
+from proctor.storage.completion import append_lacking, epoch_of, recorded
 from proctor.storage.database import Database
-from proctor.storage.frames import FrameMessage, FrameStore, frame_id_of
+from proctor.storage.frames import FrameMessage, FrameStore
 from proctor.storage.numbers import Numbers
 from proctor.storage.spool import (
     Recording,
     Spool,
     Stored,
     append_all,
-    remove_spool,
-    size_of,
-    spool_path,
+    remove_spools,
     spooled_sessions,
 )
 
@@ -36,15 +33,14 @@ WRITE_SECONDS = 5.0
 """Longest that a frame waits to be spooled, unless the disk refuses."""
 SYNC_SECONDS = 30.0
 SWEEP_SECONDS = 60.0
+_MESSAGE_BYTES = 300
+"""What a message costs in memory beside its frames' JSON."""
 _PER_RETENTION = 4
 """Each of these is done so often within the retention, if that is shorter."""
 WRITE_BYTES = 4 * 2**20
 """So much is spooled without waiting longer."""
 PENDING_BYTES = 24 * 2**20
 """Most that waits in memory while the disk refuses; what comes then is read from the buffer later."""
-PAGE_FRAMES = 1000
-_NEAR_MS = 60_000
-"""What a spool lacks is mostly no older than its latest frames, less so much."""
 _KNOWN_SPOOLS = 10_000
 """Most that a process remembers what it has written to; others it reads again when they get more."""
 
@@ -67,22 +63,32 @@ class Archive:
         """Those that this process has worked on, the latest last."""
         self._behind: set[str] = set()
         """Sessions whose spools may lack what the buffer has."""
-        self._unsynced: set[str] = set()
+        self._unsynced: set[Spool] = set()
         self._next_sync = 0.0
         self._turn = trio.Lock()
         """Held by whoever works on spools."""
 
-    def add(self, message: FrameMessage, first_number: int) -> None:
-        """Take in a message that was stored; its frames' arrival numbers begin with `first_number`."""
+    def add(self, message: FrameMessage, first_number: int, size: int, epoch: str) -> None:
+        """Take in a message that was stored; its frames' arrival numbers begin with `first_number`.
+
+        `size` is that of its frames, in bytes, and `epoch` the store's when it was stored. Where that is in
+        doubt it is empty, and the frames are looked up in the buffer.
+        """
         if not message.frames:
             return
-        if self._pending_bytes > PENDING_BYTES:
+        if not epoch or self._pending_bytes > PENDING_BYTES:
             self._behind.add(message.session_id)
             return
-        self._pending.append(Stored(message, first_number))
-        self._pending_bytes += size_of(message)
+        size += _MESSAGE_BYTES
+        self._pending.append(Stored(message, first_number, size, epoch))
+        self._pending_bytes += size
         if self._pending_bytes > WRITE_BYTES:
             self._wake.set()
+
+    def renew(self) -> None:
+        """Learn that the store was emptied. What was spooled before counts only if it is sent again."""
+        _log.warning("the frame store was emptied; clients have to send their frames again")
+        self._behind |= self._spools.keys()
 
     async def write(self) -> None:
         """Spool what is stored until cancelled.
@@ -112,8 +118,7 @@ class Archive:
             _log.warning("spools wait for the frame store", reason=trouble.detail)
         self._metrics.spools_behind.set(len(self._behind))
         if self._unsynced and trio.current_time() >= self._next_sync:
-            async with self._turn:
-                failure = await self._sync() or failure
+            failure = await self._sync() or failure
             self._next_sync = trio.current_time() + self._sync_seconds
         if failure is not None:
             raise _refusal(failure) from failure
@@ -148,26 +153,13 @@ class Archive:
         """
         async with self._turn:
             await self._write_pending()  # a full disk keeps nobody from reading
-        # Counted first, so that of what comes meanwhile nothing is taken for lost.
-        stored = (await self._store.read(session_id, limit=0)).stored
         try:
-            path = spool_path(self._directory, session_id)
-            recording = await trio.to_thread.run_sync(Recording, path, stored)
+            return await recorded(self._store, self._directory, session_id)
         except OSError as error:
             raise _refusal(error) from error
-        try:
-            found = []
-            async with aclosing(self._lacking(session_id, recording, stored)) as pages:
-                async for page in pages:
-                    found += page
-            recording.add(found)
-        except BaseException:
-            recording.close()
-            raise
-        return recording
 
     async def remove(self, session_id: str) -> None:
-        """Delete a session's spool, whose frames are safe elsewhere. Idempotent.
+        """Delete a session's spools, whose frames are safe elsewhere. Idempotent.
 
         Raises:
             Unavailable: the disk refuses.
@@ -175,11 +167,11 @@ class Archive:
         async with self._turn:
             self._spools.pop(session_id, None)
             self._behind.discard(session_id)
-            self._unsynced.discard(session_id)
+            self._unsynced = {spool for spool in self._unsynced if spool.session_id != session_id}
             self._pending = [each for each in self._pending if each.message.session_id != session_id]
-            self._pending_bytes = sum(size_of(each.message) for each in self._pending)
+            self._pending_bytes = sum(each.size for each in self._pending)
             try:
-                await trio.to_thread.run_sync(remove_spool, self._directory, session_id)
+                await trio.to_thread.run_sync(remove_spools, self._directory, session_id)
             except OSError as error:
                 raise _refusal(error) from error
 
@@ -188,37 +180,36 @@ class Archive:
         taken, self._pending = self._pending, []
         if not taken:
             return None
-        by_session: dict[str, list[Stored]] = {}
+        by_spool: dict[tuple[str, str], list[Stored]] = {}
         for each in taken:
-            by_session.setdefault(each.message.session_id, []).append(each)
-        for session_id, first in by_session.items():
-            if session_id not in self._spools and first[0].first_number > 0:
+            by_spool.setdefault((each.message.session_id, each.epoch), []).append(each)
+        work = []
+        for (session_id, epoch), some in by_spool.items():
+            known = self._spools.get(session_id)
+            if (known is None or known.epoch != epoch) and some[0].first_number > 0:
                 self._behind.add(session_id)  # an earlier or another process may have left it unfinished
-        work = [(self._spool(session_id), some) for session_id, some in by_session.items()]
+            work.append((self._spool(session_id, epoch), some))
         failure: OSError | None = None
         try:
             taken, failure = await trio.to_thread.run_sync(append_all, work)
         finally:
             self._pending = taken + self._pending
-            self._pending_bytes = sum(size_of(each.message) for each in self._pending)
-            self._unsynced.update(by_session)
+            self._pending_bytes = sum(each.size for each in self._pending)
+            self._unsynced.update(spool for spool, _ in work)
         return failure
 
     async def _complete(self, session_id: str) -> OSError | None:
         """Append what the buffer has and the spool lacks; what neither has is lost. Raises Unavailable."""
         self._behind.add(session_id)
-        spool = self._spool(session_id)
-        try:
-            await trio.to_thread.run_sync(spool.refresh)
-            stored = (await self._store.read(session_id, limit=0)).stored
-            async with aclosing(self._lacking(session_id, spool, stored)) as pages:
-                async for page in pages:
-                    self._unsynced.add(session_id)
-                    numbers = [(number, number + 1) for _, number in map(frame_id_of, page)]
-                    await trio.to_thread.run_sync(spool.append, page, numbers)
-            await trio.to_thread.run_sync(spool.refresh)
-        except OSError as failure:
-            return failure
+        epoch = None
+        # Once, unless the store is emptied meanwhile.
+        while epoch != (epoch := await epoch_of(self._store, session_id)):
+            spool = self._spool(session_id, epoch)
+            self._unsynced.add(spool)
+            try:
+                stored = await append_lacking(self._store, spool)
+            except OSError as failure:
+                return failure
         lost = Numbers(spool.numbers.lacking(stored))
         if len(lost):
             self._metrics.frames_lost.inc(len(lost))
@@ -228,37 +219,17 @@ class Archive:
         self._behind.discard(session_id)
         return None
 
-    async def _lacking(
-        self, session_id: str, spooled: Spool | Recording, stored: int
-    ) -> AsyncGenerator[list[bytes], None]:
-        """Yield the frames numbered below `stored` that the buffer has and the spool lacks, page by page.
-
-        What the caller adds to the spool meanwhile makes no difference.
-        """
-        lacking = Numbers(spooled.numbers.lacking(stored))
-        got = Numbers()
-        for start in (FrameId(spooled.latest_ms - _NEAR_MS, 0), None):
-            after, more = start, True
-            while more and len(got) < len(lacking):
-                page = await self._store.read(session_id, after, PAGE_FRAMES)
-                more = len(page.frames) == PAGE_FRAMES
-                found = []
-                for frame in page.frames:
-                    after = frame_id_of(frame)
-                    if after.number in lacking and after.number not in got:
-                        got.add(after.number, after.number + 1)
-                        found.append(frame)
-                if found:
-                    yield found
-
     async def _sync(self) -> OSError | None:
         failure = None
-        for session_id in sorted(self._unsynced):
-            try:
-                await trio.to_thread.run_sync(self._spool(session_id).sync)
-                self._unsynced.discard(session_id)
-            except OSError as error:
-                failure = error
+        for spool in list(self._unsynced):
+            async with self._turn:  # for each, so that no report has to wait for all of them
+                if spool not in self._unsynced:
+                    continue
+                try:
+                    await trio.to_thread.run_sync(spool.sync)
+                    self._unsynced.discard(spool)
+                except OSError as error:
+                    failure = error
         return failure
 
     async def _sweep(self, database: Database) -> None:
@@ -274,8 +245,10 @@ class Archive:
             if session is not None and session.status is SessionStatus.ENDED:
                 await self.remove(session_id)
 
-    def _spool(self, session_id: str) -> Spool:
-        spool = self._spools.pop(session_id, None) or Spool(self._directory, session_id)
+    def _spool(self, session_id: str, epoch: str) -> Spool:
+        spool = self._spools.pop(session_id, None)
+        if spool is None or spool.epoch != epoch:
+            spool = Spool(self._directory, session_id, epoch)
         self._spools[session_id] = spool
         for forgotten in list(islice(self._spools, max(0, len(self._spools) - _KNOWN_SPOOLS))):
             del self._spools[forgotten]

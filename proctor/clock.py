@@ -1,6 +1,7 @@
 """Event time: the client's clock, corrected to the server's."""
 
 import math
+from copy import copy
 from typing import Any
 
 from proctor.errors import InvalidRequest
@@ -59,6 +60,11 @@ class _Envelope:
         self._closed = 0
         self._bucket = -math.inf
         self._least = (0.0, 0.0)
+
+    def copy(self) -> "_Envelope":
+        copied = copy(self)
+        copied._hull = list(self._hull)
+        return copied
 
     def add(self, client_ms: float, difference_ms: float) -> bool:
         """Take in a point; return whether `line` may have changed."""
@@ -136,6 +142,9 @@ class ClientClock:
 
     Differences that settle somewhere else, as after somebody set the client's clock, start all of this over.
     Otherwise event times never fall while the client's rise.
+
+    A client that comes back sends first what it could not send before, and so has to be known by its earlier
+    connection; see `successor`.
     """
 
     def __init__(self) -> None:
@@ -155,7 +164,17 @@ class ClientClock:
         self._rate_fixed = False
         self._envelope = _Envelope()
         self._level: _Level | None = None
+        self._confirmed = True
+        """Whether anything came on this connection that is as was expected."""
         self._latest_ms, self._latest_event_ms = -math.inf, 0
+
+    def successor(self) -> "ClientClock":
+        """Return a clock for the client's next connection, unless its frames show that it is another."""
+        clock = copy(self)
+        clock._envelope = self._envelope.copy()
+        clock._level = None
+        clock._confirmed = self.offset_ms is None
+        return clock
 
     def fix(self, client_ms: float, received_ms: int) -> None:
         """Take the client's word for what time it has right now."""
@@ -169,6 +188,7 @@ class ClientClock:
             rate = (difference - self._fixed[1]) / (client_ms - self._fixed[0])
             if abs(rate) <= DRIFT_MAX:
                 self.rate, self._rate_fixed = rate, True
+        self._confirmed = True
         self._anchor_ms = client_ms
         self.offset_ms = self._least_ms = difference
 
@@ -176,22 +196,27 @@ class ClientClock:
         """Learn from a frame's client time."""
         difference = received_ms - client_ms
         if self.offset_ms is None:
-            self._anchor_ms = client_ms
-            self.offset_ms, self._least_ms = difference, difference - _DELAY_MS
+            self._start(client_ms, difference)
         excess = difference - self._offset_at(client_ms)
-        if excess < -_DELAY_MS or (
-            excess > _DELAY_MS and (self._level or client_ms < self._latest_ms - _DELAY_MS)
-        ):
-            self._doubt(client_ms, received_ms, difference)
+        if excess > _DELAY_MS:
+            if self._level or not self._confirmed or client_ms < self._latest_ms - _DELAY_MS:
+                self._doubt(client_ms, received_ms, difference)
             return
-        if excess <= _DELAY_MS:
-            if self._level is not None and not self._level.is_contradicted():
+        if excess < -_DELAY_MS:
+            if self._confirmed:
+                self._doubt(client_ms, received_ms, difference)
                 return
-            self._level = None
-            if excess < 0:
-                self.offset_ms = max(self.offset_ms + excess, self._least_ms)
-            if self._envelope.add(client_ms, difference):
-                self._straighten(client_ms)
+            # Frames may wait for a connection, but none comes before its time.
+            self._step(client_ms, difference)
+            excess = 0.0
+        self._confirmed = True
+        if self._level is not None and not self._level.is_contradicted():
+            return
+        self._level = None
+        if excess < 0:
+            self.offset_ms = max((self.offset_ms or 0.0) + excess, self._least_ms)
+        if self._envelope.add(client_ms, difference):
+            self._straighten(client_ms)
 
     def event_ms(self, client_ms: float | None, received_ms: int) -> int:
         """Return the event time on the server's clock, or that of receipt where the client's says nothing."""
@@ -226,10 +251,16 @@ class ClientClock:
             self._level = _Level(received_ms)
         steady = self._level.add(difference_ms, received_ms)
         if steady:
-            offset_ms = self._level.late_ms
-            self.steps += 1
-            self._begin()
-            self._anchor_ms = client_ms
-            self.offset_ms, self._least_ms = offset_ms, offset_ms - _DELAY_MS
+            self._step(client_ms, self._level.late_ms)
         elif steady is False:
             self._level = None
+
+    def _step(self, client_ms: float, difference_ms: float) -> None:
+        """Forget what was; the clock has jumped, or is another."""
+        self.steps += 1
+        self._begin()
+        self._start(client_ms, difference_ms)
+
+    def _start(self, client_ms: float, difference_ms: float) -> None:
+        self._anchor_ms = client_ms
+        self.offset_ms, self._least_ms = difference_ms, difference_ms - _DELAY_MS

@@ -89,6 +89,7 @@ class Connection:
         socket: Socket,
         session_id: str,
         *,
+        clock: ClientClock,
         ingest: Ingest,
         settings: Settings,
         metrics: Metrics,
@@ -100,7 +101,7 @@ class Connection:
         self._settings = settings
         self._metrics = metrics
         self._now_ms = now_ms
-        self._clock = ClientClock()
+        self._clock = clock
         self._finishing = False
         """The last replies are sent, then the close."""
         self._close_code = CloseCode.RESTARTING
@@ -129,9 +130,8 @@ class Connection:
             next_heartbeat = trio.current_time() + interval
             while not self._socket.gone.is_set():
                 finishing = self._finishing
-                with trio.CancelScope() as self._pause:
-                    owed_until = trio.current_time() + _OWED_SECONDS
-                    self._pause.deadline = owed_until if finishing else next_heartbeat
+                owed_until = trio.current_time() + _OWED_SECONDS
+                with trio.CancelScope(deadline=owed_until if finishing else next_heartbeat) as self._pause:
                     await self._socket.gone.wait()
                 if finishing:
                     self._conclude(owed=False)

@@ -206,6 +206,12 @@ class Endings:
         if await self._database.get_report(session_id) is None:
             await self._database.save_report(session_id, await self._live.report(session, final=True))
         with await self._archive.recording(session_id) as recording:
+            if recording.left_out:
+                _log.warning(
+                    "frames were not sent again after the frame store was emptied",
+                    session=session_id,
+                    frames=recording.left_out,
+                )
             # Asked after the frames were looked up: they are cleared only when this is marked, so either all
             # were there, or another process has dumped them while this one was stopped.
             if not (await self._session(session_id)).dumped:

@@ -220,9 +220,13 @@ class Ingest:
         self._settle(receipts)
 
     def _settle(self, receipts: Sequence[Receipt | None]) -> None:
-        if self._store.epoch != self._epoch:
-            self._epoch = self._store.epoch
-            self._new_epoch(self._epoch)
+        epoch = known = self._store.epoch
+        if epoch != self._epoch:
+            if self._epoch:
+                self._archive.renew()
+            known = ""  # some of the group may have been stored before the store was emptied
+            self._epoch = epoch
+            self._new_epoch(epoch)
         group, self._in_hand = self._in_hand, []
         outcomes: Counter[Outcome] = Counter()
         frames = 0
@@ -237,7 +241,7 @@ class Ingest:
             if receipt.outcome is Outcome.STORED:
                 frames += len(message.frames)
                 self.touched.add(message.session_id)
-                self._archive.add(message, receipt.number)
+                self._archive.add(message, receipt.number, waiting.size, known)
             waiting.owner.settle(message, receipt)
             owners[waiting.owner] = None
         for owner in owners:

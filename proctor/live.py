@@ -203,6 +203,7 @@ class LiveAnalysis:
                 if len(recording) > had or (changed and len(recording) == had):
                     return await self._start_over(session, recording, token)
             self._lost[name] = stored - had
+            stored += recording.left_out
         if changed:
             state = await self._engine.advance(state, [], session)
             token = await self._save(session, state, token)
@@ -224,7 +225,7 @@ class LiveAnalysis:
         self._lost[session.session_id] = recording.stored - len(recording)
         now = trio.current_time()
         self._rests_until[session.session_id] = now + _REST_FACTOR * (now - began)
-        return _CaughtUp(state, rest, recording.stored)
+        return _CaughtUp(state, rest, recording.stored + recording.left_out)
 
     async def _fold(
         self, session: ExamSession, state: bytes | None, token: int | None, frames: Sequence[bytes]

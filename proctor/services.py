@@ -15,6 +15,7 @@ from proctor.analysis.engine import Engine, open_engine
 from proctor.analysis.granting import Granting
 from proctor.analysis.policy import load_policies
 from proctor.archive import Archive
+from proctor.clocks import Clocks
 from proctor.endings import Endings
 from proctor.errors import Misconfigured, Unavailable
 from proctor.farewells import Farewells
@@ -47,6 +48,7 @@ class Services:
     store: FrameStore
     archive: Archive
     ingest: Ingest
+    clocks: Clocks
     live: LiveAnalysis
     roster: Roster
     farewells: Farewells
@@ -149,6 +151,7 @@ def _assemble(
         store=store,
         archive=archive,
         ingest=ingest,
+        clocks=Clocks(),
         live=live,
         roster=roster,
         farewells=farewells,

@@ -15,6 +15,7 @@ from proctor.analysis.granting import Granting
 from proctor.analysis.policy import built_in_policy, load_policy
 from proctor.archive import Archive
 from proctor.clock import ClientClock
+from proctor.clocks import Clocks
 from proctor.connection import Connection
 from proctor.endings import Endings
 from proctor.farewells import Farewells
@@ -58,6 +59,7 @@ class House:
     archive: Archive
     engine: InlineEngine
     ingest: Ingest
+    clocks: Clocks
     live: LiveAnalysis
     roster: Roster
     parts: dict[str, Any]
@@ -86,6 +88,7 @@ class House:
         connection = Connection(
             socket,
             session_id,
+            clock=self.clocks.connect(session_id),
             ingest=self.ingest,
             settings=self.settings,
             metrics=self.metrics,
@@ -164,6 +167,7 @@ async def open_house(
             archive=archive,
             engine=engine,
             ingest=ingest,
+            clocks=Clocks(),
             live=live,
             roster=roster,
             parts=parts,

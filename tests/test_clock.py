@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from proctor import clocks as clocks_module
 from proctor.clock import ClientClock, client_time_ms
+from proctor.clocks import Clocks
 from proctor.errors import InvalidRequest
 from proctor.times import iso_from_ms
 
@@ -201,6 +203,19 @@ class TestDrift:
             assert clock.event_ms(1000.0 * number, received) == NOW + 1000 * number
         assert (clock.rate, clock.steps) == (0, 0)
 
+    @pytest.mark.parametrize("speed", [1, 1.005, 1.01, 1.02])
+    def test_a_replay_near_real_time_is_no_jump(self, speed):
+        """It lies in the past, as `proctor simulate` has it, so that no frame is ahead of the clock."""
+        clock, delays = ClientClock(), jitter(8)
+        clock.fix(float(NOW), NOW)
+        start = NOW - round(3_600_000 * (1 - 1 / speed))
+        for number in range(3600):
+            client_ms = start + 1000.0 * number
+            received = round(NOW + 1000 * number / speed + next(delays))
+            clock.observe(client_ms, received)
+            assert clock.event_ms(client_ms, received) == client_ms
+        assert clock.steps == 0
+
     def test_an_outage_and_its_backlog_change_nothing(self):
         """Ten minutes of frames come at once, in the middle of an hour, and are where they belong."""
         clock = ClientClock()
@@ -288,3 +303,81 @@ def test_events_never_go_back_while_the_clients_time_does_not(steps, ppm):
         event = clock.event_ms(client_ms, received_ms)
         assert event >= last
         last = event
+
+
+class TestComingBack:
+    """A client is known on its next connection, on which it first sends what it could not send before."""
+
+    def known(self, offset_ms=-HOUR):
+        """A clock that has seen a minute of frames, which ends at NOW."""
+        clock = ClientClock()
+        placed(drifting(0, 60, itertools.repeat(40), start=NOW - 60_000, offset_ms=offset_ms), clock)
+        return clock
+
+    def test_a_backlog_is_where_it_belongs_and_so_is_what_follows(self):
+        """Five minutes of it, sent at once, without a `clock` message."""
+        clock = self.known().successor()
+        backlog = [(made - HOUR, made, NOW + 300_020) for made in range(NOW, NOW + 300_000, 250)]
+        assert set(placed(backlog, clock)) == {40}
+        live = list(drifting(0, 60, itertools.repeat(40), start=NOW + 300_250, offset_ms=-HOUR))
+        assert set(placed(live, clock)) == {40}
+        assert clock.steps == 0
+
+    @pytest.mark.parametrize("speed", [1.05, 2, 10])
+    def test_a_backlog_that_is_sent_slowly_is_no_other_clock(self, speed):
+        clock = self.known().successor()
+        backlog = [
+            (made - HOUR, made, NOW + 300_000 + (made - NOW) / speed)
+            for made in range(NOW, NOW + 300_000, 250)
+        ]
+        assert set(placed(backlog, clock)) == {40}
+
+    def test_each_connection_learns_for_itself(self):
+        """So that a second device, whose clock is another, does not move the frames of the first."""
+        first = self.known()
+        second = first.successor()
+        second.fix(float(NOW + HOUR), NOW)
+        assert placed(drifting(0, 60, itertools.repeat(40), offset_ms=HOUR), second) == [0] * 240
+        assert placed(drifting(0, 60, itertools.repeat(40), offset_ms=-HOUR), first) == [40] * 240
+        assert (first.steps, second.steps) == (0, 1)
+
+    def test_frames_from_ahead_are_another_clocks_at_once(self):
+        """No delay explains them."""
+        clock = self.known().successor()
+        assert placed(drifting(0, 60, itertools.repeat(40), offset_ms=HOUR), clock) == [40] * 240
+
+    @pytest.mark.parametrize("slept_ms", [2 * HOUR, 30_000])
+    def test_a_clock_that_stood_still_meanwhile_is_found_out_within_seconds(self, slept_ms):
+        """As a browser's may while its computer sleeps: its frames look late, and stay so."""
+        clock = self.known().successor()
+        awake = drifting(0, 60, itertools.repeat(40), start=NOW + slept_ms, offset_ms=-HOUR - slept_ms)
+        errors = placed(awake, clock)
+        assert errors[4 * 11 :] == [40] * 196
+        assert clock.steps == 1
+
+    def test_the_drift_is_remembered(self):
+        clock = ClientClock()
+        placed(drifting(100, 3600, itertools.repeat(40)), clock)
+        clock = clock.successor()
+        later = drifting(100, 4 * 3600, itertools.repeat(40))
+        errors = placed(itertools.islice(later, 4 * 3 * 3600, None), clock)
+        assert all(35 <= error <= 45 for error in errors)
+
+    def test_nothing_is_remembered_of_a_clock_that_nothing_is_known_of(self):
+        clock = ClientClock().successor()
+        assert clock.event_ms(5.0, NOW) == NOW
+        assert placed(drifting(0, 60, itertools.repeat(40)), clock) == [40] * 240
+
+
+def test_a_process_remembers_the_clocks_of_the_latest_sessions(monkeypatch):
+    monkeypatch.setattr(clocks_module, "_KNOWN_SESSIONS", 2)
+    clocks = Clocks()
+    for session_id in ("a", "b"):
+        first, second = (clocks.connect(session_id) for _ in range(2))
+        first.fix(0.0, 1)
+        second.fix(0.0, NOW)
+        assert first.event_ms(1.0, 5) == 2, "each connection has a clock of its own"
+    assert clocks.connect("a").event_ms(1.0, NOW) == NOW + 1
+    clocks.connect("c")
+    assert clocks.of_requests("a").event_ms(7.0, NOW) == NOW + 7
+    assert clocks.of_requests("b").event_ms(7.0, NOW) == NOW, "the one that was not used for longest is gone"

@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from proctor.archive import Archive
+from proctor.clock import ClientClock
 from proctor.connection import DRAIN_SECONDS, QUIET_SECONDS, UNSETTLED_MAX, Connection
 from proctor.ingest import Ingest
 from proctor.metrics import Metrics
@@ -41,6 +42,7 @@ class Stage:
         self.connection = Connection(
             self.socket,
             SESSION,
+            clock=ClientClock(),
             ingest=self.ingest,
             settings=self.settings,
             metrics=self.metrics,

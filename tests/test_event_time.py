@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 
 from proctor.clock import ClientClock
 from proctor.ingest import frame_message
+from proctor.services import now_ms
+from proctor.times import ms_from_iso
 from proctor.wire import Frames, read_message
+from tests.fixtures.server import open_server, settings_for
 from tests.house import House, house_settings, open_house
 from tests.test_live import SESSION, T0, exam, without_time
 
@@ -121,3 +124,27 @@ def test_with_delays_and_drift_frames_are_where_they_belong_within_the_delay():
             errors.append(clock.event_ms(client_ms, received) - made)
     assert min(errors) > -60
     assert max(errors) < 160
+
+
+async def test_a_client_that_comes_back_with_a_backlog_is_known_by_its_last_connection(tmp_path):
+    """Its clock is an hour slow, it never says so, and after its outage it sends the backlog first."""
+    async with open_server(settings_for(tmp_path)) as server:
+        began = now_ms()
+
+        def frame(made_ms: int) -> dict[str, Any]:
+            return {"session_id": "exam", "made": made_ms, "timestamp": made_ms - HOUR}
+
+        async with server.stream("exam") as client:
+            assert (await client.ask(frame(began) | {"seq": 1}))["seq"] == 1
+        backlog = [frame(began - minute * 60_000) for minute in range(5, 0, -1)]
+        async with server.stream("exam") as client:
+            reply = await client.ask({"type": "batch", "seq": 2, "frames": backlog[:3]})
+            assert reply["seq"] == 2
+        for late in backlog[3:]:
+            sent = await server.http.post("/api/v1/session/ws/fallback", json=late)
+            assert sent.is_success
+        frames = await server.frames("exam")
+    errors = [ms_from_iso(frame["timestamp"]) - frame["made"] for frame in frames]
+    assert len(errors) == 6
+    assert len(set(errors)) == 1, "distances are as they were"
+    assert 0 <= errors[0] < 1000, "what the first frame was delayed"

@@ -17,7 +17,7 @@ from proctor.analysis.policy import built_in_policy
 from proctor.errors import Unavailable
 from proctor.live import SETTLING_MS
 from proctor.model import ExamSession
-from proctor.storage.spool import remove_spool
+from proctor.storage.spool import remove_spools
 from tests.fakes import ForgetfulStore
 from tests.house import House, house_settings, open_house
 from tests.test_frame_stores import saved
@@ -131,7 +131,7 @@ async def test_frames_that_come_a_little_late_cost_nothing(house):
 
 def lose(house: House, before_ms: int) -> None:
     """Let frames from before then expire, and their spool be gone."""
-    remove_spool(house.settings.dump_directory, "exam")
+    remove_spools(house.settings.dump_directory, "exam")
     forgetful = ForgetfulStore(house.store, before_ms)
     house.live._store = house.archive._store = forgetful  # type: ignore[assignment]
 

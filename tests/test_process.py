@@ -258,14 +258,14 @@ async def test_an_end_that_was_killed_is_finished_without_a_client(tmp_path: Pat
             await server.post("exam", "end")
         await server.becomes("exam", "ending")
         await server.kill()
-    obstacle = tmp_path / "analysis_dumps"
-    obstacle.write_text("a file where the folder should be")
+    obstacle = tmp_path / "analysis_dumps" / "exam_frames.json"
+    obstacle.mkdir()
     async with serve(tmp_path) as server:
         answer = await server.post("exam", "end")
         assert answer.status_code == 202
         assert answer.json() == {"status": "ending", "session_id": "exam"}
         await server.kill()
-    obstacle.unlink()
+    obstacle.rmdir()
     async with serve(tmp_path) as server:
         await server.becomes("exam", "ended")
         first = everything_of(tmp_path, "exam")

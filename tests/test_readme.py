@@ -96,6 +96,14 @@ def test_the_commands_it_shows_exist():
         assert name in commands, name
 
 
+def test_the_promises_name_tests_that_exist():
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", README.partition("## What it promises")[2])
+    assert len(named) > 20
+    for path, test in named:
+        source = (ROOT / path).read_text()
+        assert not test or re.search(rf"(def|class) {test}\b|^{test} =", source, re.MULTILINE), (path, test)
+
+
 async def test_the_curl_examples_run(server: Server):
     """Word for word but for the port; in order, they start, analyze and end a session."""
     answers = []

@@ -199,6 +199,44 @@ async def test_forgotten_sessions_leave_the_file(path, monkeypatch):
         assert (rows(path, "sessions"), rows(path, "states"), rows(path, "seqs")) == (1, 1, 1)
 
 
+def aged(path: Path, milliseconds: int) -> None:
+    """Make the file as it would be that much later, without a server in between."""
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(
+            f"UPDATE run SET seen_ms = seen_ms - {milliseconds}, down_ms = down_ms;"
+            f"UPDATE frames SET stored_ms = stored_ms - {milliseconds};"
+            f"UPDATE sessions SET touched_ms = touched_ms - {milliseconds};"
+        )
+
+
+async def test_what_is_kept_does_not_age_while_the_server_is_down(path):
+    """However long, and more than once; while it runs it does, and `ping` notes that it runs."""
+    settings = settings_for(path, retention_seconds=2)
+    for down_ms in (3_600_000, 10 * MEMORY_SECONDS * 1000):
+        async with open_sqlite_frames(settings) as store:
+            await store.append([message("exam", T0, seq=None)])
+        aged(path, down_ms)
+    async with open_sqlite_frames(settings) as store:
+        page = await store.read("exam")
+        assert (len(page.frames), page.stored) == (2, 2)
+
+
+@pytest.mark.parametrize("down_ms", [-3_600_000, 3_600_000])
+async def test_while_the_server_runs_frames_age(path, monkeypatch, down_ms):
+    """Also those from before it was down, by as much as they had aged then, wherever the clock is set."""
+    real = sqlite_frames._now_ms
+    settings = settings_for(path, retention_seconds=100)
+    async with open_sqlite_frames(settings) as store:
+        await store.append([message("exam", T0)])
+        monkeypatch.setattr(sqlite_frames, "_now_ms", lambda: real() + 60_000)
+    monkeypatch.setattr(sqlite_frames, "_now_ms", lambda: real() + 60_000 + down_ms)
+    async with open_sqlite_frames(settings) as store:
+        await store.append([message("exam", T0)])
+        assert len((await store.read("exam")).frames) == 2
+        monkeypatch.setattr(sqlite_frames, "_now_ms", lambda: real() + 60_000 + down_ms + 50_000)
+        assert len((await store.read("exam")).frames) == 1
+
+
 async def test_many_claims_do_not_pile_up(path, autojump_clock):
     async with open_sqlite_frames(settings_for(path)) as store:
         for number in range(3 * leases.CLAIMS_BEFORE_PRUNING):

@@ -1,6 +1,7 @@
-"""Spools: `spool/{session_id}_frames.jsonl` beside the dumps, all frames of a running session as they came.
+"""Spools: all frames of a running session as they came, in `spool/{session_id}_frames.{epoch}.jsonl`.
 
 One stored frame per line, in any order; a frame may be there twice, and any number of processes may append.
+A store that was emptied numbers a session's frames anew, so each of its epochs has a spool of its own.
 A write that was cut short, by a crash or a full disk, leaves a torn line. It costs that line alone, because
 each write begins by ending the line before it, and a line that is no whole frame is passed over.
 """
@@ -8,6 +9,7 @@ each write begins by ending the line before it, and a line that is no whole fram
 import errno
 import os
 from array import array
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,11 +23,9 @@ from proctor.model import FrameId, check_session_id
 from proctor.storage.frames import FrameMessage, frame_id_of
 from proctor.storage.numbers import Numbers
 
-_FOLDER, _ENDING = "spool", "_frames.jsonl"
+_FOLDER, _MIDDLE, _ENDING = "spool", "_frames.", ".jsonl"
 _OWNER_ONLY = 0o600
 _CHUNK_FRAMES = 1000
-_MESSAGE_BYTES = 300
-"""What a message costs in memory beside its frames' JSON."""
 
 
 class _Identified(msgspec.Struct):
@@ -41,23 +41,34 @@ class _Line(NamedTuple):
     length: int
 
 
-def spool_path(directory: Path, session_id: str) -> Path:
-    """Return where a session's spool is, or will be; `directory` is that of the dumps."""
-    return directory / _FOLDER / f"{check_session_id(session_id)}{_ENDING}"
+def spool_path(directory: Path, session_id: str, epoch: str) -> Path:
+    """Return where a session's spool of one epoch is, or will be; `directory` is that of the dumps."""
+    return directory / _FOLDER / f"{check_session_id(session_id)}{_MIDDLE}{epoch}{_ENDING}"
 
 
 def spooled_sessions(directory: Path) -> list[str]:
     """Return the ids of the sessions that have a spool. Blocks. Raises OSError."""
+    return sorted({session_id for session_id, _ in _spools(directory)})
+
+
+def spools_of(directory: Path, session_id: str) -> list[Path]:
+    """Return the session's spools, of whichever epochs. Blocks. Raises OSError."""
+    return [path for found_id, path in _spools(directory) if found_id == session_id]
+
+
+def remove_spools(directory: Path, session_id: str) -> None:
+    """Delete a session's spools, if there are any. Blocks. Raises OSError."""
+    for path in spools_of(directory, session_id):
+        path.unlink(missing_ok=True)
+
+
+def _spools(directory: Path) -> list[tuple[str, Path]]:
     with suppress(FileNotFoundError):
-        return sorted(
-            path.name.removesuffix(_ENDING) for path in (directory / _FOLDER).glob(f"[!.]*{_ENDING}")
-        )
+        return [
+            (path.name.rpartition(_MIDDLE)[0], path)
+            for path in (directory / _FOLDER).glob(f"[!.]*{_MIDDLE}*{_ENDING}")
+        ]
     return []
-
-
-def remove_spool(directory: Path, session_id: str) -> None:
-    """Delete a session's spool if there is one. Blocks. Raises OSError."""
-    spool_path(directory, session_id).unlink(missing_ok=True)
 
 
 class Stored(NamedTuple):
@@ -66,24 +77,22 @@ class Stored(NamedTuple):
     message: FrameMessage
     first_number: int
     """Arrival number of its first frame; the others' follow."""
-
-
-def size_of(message: FrameMessage) -> int:
-    """Return about how many bytes of memory a message takes."""
-    size = _MESSAGE_BYTES
-    for frame in message.frames:
-        size += len(frame.head)
-    return size
+    size: int
+    """Bytes of memory that it takes, about."""
+    epoch: str
+    """Of the store that has it."""
 
 
 class Spool:
-    """One session's spool, and which frames this process knows to be in it.
+    """One session's spool of one epoch, and which frames this process knows to be in it.
 
     Every method blocks, and raises OSError if the disk refuses. Not for several threads at a time.
     """
 
-    def __init__(self, directory: Path, session_id: str) -> None:
-        self.path = spool_path(directory, session_id)
+    def __init__(self, directory: Path, session_id: str, epoch: str) -> None:
+        self.session_id = session_id
+        self.epoch = epoch
+        self.path = spool_path(directory, session_id, epoch)
         self.numbers = Numbers()
         """Arrival numbers of frames that need not be written any more."""
         self.latest_ms = 0
@@ -153,7 +162,7 @@ def append_all(work: Sequence[tuple[Spool, list[Stored]]]) -> tuple[list[Stored]
     for spool, some in work:
         frames = [
             b'%b%d-%d"}' % (head, time_ms, number)
-            for message, first in some
+            for message, first, *_ in some
             for number, (time_ms, head) in enumerate(message.frames, first)
         ]
         try:
@@ -167,7 +176,7 @@ def append_all(work: Sequence[tuple[Spool, list[Stored]]]) -> tuple[list[Stored]
 def _runs(some: Sequence[Stored]) -> Iterator[tuple[int, int]]:
     """Arrival numbers of the messages' frames; those of one connection mostly follow on each other."""
     start = end = some[0].first_number
-    for message, first in some:
+    for message, first, *_ in some:
         if first != end:
             yield start, end
             start = first
@@ -185,6 +194,8 @@ class Recording:
         """Read the spool through, if there is one; `stored` is the store's count. Blocks. Raises OSError."""
         self.numbers = Numbers()
         self.latest_ms = 0
+        self.left_out = 0
+        """Frames that were stored before the store was emptied, and were not sent again."""
         self._counted = stored
         self._others: list[bytes] = []
         columns = array("q")
@@ -229,6 +240,22 @@ class Recording:
         if rows:
             self._frames = _in_order(np.concatenate((self._frames, np.array(rows, dtype=np.int64))))
 
+    def leave_out(self, older: Iterable[Path]) -> None:
+        """Count what only spools of earlier epochs have. Blocks. Raises OSError."""
+        before: Counter[int] = Counter()
+        for path in older:
+            with Recording(path, 0) as recording:
+                before |= recording._contents()
+        if before:
+            self.left_out = (before - self._contents()).total()
+
+    def _contents(self) -> Counter[int]:
+        """Frames as their clients sent them, of which some may be alike."""
+        contents: Counter[int] = Counter()
+        for start in range(0, len(self), _CHUNK_FRAMES):
+            contents.update(map(_content, self.read(start, start + _CHUNK_FRAMES)))
+        return contents
+
     async def frames(self) -> AsyncGenerator[bytes, None]:
         """Yield all frames, a thousand of them in memory."""
         for start in range(0, len(self), _CHUNK_FRAMES):
@@ -241,6 +268,13 @@ class Recording:
             self._others[length] if offset < 0 else os.pread(self._handle, length, offset)
             for _, _, offset, length in self._frames[start:end].tolist()
         ]
+
+
+def _content(frame: bytes) -> int:
+    """Return a digest of what the client sent; what the server adds to it comes last."""
+    features, _, ours = frame.rpartition(b'"session_id":"')
+    _, _, stamp = ours.partition(b'"client_timestamp":')
+    return hash((features, stamp.rpartition(b',"received_at":')[0]))
 
 
 def _in_order(

@@ -43,6 +43,10 @@ ALTER TABLE sessions ADD COLUMN seqs_beyond INTEGER NOT NULL DEFAULT 0;
 CREATE TABLE epoch (name TEXT NOT NULL);
 INSERT INTO epoch VALUES (hex(randomblob(8)));
 """,
+    """
+CREATE TABLE run (seen_ms INTEGER NOT NULL, down_ms INTEGER NOT NULL);
+INSERT INTO run SELECT coalesce(max(stored_ms), 1000 * strftime('%s')), 0 FROM frames;
+""",
 )
 """One script for each version of the file, which makes it from the one before."""
 

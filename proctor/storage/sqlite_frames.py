@@ -7,7 +7,7 @@ survives a kill of this process, though perhaps not a power cut. One connection 
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TypeVar
 
 import trio
@@ -45,6 +45,8 @@ FORGET_CONTENT = tuple(f"DELETE FROM {table} WHERE session = ?" for table in ("f
 EXPIRED_PER_FRAME = 2
 """Expired frames deleted for each one stored, so that a backlog shrinks but no commit waits for all of it."""
 EXPIRED_PER_SWEEP = 10_000
+NOTED_MS = 1000
+"""How exactly it is known for how long the server was down, while frames come."""
 
 T = TypeVar("T")
 
@@ -59,13 +61,17 @@ async def open_sqlite_frames(settings: Settings) -> AsyncIterator["SqliteFrames"
     with opened(settings.frame_store_path) as (writer, readers):
         store = SqliteFrames(writer, readers, settings.frame_buffer_retention_seconds)
         await store.ping()
-        yield store
+        try:
+            yield store
+        finally:
+            store.note_stop()
 
 
 class SqliteFrames:
     """The :class:`proctor.storage.frames.FrameStore` on SQLite. Get one from `open_sqlite_frames`.
 
-    Frames past their retention are never returned. They leave the file with later appends, at `ping` and when
+    Retention is time that the server runs, so that what a killed one left is there for the next. Frames past
+    it are never returned. They leave the file with later appends, at `ping` and when
     the store is opened. A cancelled call ends once its statement has.
     """
 
@@ -82,6 +88,16 @@ class SqliteFrames:
         self._read_turns = trio.CapacityLimiter(len(readers))
         self._leases = Leases()
         (self.epoch,) = writer.execute("SELECT name FROM epoch").fetchone()
+        self._seen_ms: int
+        self._down_ms: int
+        self._seen_ms, self._down_ms = writer.execute("SELECT seen_ms, down_ms FROM run").fetchone()
+        self._down_ms += _now_ms() - self._seen_ms  # less than nothing if the clock was set back
+        self._note_running(writer)
+
+    def note_stop(self) -> None:
+        """Note that the store is not used any more. Blocks; a disk that refuses is no trouble."""
+        with suppress(sqlite3.Error):
+            self._note_running(self._writer)
 
     async def append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
         """One transaction; see the protocol."""
@@ -147,7 +163,7 @@ class SqliteFrames:
         await _in_thread(self._write_turn, self._sweep)
 
     def _append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
-        now = _now_ms()
+        now = self._now_ms()
         writes: dict[str, SessionWrite] = {}
         with self._transaction() as db:
             receipts = []
@@ -171,11 +187,13 @@ class SqliteFrames:
             db.executemany("INSERT INTO seqs (session, seq, digest) VALUES (?, ?, ?)", seqs)
             db.executemany(COUNT, counts)
             db.execute(DELETE_EXPIRED, (now - self._retention_ms, EXPIRED_PER_FRAME * len(frames)))
+            if _now_ms() - self._seen_ms >= NOTED_MS:
+                self._note_running(db)
         return receipts
 
     def _read(self, session_id: str, after: FrameId | None, limit: int | None) -> FramePage:
         start = FrameId(-(2**63), 0) if after is None else after
-        oldest = _now_ms() - self._retention_ms
+        oldest = self._now_ms() - self._retention_ms
         with self._reader() as db:
             db.execute("BEGIN")
             try:
@@ -192,12 +210,12 @@ class SqliteFrames:
 
     def _seal(self, session_id: str) -> None:
         with self._transaction() as db:
-            (session, *_) = db.execute(TOUCH_SESSION, (session_id, _now_ms())).fetchone()
+            (session, *_) = db.execute(TOUCH_SESSION, (session_id, self._now_ms())).fetchone()
             db.execute("UPDATE sessions SET sealed = 1 WHERE id = ?", (session,))
 
     def _clear(self, session_id: str) -> None:
         with self._transaction() as db:
-            (session, _, sealed, *_) = db.execute(TOUCH_SESSION, (session_id, _now_ms())).fetchone()
+            (session, _, sealed, *_) = db.execute(TOUCH_SESSION, (session_id, self._now_ms())).fetchone()
             self._leases.clear(session_id)
             for statement in FORGET_CONTENT:
                 db.execute(statement, (session,))
@@ -211,7 +229,7 @@ class SqliteFrames:
             # Asked in here, because `clear` may have been waited for.
             if not self._leases.has(session_id, token):
                 return False
-            (session, *_) = db.execute(TOUCH_SESSION, (session_id, _now_ms())).fetchone()
+            (session, *_) = db.execute(TOUCH_SESSION, (session_id, self._now_ms())).fetchone()
             db.execute("INSERT OR REPLACE INTO states (session, state) VALUES (?, ?)", (session, state))
             return True
 
@@ -222,9 +240,10 @@ class SqliteFrames:
             return row[0] if row else None
 
     def _sweep(self) -> None:
-        now = _now_ms()
+        now = self._now_ms()
         with self._transaction() as db:
             db.execute(DELETE_EXPIRED, (now - self._retention_ms, EXPIRED_PER_SWEEP))
+            self._note_running(db)
             forgotten = now - self._retention_ms - MEMORY_SECONDS * 1000
             for (session,) in db.execute(
                 "SELECT id FROM sessions WHERE touched_ms < ?", (forgotten,)
@@ -232,6 +251,14 @@ class SqliteFrames:
                 for statement in FORGET_CONTENT:
                     db.execute(statement, (session,))
                 db.execute("DELETE FROM sessions WHERE id = ?", (session,))
+
+    def _now_ms(self) -> int:
+        """Return the time by which things age: the wall clock's, less what the server was down."""
+        return _now_ms() - self._down_ms
+
+    def _note_running(self, db: sqlite3.Connection) -> None:
+        self._seen_ms = _now_ms()
+        db.execute("UPDATE run SET seen_ms = ?, down_ms = ?", (self._seen_ms, self._down_ms))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

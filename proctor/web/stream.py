@@ -14,7 +14,6 @@ from quart_trio import QuartTrio
 from quart_trio.asgi import TrioASGIWebsocketConnection
 from werkzeug.datastructures import Headers
 
-from proctor.clock import ClientClock
 from proctor.connection import Connection
 from proctor.errors import InvalidRequest, SessionEnded, Unavailable
 from proctor.ingest import frame_message
@@ -50,15 +49,14 @@ class HandedOverWebSocket(TrioASGIWebsocketConnection):
 
     async def __call__(self, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         """Run the handler without a task and a queue for messages, of which it gets none."""
-        with suppress(ClientGone):
-            await super(TrioASGIWebsocketConnection, self).handle_websocket(
-                self._create_websocket_from_scope(send), send
-            )
+        await super(TrioASGIWebsocketConnection, self).handle_websocket(
+            self._create_websocket_from_scope(send), send
+        )
 
     async def accept_connection(
         self, send: ASGISendCallable, headers: Headers, subprotocol: str | None
     ) -> None:
-        """Accept, unless the peer is gone, which is no failure of the handler; Quart need not close then."""
+        """Accept, unless the client is gone. In either case Quart need not close then."""
         with suppress(ClientGone):
             await super().accept_connection(send, headers, subprotocol)
         self._closed = True
@@ -129,7 +127,8 @@ def stream_routes(services: Services) -> Blueprint:
                 "a clock message needs a WebSocket; send frames with their timestamps", field="type"
             )
         await services.sessions.admit(session_id)
-        stored_form = frame_message(session_id, message, ClientClock(), received_ms)
+        clock = services.clocks.of_requests(session_id)
+        stored_form = frame_message(session_id, message, clock, received_ms)
         with trio.move_on_after(_STORE_SECONDS) as storing:
             receipt = await services.ingest.store(stored_form)
         if storing.cancelled_caught:
@@ -156,6 +155,7 @@ async def _serve(services: Services, session_id: str, resume: ResumePoint, socke
     connection = Connection(
         socket,
         session_id,
+        clock=services.clocks.connect(session_id),
         ingest=services.ingest,
         settings=services.settings,
         metrics=services.metrics,

@@ -141,6 +141,8 @@ class Client:
                 self._take_messages()
         except BlockingIOError:
             return self.acked - before
+        except ConnectionError as error:
+            raise Failed("the server reset a connection") from error
         raise Failed("the server closed a connection")
 
     def _take_messages(self) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from proctor.archive import Archive
+from proctor.clock import ClientClock
 from proctor.connection import Connection
 from proctor.errors import Unavailable
 from proctor.ingest import Ingest
@@ -81,6 +82,10 @@ class Peer:
     def say(self, message: dict[str, Any]) -> None:
         self._arriving.append(json.dumps(message).encode())
         self.deliver()
+
+    @property
+    def unread(self) -> int:
+        return len(self._arriving)
 
     def deliver(self) -> None:
         while self._reading and self._arriving:
@@ -157,7 +162,13 @@ class ConnectionMachine(RuleBasedStateMachine):
     def _connect(self) -> None:
         peer = Peer(self.shelf, self.faults.append)
         connection = Connection(
-            peer, "exam", ingest=self.ingest, settings=SETTINGS, metrics=Metrics(), now_ms=lambda: 0
+            peer,
+            "exam",
+            clock=ClientClock(),
+            ingest=self.ingest,
+            settings=SETTINGS,
+            metrics=Metrics(),
+            now_ms=lambda: 0,
         )
         self.process.start_soon(connection.run, ResumePoint(None, "one"))
         self.peers.append(peer)
@@ -204,9 +215,12 @@ class ConnectionMachine(RuleBasedStateMachine):
         self.trio.pass_time(seconds)
         self._deliver()
 
-    def _deliver(self) -> None:
+    def _deliver(self) -> bool:
+        """Have all peers send on, as far as they are read; says whether that is further than before."""
+        before = sum(peer.unread for peer in self.peers)
         for peer in self.peers:
             self.trio.do(peer.deliver)
+        return sum(peer.unread for peer in self.peers) < before
 
     @precondition(lambda self: len(self.peers) > 1)
     @rule(data=st.data())
@@ -244,7 +258,8 @@ class ConnectionMachine(RuleBasedStateMachine):
             self.shelf.mode = "well"
             for _ in range(8):
                 self.trio.pass_time(2)
-                self._deliver()
+                while self._deliver():
+                    self.trio.pass_time(0.02)
             self.acknowledged_is_stored()
             assert not [peer.unanswered for peer in self.peers if peer.closed is None and peer.unanswered]
             assert all(peer.closed in (None, CloseCode.FLOOD) for peer in self.peers)
@@ -253,8 +268,8 @@ class ConnectionMachine(RuleBasedStateMachine):
 
 
 ConnectionMachine.TestCase.settings = settings(
-    max_examples=40,
-    stateful_step_count=30,
+    max_examples=25,
+    stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )

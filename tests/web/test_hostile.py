@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 import struct
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,8 +12,9 @@ from urllib.parse import unquote_to_bytes
 import pytest
 import trio
 
+from proctor.admissions import Admissions
 from proctor.logs import set_up_logging
-from proctor.model import SESSION_ID_RULE
+from proctor.model import SESSION_ID_RULE, ExamSession
 from proctor.web.server import _Peer
 from tests.fixtures.server import Server, open_server, settings_for
 from tests.web.raw import read_head, read_to_end, upgrade
@@ -302,3 +304,35 @@ async def test_elsewhere_is_404(server: Server):
         answer = await ask(server, http("GET", path))
         assert answer.status == 404, path
         assert answer.problem["type"] == "about:blank"
+
+
+@pytest.mark.parametrize("farewell", ["reset", "early bytes"])
+async def test_a_client_that_does_not_wait_for_its_handshake_leaves_no_trouble_behind(
+    tmp_path: Path, monkeypatch, capsys, farewell
+):
+    """Whoever could fill the log with tracebacks would hide in it."""
+    asked, gone = trio.Event(), trio.Event()
+
+    async def admit_late(self: Admissions, session_id: str) -> ExamSession:
+        asked.set()
+        await gone.wait()
+        return ExamSession(session_id=session_id, started_ms=0)
+
+    monkeypatch.setattr(Admissions, "admit", admit_late)
+    async with open_server(settings_for(tmp_path)) as server:
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as client:
+            await client.send_all(upgrade("/api/v1/session/ws/exam"))
+            await asked.wait()
+            if farewell == "reset":
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.socket.close()
+            else:
+                await client.send_all(b"too early")
+                await read_head(client)
+        await trio.sleep(0.05)
+        gone.set()
+        await trio.sleep(0.05)
+        assert (await server.http.get("/health")).status_code == 200
+    logged = capsys.readouterr().err
+    assert "Traceback" not in logged
+    assert "failed" not in logged

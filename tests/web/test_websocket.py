@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 import trio
 
+from proctor.archive import Archive
+from proctor.clock import ClientClock
 from proctor.connection import UNSETTLED_MAX, Connection
 from proctor.ingest import Ingest
 from proctor.metrics import Metrics
@@ -284,10 +286,16 @@ class Streaming:
     def __init__(self, pair: Wired, nursery: trio.Nursery) -> None:
         self.store, self.pair = MemoryStore(), pair
         settings, metrics = Settings(_env_file=None), Metrics()
-        self.ingest = Ingest(self.store, settings, metrics)
+        self.ingest = Ingest(self.store, Archive(self.store, settings, metrics), settings, metrics)
         nursery.start_soon(self.ingest.write)
         self.connection = Connection(
-            pair.socket, "exam", ingest=self.ingest, settings=settings, metrics=metrics, now_ms=lambda: 10**12
+            pair.socket,
+            "exam",
+            clock=ClientClock(),
+            ingest=self.ingest,
+            settings=settings,
+            metrics=metrics,
+            now_ms=lambda: 10**12,
         )
         nursery.start_soon(self.connection.run, ResumePoint(None, "epoch"))
 
