@@ -5,6 +5,9 @@ from dataclasses import dataclass, field
 
 from proctor.storage.frames import FrameMessage, Outcome, Receipt
 
+_JOIN_MOST = 2000
+"""When a gap closes behind more messages, it takes some commits until `last_seq` has passed all of them."""
+
 
 @dataclass
 class SessionWrite:
@@ -22,6 +25,7 @@ class SessionWrite:
     frames: list[tuple[int, int, int, bytes]] = field(default_factory=list)
     """Session, time in milliseconds, number, body."""
     seqs: dict[int, bytes] = field(default_factory=dict)
+    _joined: int = 0
 
     def add(self, db: sqlite3.Connection, message: FrameMessage) -> Receipt:
         """Take the message in, unless the session is sealed or has its seq already."""
@@ -52,6 +56,13 @@ class SessionWrite:
             self.seqs_beyond += 1
         elif seq == self.last_seq + 1:
             self.last_seq = seq
-            while self.seqs_beyond and self._digest(db, self.last_seq + 1) is not None:
-                self.last_seq += 1
-                self.seqs_beyond -= 1
+            self.join(db)
+
+    def join(self, db: sqlite3.Connection) -> None:
+        """Move `last_seq` past what is stored already of the messages that follow it."""
+        while (
+            self.seqs_beyond and self._joined < _JOIN_MOST and self._digest(db, self.last_seq + 1) is not None
+        ):
+            self.last_seq += 1
+            self.seqs_beyond -= 1
+            self._joined += 1

@@ -172,6 +172,7 @@ class SqliteFrames:
                 if write is None:
                     row = db.execute(TOUCH_SESSION, (message.session_id, now)).fetchone()
                     write = writes[message.session_id] = SessionWrite(*row)
+                    write.join(db)
                 receipts.append(write.add(db, message))
             frames = [(*frame, now) for write in writes.values() for frame in write.frames]
             seqs = [(write.id, *seq) for write in writes.values() for seq in write.seqs.items()]

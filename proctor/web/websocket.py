@@ -9,6 +9,7 @@ import selectors
 import socket as stdlib_socket
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 
 import trio
 
@@ -114,9 +115,9 @@ class WebSocket:
         self._watch()
         if self._socket.fileno() != -1 and (self._aborted or self._unsent):
             # Without lingering the kernel drops what a vanished peer never acknowledged.
-            self._socket.setsockopt(
-                stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, struct.pack("ii", 1, 0)
-            )
+            linger = struct.pack("ii", 1, 0)
+            with suppress(OSError):  # from a socket that the peer has reset already
+                self._socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, linger)
         self._socket.close()
 
     def serve(self, events: int, now: float) -> None:
