@@ -212,13 +212,13 @@ class Connection:
         self._heard += 1
         if self._finishing:
             return
-        arrival = _Arrival(data, self._now_ms())
+        received_ms = self._now_ms()
         if self._held or not self._has_room():
-            self._held.append(arrival)
+            self._held.append(_Arrival(data, received_ms))
             self._socket.pause()
             self._await_room()
         else:
-            self._use(arrival)
+            self._use(data, received_ms)
 
     def _has_room(self) -> bool:
         return len(self._unsettled) < UNSETTLED_MAX and self._ingest.has_room
@@ -229,7 +229,7 @@ class Connection:
 
     def _take_held(self) -> None:
         while self._held and self._has_room():
-            self._use(self._held.popleft())
+            self._use(*self._held.popleft())
         if self._held:
             self._await_room()
         elif self._heard_out:
@@ -238,23 +238,21 @@ class Connection:
         elif not self._finishing:
             self._socket.resume()
 
-    def _use(self, arrival: _Arrival) -> None:
+    def _use(self, data: bytes, received_ms: int) -> None:
         most = self._settings.batch_max_frames
         try:
-            message = express.read(arrival.data, self.session_id, most) or decode(
-                arrival.data, self.session_id, most
-            )
+            message = express.read(data, self.session_id, most) or decode(data, self.session_id, most)
         except Rejected as rejected:
             self._reject(rejected)
             return
         if isinstance(message, ClockReading):
-            self._clock.fix(message.client_ms, arrival.received_ms)
-            self._tell(Clock(message.timestamp, iso_from_ms(arrival.received_ms)))
+            self._clock.fix(message.client_ms, received_ms)
+            self._tell(Clock(message.timestamp, iso_from_ms(received_ms)))
             if message.seq is None:
                 return
             stored_form = clock_message(self.session_id, message)
         else:
-            stored_form = frame_message(self.session_id, message, self._clock, arrival.received_ms)
+            stored_form = frame_message(self.session_id, message, self._clock, received_ms)
         self._unsettled.append(stored_form)
         self._ingest.add(stored_form, self)
 

@@ -165,7 +165,8 @@ class WebSocket:
             return
         try:
             for message in framing.messages(data):
-                self._answer(framing)
+                if framing.answers:
+                    self._answer(framing)
                 if self._close_by is None:
                     self._take(message)
         except Violation as violation:
