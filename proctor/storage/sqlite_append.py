@@ -25,7 +25,7 @@ class SessionWrite:
     frames: list[tuple[int, int, int, bytes]] = field(default_factory=list)
     """Session, time in milliseconds, number, body."""
     seqs: dict[int, bytes] = field(default_factory=dict)
-    _joined: int = 0
+    joined: int = 0
 
     def add(self, db: sqlite3.Connection, message: FrameMessage) -> Receipt:
         """Take the message in, unless the session is sealed or has its seq already."""
@@ -61,8 +61,8 @@ class SessionWrite:
     def join(self, db: sqlite3.Connection) -> None:
         """Move `last_seq` past what is stored already of the messages that follow it."""
         while (
-            self.seqs_beyond and self._joined < _JOIN_MOST and self._digest(db, self.last_seq + 1) is not None
+            self.seqs_beyond and self.joined < _JOIN_MOST and self._digest(db, self.last_seq + 1) is not None
         ):
             self.last_seq += 1
             self.seqs_beyond -= 1
-            self._joined += 1
+            self.joined += 1

@@ -179,7 +179,7 @@ class SqliteFrames:
             counts = [
                 (write.stored, write.last_seq, write.seqs_beyond, write.id)
                 for write in writes.values()
-                if write.frames or write.seqs
+                if write.frames or write.seqs or write.joined
             ]
             db.executemany(
                 "INSERT INTO frames (session, time_ms, number, body, stored_ms) VALUES (?, ?, ?, ?, ?)",
