@@ -63,6 +63,32 @@ BROKEN = {
     "unmasked": (1002, unmasked(client_frame(b"{}"))),
     **{f"opcode {n}": (1002, client_frame(b"x", n)) for n in (3, 7, 11, 15)},
     "length in more bytes than it needs": (1002, LONG_HEAD + FRAME),
+    "ping over 125 bytes": (1002, client_frame(b"x" * 126, PING)),
+    "fragmented ping": (1002, client_frame(b"x", PING, fin=False)),
+    "continuation of nothing": (1002, client_frame(FRAME, 0)),
+    "message within a message": (1002, client_frame(FRAME, fin=False) + client_frame(FRAME)),
+    "text that is no UTF-8": (1007, client_frame(b'{"a":"\xed\xa0\x80"}')),
+    "text that breaks off in a character": (1007, client_frame(FRAME[:HALF])),
+    "fragments that are no UTF-8": (1007, client_frame(b"{", fin=False) + client_frame(b"\xff", 0)),
+    "close of one byte": (1002, client_frame(b"\x03", CLOSE)),
+    "close with a reason that is no UTF-8": (1007, client_frame(b"\x03\xe8\xff", CLOSE)),
+    **{
+        f"close with {n}": (1002, client_frame(n.to_bytes(2, "big"), CLOSE))
+        for n in (0, 999, 1004, 1005, 1006, 1016, 2999, 65535)
+    },
+}
+
+
+async def test_what_breaks_the_protocol_ends_the_connection(server: Server):
+    """With the code that says why, in one piece or byte by byte, and takes no message behind it."""
+    for name, (expected, sent) in BROKEN.items():
+        for one_by_one in (False, True):
+            answers = await said(server, sent + client_frame(FRAME), one_by_one=one_by_one)
+            assert (name, code(answers), len(answers)) == (name, expected, 1)
+
+
+FINE = {
+    "text": client_frame(FRAME),
     "binary": client_frame(FRAME, 2),
     "split in a character": client_frame(FRAME[:HALF], fin=False) + client_frame(FRAME[HALF:], 0),
     "with empty fragments": client_frame(b"", fin=False)
