@@ -15,11 +15,6 @@ class Leases:
         self._turns: dict[str, tuple[float, int]] = {}
         self._tokens = count(1)
 
-    @property
-    def claims(self) -> int:
-        """How many claims are remembered, lapsed ones included."""
-        return len(self._claims)
-
     def claim(self, name: str, seconds: float, holder: str) -> float:
         """As :meth:`proctor.storage.frames.FrameStore.claim`. In a Trio task only."""
         now = trio.current_time()

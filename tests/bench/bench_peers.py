@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 
+from tests.bench.command import legend, tell
 from tests.bench.figures import Figures, machine, table
 from tests.bench.load import Failed, TooSlow
 from tests.bench.scenarios import SCENARIOS
@@ -141,9 +142,7 @@ def main() -> int:
         print(json.dumps(content | {"remarks": remarks, "failures": failures}, indent=1))
     else:
         _show(runs, f"Side by side ({machine()})\nRepeat with: {command}", remarks)
-    for failure in failures:
-        print(f"FAILED {failure}", file=sys.stderr)
-    return 1 if failures else 0
+    return tell(failures)
 
 
 def _show(runs: Runs, title: str, remarks: Sequence[str]) -> None:
@@ -153,11 +152,9 @@ def _show(runs: Runs, title: str, remarks: Sequence[str]) -> None:
         for program, rounds in programs.items()
         if rounds
     }
-    legend = [
-        f"{name}: {(SCENARIOS[MEASUREMENTS[name].scenario].__doc__ or '').splitlines()[0]}" for name in runs
-    ]
+    about = {name: SCENARIOS[MEASUREMENTS[name].scenario].__doc__ for name in runs}
     console = Console()
-    console.print(table(everything, title, "\n".join(legend)))
+    console.print(table(everything, title, legend(runs, about)))
     console.print(table(ratios(runs), "Of the same round", ""))
     for remark in remarks:
         console.print(remark)
