@@ -57,7 +57,7 @@ class _Ending:
 
     def __init__(self) -> None:
         self.attempted = trio.Event()
-        """Set when the first attempt is over, well or not."""
+        """Set while no attempt is under way that may finish it; not before the first is over, well or not."""
         self.finished = False
         self.failure: ProctorError | None = Unavailable("the server is stopping; ask again")
         """None once the session is marked `ending`, from when on only time stands between it and its end."""
@@ -100,7 +100,7 @@ class Endings:
 
         Returns:
             True when everything is done; False when the session has ended for its clients and the rest, which
-            failed for now, is being retried.
+            failed for now, is retried in a moment.
 
         Raises:
             UnknownSession: there is no such session.
@@ -150,6 +150,8 @@ class Endings:
             ending.failure = None
             async for attempt in _RETRY():
                 with attempt:
+                    if ending.attempted.is_set():
+                        ending.attempted = trio.Event()
                     try:
                         await self._finish(session_id)
                         ending.finished = True

@@ -395,6 +395,38 @@ class TestTrouble:
         await until_ended(house)
         await assert_ended_whole(house)
 
+    async def test_who_asks_while_another_attempt_is_under_way_waits_for_it(self, house, monkeypatch):
+        """A session that is marked as ended is not answered as one whose end is still being tried."""
+
+        async def fail(*_: object) -> Path:
+            monkeypatch.setattr(proctor.endings, "write_dump", write_dump)
+            raise Unavailable("cannot write the dump: disk full")
+
+        farewells, told = house.endings._farewells, trio.Event()
+        announce = farewells.announce
+
+        async def hold(session_id: str) -> None:
+            await told.wait()
+            await announce(session_id)
+
+        write_dump = proctor.endings.write_dump
+        monkeypatch.setattr(proctor.endings, "write_dump", fail)
+        monkeypatch.setattr(farewells, "announce", hold)
+        await house.stream("exam", *numbered())
+        assert await house.sessions.end("exam") is False
+        await until_ended(house)
+        done: list[bool] = []
+
+        async def end() -> None:
+            done.append(await house.sessions.end("exam"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(end)
+            await trio.sleep(0.05)
+            assert done == []
+            told.set()
+        assert done == [True]
+
     async def test_while_the_frame_store_is_down_an_end_is_answered_and_waits(self, settings, monkeypatch):
         """What was received but not stored is in the report and the dump when it is back."""
         monkeypatch.setattr(proctor.farewells, "_INTAKE_SECONDS", 0.1)
