@@ -21,17 +21,28 @@ _AGAIN_SECONDS = 1.0
 _GIVE_UP_SECONDS = 20.0
 
 
-def phone_messages(count: int, per_second: int, clients: int) -> tuple[list[list[bytes]], list[int]]:
-    """Messages of clients who hold up a phone one after another, and which one makes it a finding."""
+def phone_messages(
+    count: int, per_second: int, clients: int, holders: int
+) -> tuple[list[Sequence[bytes]], dict[int, int]]:
+    """Messages of clients, of whom some hold up a phone one after another.
+
+    Returns them with, by the place of each of those `holders`, the message that makes it a finding.
+    """
     interval_ms = 1000 // per_second
     reading = single_messages(count, interval_ms)
     on_the_phone = single_messages(count, interval_ms, phone_present=1, phone_conf=95)
     margin, length = _MARGIN_SECONDS * per_second, _PHONE_SECONDS * per_second
-    everyone, completing = [], []
-    for place in range(clients):
-        start = margin + (count - 2 * margin - length) * place // clients
-        everyone.append([*reading[:start], *on_the_phone[start : start + length], *reading[start + length :]])
-        completing.append(start + _COMPLETE_SECONDS * per_second)
+    everyone: list[Sequence[bytes]] = [reading] * clients
+    completing = {}
+    for turn in range(holders):
+        place = turn * clients // holders
+        start = margin + (count - 2 * margin - length) * turn // holders
+        everyone[place] = [
+            *reading[:start],
+            *on_the_phone[start : start + length],
+            *reading[start + length :],
+        ]
+        completing[place] = start + _COMPLETE_SECONDS * per_second
     return everyone, completing
 
 
