@@ -42,8 +42,8 @@ QUIET_SECONDS = 0.05
 """When intake stops: a client that sends nothing for so long has been heard to the end."""
 DRAIN_SECONDS = 0.5
 """When intake stops: the longest that a client is still heard."""
-UNSETTLED_MAX = 256
-"""Messages that one client may have on their way into the store; with more, others would wait for it."""
+UNSETTLED_MAX = 32
+"""Messages that one client may have on their way into the store; others wait behind them."""
 _OWED_SECONDS = 5.0
 """When the connection ends: the longest that acknowledgements which are still owed are waited for."""
 _FLOOD_SECONDS = 60.0
