@@ -57,7 +57,7 @@ class _Ending:
 
     def __init__(self) -> None:
         self.attempted = trio.Event()
-        """Set while no attempt is under way that may finish it; not before the first is over, well or not."""
+        """Set when the attempt under way, or else the latest, is over, well or not."""
         self.finished = False
         self.failure: ProctorError | None = Unavailable("the server is stopping; ask again")
         """None once the session is marked `ending`, from when on only time stands between it and its end."""

@@ -37,11 +37,8 @@ def phone_messages(
     for turn in range(holders):
         place = turn * clients // holders
         start = margin + (count - 2 * margin - length) * turn // holders
-        everyone[place] = [
-            *reading[:start],
-            *on_the_phone[start : start + length],
-            *reading[start + length :],
-        ]
+        stop = start + length
+        everyone[place] = [*reading[:start], *on_the_phone[start:stop], *reading[stop:]]
         completing[place] = start + _COMPLETE_SECONDS * per_second
     return everyone, completing
 

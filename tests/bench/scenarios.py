@@ -23,7 +23,7 @@ PACED_SECONDS = 15
 HALF_PEAK_CLIENTS = 100
 IDLE_CLIENTS = 1_000
 FINDING_CLIENTS = 300
-FINDING_CLIENTS_PER_PHONE = 10
+FINDINGS = 30
 FINDING_PER_SECOND = 10
 FINDING_SECONDS = 20
 WARM_UP_MESSAGES = 20
@@ -114,16 +114,25 @@ def idle(server: Server, scale: float) -> Figures:
 
 
 def finding(server: Server, scale: float) -> Figures:
-    """From an acknowledgement to a live report with the finding that its frame completes.
+    """From an acknowledgement to a live report with the finding that its frame completes, 30 in 15 s.
 
-    300 clients send 10 frames per second each; one after another, 30 of them hold up a phone for two seconds,
-    and as soon as it has been in view long enough somebody asks for the session's report until it says so.
+    300 clients send 10 frames per second each. One after another, some hold up a phone for two seconds, and
+    as soon as it has been in view long enough somebody asks for the session's report until it says so.
     """
+    return _finding(server, scale, FINDINGS)
+
+
+def findings(server: Server, scale: float) -> Figures:
+    """The same with a phone in every session: 300 findings in 15 s, and as many reports."""
+    return _finding(server, scale, FINDING_CLIENTS)
+
+
+def _finding(server: Server, scale: float, holders: int) -> Figures:
     sessions = _sessions("finding", FINDING_CLIENTS * scale)
     rounds = FINDING_PER_SECOND * FINDING_SECONDS
     with Load(server.port, sessions) as load, Reviewer(server.port) as reviewer:
-        holders = max(1, len(sessions) // FINDING_CLIENTS_PER_PHONE)
-        everyone, completing = phone_messages(rounds, FINDING_PER_SECOND, len(sessions), holders)
+        count = max(round(holders * scale), 1)
+        everyone, completing = phone_messages(rounds, FINDING_PER_SECOND, len(sessions), count)
 
         def look(place: int, acked: int) -> None:
             if place in completing and acked > completing[place]:
@@ -170,4 +179,5 @@ SCENARIOS: dict[str, Scenario] = {
     "half-peak": half_peak,
     "idle": idle,
     "finding": finding,
+    "findings": findings,
 }
