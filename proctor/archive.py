@@ -33,13 +33,11 @@ WRITE_SECONDS = 5.0
 """Longest that a frame waits to be spooled, unless the disk refuses."""
 SYNC_SECONDS = 30.0
 SWEEP_SECONDS = 60.0
-_MESSAGE_BYTES = 300
-"""What a message costs in memory beside its frames' JSON."""
 _PER_RETENTION = 4
 """Each of these is done so often within the retention, if that is shorter."""
 WRITE_BYTES = 4 * 2**20
 """So much is spooled without waiting longer."""
-PENDING_BYTES = 24 * 2**20
+PENDING_BYTES = 12 * 2**20
 """Most that waits in memory while the disk refuses; what comes then is read from the buffer later."""
 _KNOWN_SPOOLS = 10_000
 """Most that a process remembers what it has written to; others it reads again when they get more."""
@@ -71,7 +69,7 @@ class Archive:
     def add(self, message: FrameMessage, first_number: int, size: int, epoch: str) -> None:
         """Take in a message that was stored; its frames' arrival numbers begin with `first_number`.
 
-        `size` is that of its frames, in bytes, and `epoch` the store's when it was stored. Where that is in
+        `size` is its `memory_bytes`, and `epoch` the store's when it was stored. Where that is in
         doubt it is empty, and the frames are looked up in the buffer.
         """
         if not message.frames:
@@ -79,7 +77,6 @@ class Archive:
         if not epoch or self._pending_bytes > PENDING_BYTES:
             self._behind.add(message.session_id)
             return
-        size += _MESSAGE_BYTES
         self._pending.append(Stored(message, first_number, size, epoch))
         self._pending_bytes += size
         if self._pending_bytes > WRITE_BYTES:

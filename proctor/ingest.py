@@ -32,6 +32,8 @@ _RETRY = partial(
 )
 _COMMIT_SECONDS = 0.005
 """Least time from one group commit to the next: under load, more messages then share one."""
+_COMMIT_BYTES = 4 * 2**20
+"""Memory of the messages after which a group commit takes no more of them: the store makes copies of all."""
 _REFUSED_PAUSE_SECONDS = 0.5
 """Before messages that the store refused are tried again, together with newer ones that it may take."""
 
@@ -150,12 +152,14 @@ class Ingest:
     @property
     def has_room(self) -> bool:
         """Whether a message may be added. When not, sockets are not read, and TCP slows the clients down."""
-        waiting = len(self._waiting) + len(self._in_hand)
-        return waiting < self._most_messages and self._bytes < self._most_bytes
+        return self._messages() < self._most_messages and self._bytes < self._most_bytes
+
+    def _messages(self) -> int:
+        return len(self._waiting) + len(self._in_hand)
 
     def add(self, message: FrameMessage, owner: Submitter) -> None:
         """Hand over a message, for which there has to be room; its owner learns what becomes of it."""
-        size = sum(len(frame.head) for frame in message.frames)
+        size = message.memory_bytes
         self._waiting.append(_Waiting(self._submitted, message, owner, trio.current_time(), size))
         self._submitted += 1
         self._bytes += size
@@ -196,14 +200,22 @@ class Ingest:
             if not self._in_hand and not self._waiting:
                 self._arrived = trio.Event()
                 await self._arrived.wait()
-            while self._waiting and len(self._in_hand) < self._commit_most:
-                self._in_hand.append(self._waiting.popleft())
-            self._show_waiting()
+            self._take()
             began = trio.current_time()
             async for attempt in _RETRY():
                 with attempt:
+                    self._show_waiting()
                     await self._commit()
             await trio.sleep_until(began + _COMMIT_SECONDS)
+
+    def _take(self) -> None:
+        """Take in hand what waits longest, next to what was refused, which keeps no others out."""
+        messages = taken_bytes = 0
+        while self._waiting and messages < self._commit_most and taken_bytes < _COMMIT_BYTES:
+            taken = self._waiting.popleft()
+            messages += 1
+            taken_bytes += taken.size
+            self._in_hand.append(taken)
 
     async def _commit(self) -> None:
         """Write what is in hand; what the store refuses stays in hand."""
@@ -266,7 +278,8 @@ class Ingest:
         self._show_waiting()
 
     def _show_waiting(self) -> None:
-        self._metrics.ingest_waiting.set(len(self._waiting) + len(self._in_hand))
+        self._metrics.ingest_waiting.set(self._messages())
+        self._metrics.ingest_waiting_bytes.set(self._bytes)
 
 
 class _Caller:

@@ -47,6 +47,9 @@ class Metrics:
         self.ingest_waiting = gauge(
             "proctor_ingest_waiting_messages", "Messages received but not yet stored."
         )
+        self.ingest_waiting_bytes = gauge(
+            "proctor_ingest_waiting_bytes", "Memory of messages received but not yet stored."
+        )
         self.analysis_seconds = seconds(
             "proctor_analysis_seconds", "Time for one analysis job.", labelnames=["job"]
         )

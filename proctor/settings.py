@@ -66,9 +66,9 @@ class Settings(BaseSettings):
         10_000, ge=1, description="Messages received but not yet stored; when full, reading stops."
     )
     ingest_buffer_bytes: int = Field(
-        67_108_864,
+        12_582_912,
         ge=1024,
-        description="Bytes of messages received but not yet stored; when full, reading stops.",
+        description="Memory for messages received but not yet stored, in bytes; when full, reading stops.",
     )
     commit_max_messages: int = Field(500, ge=1, description="Most messages in one group commit.")
     analyze_interval_seconds: float = Field(

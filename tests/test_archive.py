@@ -19,7 +19,7 @@ from proctor.metrics import Metrics
 from proctor.settings import Settings
 from proctor.storage.database import open_database
 from proctor.storage.dumps import read_dump
-from proctor.storage.frames import FrameMessage, FramePage, Outcome, frame_id_of, open_frame_store
+from proctor.storage.frames import FramePage, Outcome, frame_id_of, open_frame_store
 from proctor.storage.spool import Spool, remove_spools, spool_path, spooled_sessions
 from tests.fakes import ForgetfulStore, Troubled
 from tests.fixtures.process import serve
@@ -37,10 +37,6 @@ def settings(tmp_path: Path) -> Settings:
     return house_settings(tmp_path)
 
 
-def size_of(taken: FrameMessage) -> int:
-    return sum(len(frame.head) for frame in taken.frames)
-
-
 class Desk:
     """A store and one process's archive of it; `frames` counts those that were stored."""
 
@@ -54,7 +50,7 @@ class Desk:
         taken = message(session_id, *times_ms)
         [receipt] = await self.store.append([taken])
         if note:
-            self.archive.add(taken, receipt.number, size_of(taken), self.store.epoch)
+            self.archive.add(taken, receipt.number, taken.memory_bytes, self.store.epoch)
 
     def restarted(self) -> "Desk":
         """Another process on the same store and disk."""
@@ -450,7 +446,7 @@ class TestEmptied:
         desk.archive.renew()
         doubtful = message("exam", T0 + 2)
         [receipt] = await desk.store.append([doubtful])
-        desk.archive.add(doubtful, receipt.number, size_of(doubtful), "")
+        desk.archive.add(doubtful, receipt.number, doubtful.memory_bytes, "")
         await desk.take(T0 + 3)
         await desk.archive.flush()
         assert [frame_id_of(line).number for line in old.read_bytes().split()] == [0, 1]

@@ -184,7 +184,7 @@ async def test_when_the_buffer_is_full_storing_waits(nursery, autojump_clock):
 
 
 @pytest.mark.parametrize(
-    "limit", [{"ingest_buffer_messages": 3}, {"ingest_buffer_bytes": 2500}], ids=["messages", "bytes"]
+    "limit", [{"ingest_buffer_messages": 3}, {"ingest_buffer_bytes": 4000}], ids=["messages", "bytes"]
 )
 async def test_the_buffer_is_bounded_in_messages_and_in_bytes(nursery, autojump_clock, limit):
     """Room comes back as messages are settled; what is in hand counts."""
@@ -274,6 +274,18 @@ async def test_commits_under_load_are_milliseconds_apart(nursery, autojump_clock
     assert [len(commit) for commit in store.commits] == [1, 5, 5, 5, 5]
 
 
+async def test_a_commit_is_bounded_in_messages_and_in_bytes(nursery, autojump_clock):
+    """What the store makes of it takes memory too."""
+    store, tally = MemoryStore(), Tally()
+    ingest = ingest_into(store, commit_max_messages=3)
+    sizes = [10, 10, 10, 10, 2**21, 2**21, 10, 5 * 2**20, 10]
+    for number, size in enumerate(sizes):
+        await tally.submit(ingest, message(text="x" * size), number)
+    nursery.start_soon(ingest.write)
+    await ingest.flush()
+    assert [len(commit) for commit in store.commits] == [3, 3, 2, 1]
+
+
 async def test_flush_of_nothing_does_not_wait():
     with trio.fail_after(1):
         await ingest_into(MemoryStore()).flush()
@@ -318,10 +330,11 @@ async def test_of_a_partly_stored_commit_the_refused_part_is_tried_again(nursery
 
 
 async def test_a_refused_session_does_not_keep_others_from_being_stored(nursery, autojump_clock):
-    """However long it stays refused."""
-    ingest = ingest_into(HalfFailingStore(MemoryStore(), "bad"))
+    """However long it stays refused, and however much of it there is."""
+    ingest = ingest_into(HalfFailingStore(MemoryStore(), "bad"), commit_max_messages=2)
     nursery.start_soon(ingest.write)
-    await Tally().submit(ingest, message("bad"), None)
+    for _ in range(3):
+        await Tally().submit(ingest, message("bad", text="x" * 2**21), None)
     for _ in range(20):
         with trio.fail_after(1):
             assert (await ingest.store(message("good"))).outcome is Outcome.STORED

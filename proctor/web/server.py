@@ -165,6 +165,10 @@ class _Peer:
             _log.exception("connection failed")
         finally:
             self._abort()
+            # They refer to each other, and would keep all that was received until garbage is collected.
+            with suppress(AttributeError):  # there is none of a peer that was gone at once
+                self._protocol.stream = None
+                del self._protocol
         return None
 
     def close_if_idle(self) -> None:

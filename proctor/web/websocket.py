@@ -119,6 +119,8 @@ class WebSocket:
             with suppress(OSError):  # from a socket that the peer has reset already
                 self._socket.setsockopt(stdlib_socket.SOL_SOCKET, stdlib_socket.SO_LINGER, linger)
         self._socket.close()
+        # Not later, when garbage is collected: peers that come again and again would fill the memory.
+        self._framing, self._early, self._unsent = None, b"", bytearray()
 
     def serve(self, events: int, now: float) -> None:
         """Read or write, as the selector says is possible."""

@@ -1,5 +1,6 @@
 """Whatever peers send, or do not read, the server's memory stays within 64 MiB of what it was."""
 
+import gc
 import sqlite3
 import sys
 import tracemalloc
@@ -11,10 +12,12 @@ import msgspec
 import pytest
 import trio
 
+from proctor.settings import Settings
 from proctor.web.framing import Framing
 from tests.faults import SCALE
 from tests.faults.taker import Taker, masked
 from tests.fixtures.process import ServerProcess, serve
+from tests.fixtures.server import Server
 from tests.web.raw import client_frame, read_head, upgrade
 
 pytestmark = [
@@ -116,15 +119,13 @@ async def attack(server: ServerProcess, how: Attack, number: int) -> None:
         await trio.sleep(0.01)
 
 
-async def under_attack(server: ServerProcess, how: Attack) -> int:
-    """Attack for a while, with somebody else who goes on; returns how many bytes that took at the most."""
-    before = peak_bytes(server)
-    forget_peak(server)
-    with trio.move_on_after(ATTACK_SECONDS):
-        async with trio.open_nursery() as nursery:
-            for number in range(ATTACKERS):
-                nursery.start_soon(attack, server, how, number)
-    return peak_bytes(server) - before
+@asynccontextmanager
+async def under_attack(server: ServerProcess, how: Attack) -> AsyncIterator[None]:
+    async with trio.open_nursery() as nursery:
+        for number in range(ATTACKERS):
+            nursery.start_soon(attack, server, how, number)
+        yield
+        nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -144,7 +145,11 @@ async def test_attacks_cost_little_memory_and_nobody_elses_service(tmp_path: Pat
         nursery.start_soon(other.run)
         costs = {}
         for how in [*FRAMED, half_a_request]:
-            costs[how.__name__] = (await under_attack(server, how)) // 2**20
+            before = peak_bytes(server)
+            forget_peak(server)
+            async with under_attack(server, how):
+                await trio.sleep(ATTACK_SECONDS)
+            costs[how.__name__] = (peak_bytes(server) - before) // 2**20
             with trio.fail_after(10):
                 await other.progress()
         assert peak_bytes(server) - base < ALLOWED_BYTES, costs
@@ -152,14 +157,21 @@ async def test_attacks_cost_little_memory_and_nobody_elses_service(tmp_path: Pat
         assert other.connections == 1
 
 
-async def test_a_flood_while_the_store_is_down_fills_a_buffer_and_no_more(tmp_path: Path):
-    """With the largest messages there are."""
+@pytest.mark.parametrize("is_up", [True, False], ids=["up", "down"])
+async def test_a_flood_fills_a_buffer_and_no_more(tmp_path: Path, is_up: bool):
+    """With the largest messages there are, until the server reads no more than it stores."""
+    full = Settings(_env_file=None).ingest_buffer_bytes
     async with warm(tmp_path) as server:
         forget_peak(server)
         base = peak_bytes(server)
         with closing(sqlite3.connect(tmp_path / "proctor-frames.sqlite3", isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            await under_attack(server, large_batches)
+            if not is_up:
+                other.execute("BEGIN IMMEDIATE")
+            async with under_attack(server, large_batches):
+                with trio.fail_after(30):
+                    while (await server.metrics())["proctor_ingest_waiting_bytes", ""] < full:  # noqa: ASYNC110
+                        await trio.sleep(0.1)
+                await trio.sleep(2 * ATTACK_SECONDS)
             assert peak_bytes(server) - base < ALLOWED_BYTES
             other.rollback()
 
@@ -176,3 +188,34 @@ def test_a_message_in_tiny_fragments_costs_no_more_than_in_one(fragment: bytes):
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert held < 48_000
+
+
+@pytest.mark.parametrize("behind", [True, False], ids=["behind the handshake", "later"])
+async def test_peers_that_come_again_and_again_leave_nothing_to_the_garbage_collector(
+    server: Server, behind: bool
+):
+    """Which comes late: what keeps a connection's objects in a cycle must not keep what it had received."""
+    fragment = client_frame(b"x" * 60_000, fin=False)
+
+    async def come_and_go() -> None:
+        async with await trio.open_tcp_stream("127.0.0.1", server.port) as stream:
+            request = upgrade("/api/v1/session/ws/exam")
+            await stream.send_all(request + fragment if behind else request)
+            await read_head(stream)
+            if not behind:
+                await stream.send_all(fragment)
+            await trio.sleep(0.01)
+
+    await come_and_go()
+    gc.disable()
+    tracemalloc.start()
+    try:
+        for _ in range(30):
+            await come_and_go()
+        while (await server.metrics())["proctor_connections", ""]:  # noqa: ASYNC110
+            await trio.sleep(0.01)
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert held < 30 * 50_000

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import trio
-from prometheus_client.parser import text_string_to_metric_families
 
 from proctor.live import LiveAnalysis
 from proctor.storage.schema import upgrade_schema
@@ -28,17 +27,6 @@ BACK_SECONDS = 5.0
 """So soon after the store's return everything that was sent is acknowledged."""
 BUFFER = 300
 COMMIT = 100
-
-
-async def gauge(server: Server, name: str) -> float:
-    """Return a metric without labels."""
-    text = (await server.http.get("/metrics")).text
-    return next(
-        sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-        if sample.name == name
-    )
 
 
 async def standstill(value: Callable[[], int]) -> int:
@@ -74,7 +62,8 @@ async def live_through(server: Server, fail: Callable[[], object], cure: Callabl
         acknowledged = await standstill(lambda: settled(takers))
         stopped_at = await standstill(lambda: sent(takers))
         assert stopped_at > acknowledged + BUFFER, "it is still read from"
-        assert 0 < await gauge(server, "proctor_ingest_waiting_messages") <= BUFFER + COMMIT + len(takers)
+        waiting = (await server.metrics())["proctor_ingest_waiting_messages", ""]
+        assert 0 < waiting <= BUFFER + COMMIT + len(takers)
         await trio.sleep(OUTAGE_SECONDS)
         assert (settled(takers), sent(takers)) == (acknowledged, stopped_at)
         await trio.to_thread.run_sync(cure)

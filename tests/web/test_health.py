@@ -6,7 +6,6 @@ from typing import Any
 import httpx
 import pytest
 import trio
-from prometheus_client.parser import text_string_to_metric_families
 
 from proctor import __version__
 from proctor.ingest import Ingest
@@ -111,20 +110,8 @@ async def test_a_task_that_fails_is_said_within_a_second(server: Server, monkeyp
     assert len(await server.frames("exam")) == 1
 
 
-async def metrics(server: Server) -> dict[tuple[str, str], float]:
-    """Return the value of each sample, by its name and what its labels say."""
-    answer = await server.http.get("/metrics")
-    assert answer.status_code == 200
-    assert answer.headers["content-type"].startswith("text/plain; version=")
-    return {
-        (sample.name, ",".join(sample.labels.values())): sample.value
-        for family in text_string_to_metric_families(answer.text)
-        for sample in family.samples
-    }
-
-
 async def test_metrics_count_what_happens(server: Server):
-    before = await metrics(server)
+    before = await server.metrics()
     assert before["proctor_frames_stored_total", ""] == 0
     async with server.stream("exam") as client:
         await client.ask({"seq": 1, "extracted_features": {}})
@@ -132,11 +119,11 @@ async def test_metrics_count_what_happens(server: Server):
         await client.ask({"seq": 1, "extracted_features": {}})
         await client.ask("nonsense")
         await client.ask({"seq": 2, "extracted_features": {"phone_present": 1}})
-        during = await metrics(server)
+        during = await server.metrics()
     await server.http.post("/api/v1/session/ws/fallback", content=b"nonsense")
     await server.post("exam", "analyze")
     await server.post("exam", "end")
-    after = await metrics(server)
+    after = await server.metrics()
     assert during["proctor_connections", ""] == 1
     assert after["proctor_connections", ""] == 0
     assert during["proctor_frames_stored_total", ""] == 3
