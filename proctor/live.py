@@ -11,8 +11,10 @@ retention, if that is less). Another goes on with the state once that has lapsed
 in the middle and wakes then can save nothing.
 """
 
+from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import cycle
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -28,7 +30,7 @@ from proctor.archive import Archive
 from proctor.errors import Unavailable
 from proctor.ingest import Ingest
 from proctor.metrics import Metrics
-from proctor.model import ExamSession, SessionStatus
+from proctor.model import ExamSession
 from proctor.settings import Settings
 from proctor.storage.frames import FrameStore, Turn, frame_id_of
 from proctor.storage.spool import Recording
@@ -40,6 +42,9 @@ TURN_SECONDS = 30.0
 
 SWEEP_SECONDS = 60.0
 """How often, at least, every running session is looked at, whose process may have died before folding."""
+
+_TURNS = 20
+"""A session's turn comes once in so many, so that not all are followed in one go, which others would feel."""
 
 _FOLDS_AT_ONCE = 4
 """Sessions that are followed at the same time, so that one whose fold is slow does not hold up the others."""
@@ -89,36 +94,44 @@ class LiveAnalysis:
         """Until when sessions that started over are left alone, lest one with late frames all the time does
         nothing else."""
 
-    async def follow(self, find_session: Callable[[str], Awaitable[ExamSession | None]]) -> None:
+    async def follow(
+        self, active_sessions: Callable[[Sequence[str]], Awaitable[Iterable[ExamSession]]]
+    ) -> None:
         """Fold what was stored, every `analysis_refresh_seconds`, until cancelled.
 
-        Evidence is thereby in the state before its frames expire.
+        Evidence is thereby in the state before its frames expire. `active_sessions` tells which of some
+        sessions are active.
         """
         places = trio.CapacityLimiter(_FOLDS_AT_ONCE)
         under_way: set[str] = set()
 
-        async def follow_one(session_id: str) -> None:
+        async def follow_one(session: ExamSession) -> None:
             try:
                 async with places:
-                    await self._follow(session_id, find_session)
+                    await self._follow(session)
             finally:
-                under_way.discard(session_id)
+                under_way.discard(session.session_id)
 
+        touched = self._ingest.touched
         async with trio.open_nursery() as nursery:
-            while True:
-                await trio.sleep(self._settings.analysis_refresh_seconds)
-                for session_id in sorted(self._ingest.touched - under_way):
-                    self._ingest.touched.discard(session_id)
-                    under_way.add(session_id)
-                    nursery.start_soon(follow_one, session_id, name=f"follow session={session_id}")
+            for turn in cycle(range(_TURNS)):
+                await trio.sleep(self._settings.analysis_refresh_seconds / _TURNS)
+                due = [each for each in touched - under_way if hash(each) % _TURNS == turn]
+                if not due:
+                    continue
+                try:
+                    sessions = await active_sessions(due)
+                except Unavailable as failure:
+                    _log.warning("live analysis waits", sessions=len(due), reason=failure.detail)
+                    continue
+                touched.difference_update(due)
+                for session in sessions:
+                    under_way.add(session.session_id)
+                    nursery.start_soon(follow_one, session, name=f"follow session={session.session_id}")
 
-    async def _follow(
-        self, session_id: str, find_session: Callable[[str], Awaitable[ExamSession | None]]
-    ) -> None:
+    async def _follow(self, session: ExamSession) -> None:
+        session_id = session.session_id
         try:
-            session = await find_session(session_id)
-            if session is None or session.status is not SessionStatus.ACTIVE:
-                return
             if not await self.advance(session):
                 # Another process is at it, and may have begun before the last frames were stored here.
                 self._ingest.touched.add(session_id)
@@ -274,7 +287,4 @@ def _horizon(frames: Sequence[bytes], now_ms: int) -> int:
 
 def _settled(frames: Sequence[bytes], horizon: int) -> int:
     """Return how many of the frames, in time order, have settled."""
-    count = len(frames)
-    while count and frame_id_of(frames[count - 1]).time_ms > horizon:
-        count -= 1
-    return count
+    return bisect_right(frames, horizon, key=lambda frame: frame_id_of(frame).time_ms)

@@ -100,7 +100,7 @@ async def open_services(
             "ingest": services.ingest.write,
             "spool": services.archive.write,
             "spool sweep": partial(services.archive.sweep, database),
-            "live analysis": partial(services.live.follow, database.get_session),
+            "live analysis": partial(services.live.follow, database.active_sessions),
             "live analysis of others": partial(services.live.sweep, database.running_sessions),
             "finalization": services.endings.finalize,
             "notices": services.farewells.listen,

@@ -288,7 +288,7 @@ async def streamed(house: House, sleep_seconds: float) -> None:
 async def test_an_exam_longer_than_the_retention_is_judged_and_dumped_whole(hasty, tmp_path):
     """With a report that is, byte for byte, that of a long retention, and which can be made again."""
     async with open_house(hasty) as house:
-        house.nursery.start_soon(house.live.follow, house.database.get_session)
+        house.nursery.start_soon(house.live.follow, house.database.active_sessions)
         await streamed(house, 0.3)
         assert len((await house.store.read("exam")).frames) < 120, "nothing has expired"
         live = json.loads(await house.sessions.analyze("exam"))

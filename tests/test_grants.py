@@ -118,7 +118,7 @@ async def test_a_granted_session_is_judged_anew_without_being_asked(tmp_path):
         await house.stream("exam", *exam(0, 60))
         await report(house)
         folded = house.engine.folded_frames
-        house.nursery.start_soon(house.live.follow, house.database.get_session)
+        house.nursery.start_soon(house.live.follow, house.database.active_sessions)
         await house.grants.grant("exam", [NO_PHONE_RULE])
         while house.engine.folded_frames < folded + 100:  # noqa: ASYNC110 - the engine tells nobody
             await trio.sleep(0.01)

@@ -337,30 +337,32 @@ class TestFollowing:
             yield house
 
     async def test_stored_frames_are_folded_without_being_asked(self, house, nursery):
-        nursery.start_soon(house.live.follow, house.database.get_session)
+        nursery.start_soon(house.live.follow, house.database.active_sessions)
         await house.stream("exam", *exam(0, 30))
         await until_folded(house, "exam")
         assert house.engine.folded_frames == 60 - 2 * SETTLING_MS / 1000
 
     async def test_frames_of_a_session_that_nobody_knows_are_left_alone(self, house, nursery):
-        async def find(session_id: str) -> ExamSession | None:
-            return None if session_id == "a" else await house.database.get_session(session_id)
+        async def active(session_ids: Sequence[str]) -> list[ExamSession]:
+            return await house.database.active_sessions([each for each in session_ids if each != "a"])
 
         for session_id in "ab":
             await house.stream(session_id, *exam(0, 30))
-        nursery.start_soon(house.live.follow, find)
+        nursery.start_soon(house.live.follow, active)
         await until_folded(house, "b")
         assert await house.store.load_state("a") is None
 
     async def test_a_session_that_fails_does_not_stop_the_others(self, house, nursery):
-        """The first in order fails each time, for ever."""
+        """One fails each time, for ever."""
+        real = house.engine.advance
 
-        async def find(session_id: str) -> ExamSession | None:
-            if session_id == "a":
+        async def advance(state: bytes | None, frames: Sequence[bytes], session: ExamSession) -> bytes:
+            if session.session_id == "a":
                 raise RuntimeError("broken on purpose")
-            return await house.database.get_session(session_id)
+            return await real(state, frames, session)
 
-        nursery.start_soon(house.live.follow, find)
+        house.engine.advance = advance
+        nursery.start_soon(house.live.follow, house.database.active_sessions)
         for session_id in "ab":
             await house.stream(session_id, *exam(0, 30))
         await until_folded(house, "b")
@@ -378,7 +380,7 @@ class TestFollowing:
             return await real(state, frames, session)
 
         house.engine.advance = advance
-        nursery.start_soon(house.live.follow, house.database.get_session)
+        nursery.start_soon(house.live.follow, house.database.active_sessions)
         for start in (0, 30):
             for session_id in "abc":
                 await house.stream(session_id, *exam(start, start + 30))
@@ -390,14 +392,14 @@ class TestFollowing:
         await house.stream("a", *exam(0, 30))
         await house.stream("b", *exam(0, 30))
         await house.database.begin_ending("a", T0)
-        nursery.start_soon(house.live.follow, house.database.get_session)
+        nursery.start_soon(house.live.follow, house.database.active_sessions)
         await until_folded(house, "b")
         await trio.sleep(0.1)
         assert await house.store.load_state("a") is None
 
     async def test_a_session_that_another_process_is_at_keeps_its_turn(self, house, nursery):
         turn = await house.store.take_state("a", 60)
-        nursery.start_soon(house.live.follow, house.database.get_session)
+        nursery.start_soon(house.live.follow, house.database.active_sessions)
         await house.stream("a", *exam(0, 30))
         await trio.sleep(0.1)
         assert house.engine.folded_frames == 0
@@ -408,14 +410,14 @@ class TestFollowing:
         """None is forgotten."""
         down = [True]
 
-        async def find(session_id: str) -> ExamSession | None:
+        async def active(session_ids: Sequence[str]) -> list[ExamSession]:
             if down[0]:
                 raise Unavailable("database: down on purpose")
-            return await house.database.get_session(session_id)
+            return await house.database.active_sessions(session_ids)
 
         for session_id in "abc":
             await house.stream(session_id, *exam(0, 30))
-        nursery.start_soon(house.live.follow, find)
+        nursery.start_soon(house.live.follow, active)
         await trio.sleep(0.1)
         assert house.engine.folded_frames == 0
         down[0] = False

@@ -173,7 +173,7 @@ async def test_frames_of_a_dead_process_are_folded_by_another(
     house.live._settings = house.settings.model_copy(
         update={"frame_buffer_retention_seconds": 0.2, "analysis_refresh_seconds": 0.05}
     )
-    nursery.start_soon(house.live.follow, house.database.get_session)
+    nursery.start_soon(house.live.follow, house.database.active_sessions)
     nursery.start_soon(house.live.sweep, house.database.running_sessions)
     with trio.fail_after(5):
         while not await house.store.load_state("exam"):  # noqa: ASYNC110

@@ -20,6 +20,8 @@ from proctor.storage.rows import check_text, is_session, row_of, session_of, wri
 from proctor.storage.schema import check_schema
 from proctor.storage.tables import exam_analyses, exam_sessions
 
+_ACTIVE = exam_sessions.c.status == SessionStatus.ACTIVE.value
+_ENDING = exam_sessions.c.status == SessionStatus.ENDING.value
 _CLAIMED = ("candidate_id", "exam_id", "policy", "metadata")
 
 
@@ -53,9 +55,7 @@ class Database:
         claim = insert.on_conflict_do_update(
             index_elements=[there.session_id],
             set_={name: given[name] for name in _CLAIMED} | {"accommodations": granted},
-            where=there.candidate_id.is_(None)
-            & given.candidate_id.is_not(None)
-            & (there.status == SessionStatus.ACTIVE.value),
+            where=there.candidate_id.is_(None) & given.candidate_id.is_not(None) & _ACTIVE,
         )
         found = await self._write_or_read(claim.returning(exam_sessions), session.session_id)
         # Sessions are never deleted, so one of the two statements has found it.
@@ -64,7 +64,7 @@ class Database:
 
     async def admit_sessions(self, session_ids: Sequence[str], started_ms: int) -> dict[str, ExamSession]:
         """Return the sessions of these ids; those that nobody had started begin at `started_ms`."""
-        wanted = exam_sessions.c.session_id.in_([check_session_id(each) for each in session_ids])
+        wanted = _among([check_session_id(each) for each in session_ids])
 
         async def unit(connection: Connection) -> dict[str, ExamSession]:
             found: dict[str, ExamSession] = {}
@@ -130,7 +130,7 @@ class Database:
         """
         return await self._advance(
             session_id,
-            exam_sessions.c.status == SessionStatus.ACTIVE.value,
+            _ACTIVE,
             status=SessionStatus.ENDING.value,
             ended_ms=ended_ms,
         )
@@ -146,9 +146,7 @@ class Database:
         there = exam_sessions.c
         as_read = there.accommodations == written(session.accommodations)
         update = sa.update(exam_sessions).values(accommodations=written(accommodations))
-        update = update.where(
-            is_session(session.session_id), there.status == SessionStatus.ACTIVE.value, as_read
-        )
+        update = update.where(is_session(session.session_id), _ACTIVE, as_read)
         changed = await self._sessions(update.returning(exam_sessions))
         return changed[0] if changed else None
 
@@ -158,28 +156,27 @@ class Database:
 
     async def mark_ended(self, session_id: str) -> ExamSession | None:
         """Make an ending session an ended one; others stay as they are. Returns as `begin_ending` does."""
-        ending = exam_sessions.c.status == SessionStatus.ENDING.value
-        return await self._advance(session_id, ending, status=SessionStatus.ENDED.value)
+        return await self._advance(session_id, _ENDING, status=SessionStatus.ENDED.value)
 
     async def unfinished_sessions(self) -> list[ExamSession]:
         """Return the sessions that are ending, those first that have been for longest."""
-        ending = exam_sessions.c.status == SessionStatus.ENDING.value
         return await self._sessions(
             sa.select(exam_sessions)
-            .where(ending)
+            .where(_ENDING)
             .order_by(exam_sessions.c.ended_ms, exam_sessions.c.session_id)
         )
 
     async def running_sessions(self) -> list[str]:
         """Return the ids of the sessions that are active."""
-        active = exam_sessions.c.status == SessionStatus.ACTIVE.value
-        return await self._ids(sa.select(exam_sessions.c.session_id).where(active))
+        return await self._ids(sa.select(exam_sessions.c.session_id).where(_ACTIVE))
+
+    async def active_sessions(self, session_ids: Sequence[str]) -> list[ExamSession]:
+        """Return those of the sessions, at most a thousand or so, that are active, in any order."""
+        return await self._sessions(sa.select(exam_sessions).where(_ACTIVE, _among(session_ids)))
 
     async def no_longer_active(self, session_ids: Sequence[str]) -> list[str]:
         """Return those of the sessions, at most a thousand or so, that are over, in any order."""
-        over = exam_sessions.c.status != SessionStatus.ACTIVE.value
-        chosen = exam_sessions.c.session_id.in_(session_ids)
-        return await self._ids(sa.select(exam_sessions.c.session_id).where(over, chosen))
+        return await self._ids(sa.select(exam_sessions.c.session_id).where(~_ACTIVE, _among(session_ids)))
 
     async def save_report(
         self,
@@ -282,6 +279,10 @@ class Database:
             return [session_of(row) for row in await connection.fetch_all(statement)]
 
         return await self._pool.run(unit)
+
+
+def _among(session_ids: Sequence[str]) -> sa.ColumnElement[bool]:
+    return exam_sessions.c.session_id.in_(session_ids)
 
 
 @asynccontextmanager
