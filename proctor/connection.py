@@ -47,6 +47,7 @@ UNSETTLED_MAX = 32
 _OWED_SECONDS = 5.0
 """When the connection ends: the longest that acknowledgements which are still owed are waited for."""
 _FLOOD_SECONDS = 60.0
+_KEPT = (Outcome.STORED, Outcome.DUPLICATE)
 
 
 class Socket(Protocol):
@@ -258,14 +259,15 @@ class Connection:
 
     def _answer(self, message: FrameMessage, receipt: Receipt) -> None:
         seq, outcome = message.seq, receipt.outcome
-        if outcome is Outcome.SEALED:
+        if outcome in _KEPT:
+            if seq is not None:
+                self._acks += 1
+                self._socket.send(encode_ack(seq))
+        elif outcome is Outcome.SEALED:
             self.finish(CloseCode.SESSION_ENDED)
-        elif outcome is Outcome.CONFLICT:
+        else:
             detail = f"seq {seq} was stored before with other content; number new messages upwards"
             self._reject(Rejected(ErrorCode.SEQ_CONFLICT, detail, seq))
-        elif seq is not None:
-            self._acks += 1
-            self._socket.send(encode_ack(seq))
 
     def _reject(self, rejected: Rejected) -> None:
         self._metrics.errors.labels(rejected.code.value).inc()

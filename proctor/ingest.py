@@ -5,11 +5,11 @@ is told after the commit, so an acknowledgement always follows the store.
 """
 
 import hashlib
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from itertools import chain
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 import stamina
@@ -34,6 +34,7 @@ _COMMIT_SECONDS = 0.005
 """Least time from one group commit to the next: under load, more messages then share one."""
 _COMMIT_BYTES = 4 * 2**20
 """Memory of the messages after which a group commit takes no more of them: the store makes copies of all."""
+_STORED = Outcome.STORED  # looked up once, not for each message
 _REFUSED_PAUSE_SECONDS = 0.5
 """Before messages that the store refused are tried again, together with newer ones that it may take."""
 
@@ -112,7 +113,7 @@ class Submitter(Protocol):
         ...
 
 
-class _Waiting(NamedTuple):
+class _Waiting(msgspec.Struct, frozen=True):
     number: int
     message: FrameMessage
     owner: Submitter
@@ -152,10 +153,8 @@ class Ingest:
     @property
     def has_room(self) -> bool:
         """Whether a message may be added. When not, sockets are not read, and TCP slows the clients down."""
-        return self._messages() < self._most_messages and self._bytes < self._most_bytes
-
-    def _messages(self) -> int:
-        return len(self._waiting) + len(self._in_hand)
+        waiting = len(self._waiting) + len(self._in_hand)
+        return waiting < self._most_messages and self._bytes < self._most_bytes
 
     def add(self, message: FrameMessage, owner: Submitter) -> None:
         """Hand over a message, for which there has to be room; its owner learns what becomes of it."""
@@ -240,7 +239,6 @@ class Ingest:
             self._epoch = epoch
             self._new_epoch(epoch)
         group, self._in_hand = self._in_hand, []
-        outcomes: Counter[Outcome] = Counter()
         frames = 0
         owners: dict[Submitter, None] = {}
         for waiting, receipt in zip(group, receipts, strict=True):
@@ -248,9 +246,8 @@ class Ingest:
                 self._in_hand.append(waiting)
                 continue
             message = waiting.message
-            outcomes[receipt.outcome] += 1
             self._bytes -= waiting.size
-            if receipt.outcome is Outcome.STORED:
+            if receipt.outcome is _STORED:
                 frames += len(message.frames)
                 self.touched.add(message.session_id)
                 self._archive.add(message, receipt.number, waiting.size, known)
@@ -258,7 +255,7 @@ class Ingest:
             owners[waiting.owner] = None
         for owner in owners:
             owner.commit_settled()
-        self._count(outcomes, frames, group[0].submitted)
+        self._count(receipts, frames, group[0].submitted)
         self._let_in()
         self._progress.unpark_all()
 
@@ -270,15 +267,17 @@ class Ingest:
             del self._blocked[owner]
             owner.room()
 
-    def _count(self, outcomes: Counter[Outcome], frames: int, first_submitted: float) -> None:
-        for outcome, messages in outcomes.items():
-            self._metrics.messages.labels(outcome.name.lower()).inc(messages)
+    def _count(self, receipts: Sequence[Receipt | None], frames: int, first_submitted: float) -> None:
+        outcomes = [receipt.outcome for receipt in receipts if receipt is not None]
+        for outcome in Outcome:
+            if messages := outcomes.count(outcome):
+                self._metrics.messages.labels(outcome.name.lower()).inc(messages)
         self._metrics.frames_stored.inc(frames)
         self._metrics.store_lag_seconds.observe(trio.current_time() - first_submitted)
         self._show_waiting()
 
     def _show_waiting(self) -> None:
-        self._metrics.ingest_waiting.set(self._messages())
+        self._metrics.ingest_waiting.set(len(self._waiting) + len(self._in_hand))
         self._metrics.ingest_waiting_bytes.set(self._bytes)
 
 

@@ -3,11 +3,13 @@
 from datetime import UTC, datetime
 from functools import lru_cache
 
+_MILLISECONDS = [f".{ms:03d}Z" for ms in range(1000)]
+
 
 def iso_from_ms(time_ms: int) -> str:
     """ISO 8601 in UTC with milliseconds and a `Z`, e.g. `2026-01-05T09:00:00.000Z`."""
     seconds, ms = divmod(time_ms, 1000)
-    return f"{_iso_seconds(seconds)}.{ms:03d}Z"
+    return _iso_seconds(seconds) + _MILLISECONDS[ms]
 
 
 @lru_cache(maxsize=1024)  # frames of all sessions share their seconds

@@ -74,7 +74,7 @@ class Rejected(Exception):
         self.seq = seq
 
 
-class Frame(NamedTuple):
+class Frame(msgspec.Struct, frozen=True, gc=False):
     """One frame as a client sent it, checked."""
 
     features: Any
@@ -87,7 +87,7 @@ class Frame(NamedTuple):
     """The same in milliseconds on the client's clock."""
 
 
-class Frames(NamedTuple):
+class Frames(msgspec.Struct, frozen=True, gc=False):
     """A message with one frame, or a batch of them; stored and acknowledged as a whole."""
 
     frames: tuple[Frame, ...]
@@ -279,7 +279,7 @@ def _read_event(event: dict[str, Any], session_id: str) -> Frame:
     _check_session(event, session_id)
     found = event.pop("extractedFeatures", None)
     features = {} if found is None else _object({"extractedFeatures": found}, "extractedFeatures")
-    return _wrapped(event, features, session_id)._replace(event=event)
+    return msgspec.structs.replace(_wrapped(event, features, session_id), event=event)
 
 
 def _wrapped(wrapper: dict[str, Any], features: dict[str, Any], session_id: str) -> Frame:

@@ -101,6 +101,24 @@ async def test_clear_leaves_nothing_but_the_seal_and_the_number_of_turns(store, 
     assert set(client.keys()) == {b"analysis_turn:exam", b"frame_seal:exam", b"frames_epoch"}
 
 
+async def test_ids_of_expired_frames_leave_the_index_of_a_session_that_goes_on(store, client):
+    """Else it would grow for as long as the exam takes. Frames that came late are still there, and stay."""
+    now_ms = round(time.time() * 1000)
+    await store.append([message("exam", T0 + n) for n in range(100)])
+    await store.append([message("exam", now_ms + n) for n in range(100)])
+    client.delete(*(f"frame_meta:exam:{T0 + n}-{n}" for n in range(60)))
+    await store.append([message("exam", now_ms + n) for n in range(49)])
+    assert client.zcard("frames_meta:exam") == 249, "some at a time, not with each commit"
+    await store.append([message("exam", now_ms)])
+    assert client.zcard("frames_meta:exam") == 190
+    assert [frame_id.number for frame_id in ids((await store.read("exam")).frames)][:40] == list(
+        range(60, 100)
+    )
+    client.delete(*(f"frame_meta:exam:{T0 + n}-{n}" for n in range(60, 100)))
+    await store.append([message("exam", *range(now_ms, now_ms + 400))])
+    assert client.zcard("frames_meta:exam") == 550
+
+
 async def test_reading_forgets_ids_of_expired_frames(store, client):
     await store.append([message("exam", *range(T0, T0 + 10))])
     client.delete(*(f"frame_meta:exam:{T0 + number}-{number}" for number in range(5)))

@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 from enum import Enum, auto
 from typing import NamedTuple, Protocol
 
+import msgspec
+
 from proctor.errors import Unavailable
 from proctor.model import FrameId
 from proctor.settings import Settings
@@ -32,7 +34,7 @@ class Outcome(Enum):
     """The session takes no more frames; nothing was written."""
 
 
-class Receipt(NamedTuple):
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """What `append` says of one message."""
 
     outcome: Outcome
@@ -67,7 +69,7 @@ class UnnumberedFrame(NamedTuple):
     """The frame's JSON up to where its id belongs: `{…,"frame_id":"`. The store adds `<ms>-<n>"}`."""
 
 
-class FrameMessage(NamedTuple):
+class FrameMessage(msgspec.Struct, frozen=True, gc=False):
     """One client message: stored whole or not at all."""
 
     session_id: str
@@ -80,7 +82,10 @@ class FrameMessage(NamedTuple):
     @property
     def memory_bytes(self) -> int:
         """What it takes of the memory while it waits, about."""
-        return _MESSAGE_BYTES + sum([_FRAME_BYTES + len(frame.head) for frame in self.frames])
+        size = _MESSAGE_BYTES
+        for frame in self.frames:
+            size += _FRAME_BYTES + len(frame.head)
+        return size
 
 
 class FramePage(NamedTuple):

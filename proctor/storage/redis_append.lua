@@ -14,6 +14,7 @@ local DUPLICATE, CONFLICT, SEALED, REFUSED = -1, -2, -3, -4
 local PROLONG_SECONDS = 300 -- after so long, what outlives the frames is given its whole life again
 local ZADD_MOST = 1000 -- Lua's stack bounds the arguments of one call to some 8,000
 local JOIN_MOST = 2000 -- for that reason too, and lest one session hold up everybody
+local TRIM_EVERY, TRIM_MOST = 250, 1000 -- frames stored until some that have expired leave the index; so many at most
 
 local new_epoch, retention, memory, now = unpack(ARGV, 1, 4)
 local refusal = ''
@@ -87,7 +88,7 @@ local function judge(ledger, digests, at, messages, sealed)
     local prefix, found = ARGV[at], {}
     local known = attempt('HMGET', ledger, 'count', 'last', 'beyond', 'kept')
     local session = {
-        ledger = ledger, digests = digests, any_new = false, fresh = {},
+        ledger = ledger, digests = digests, prefix = prefix, any_new = false, fresh = {},
         scores = {}, bodies = {}, run = {}, outside = {}, joined = {},
     }
     if known then
@@ -120,6 +121,20 @@ local function judge(ledger, digests, at, messages, sealed)
     return session, found, at
 end
 
+-- Take ids whose frames have expired out of the index, the oldest first. A frame that came late lives longer than
+-- others of its time.
+local function trim(session, index)
+    local dead = {}
+    for _, id in ipairs(redis.call('ZRANGEBYSCORE', index, '-inf', now - retention, 'LIMIT', 0, TRIM_MOST)) do
+        if redis.call('EXISTS', session.prefix .. id) == 0 then
+            dead[#dead + 1] = id
+        end
+    end
+    if #dead > 0 then
+        redis.call('ZREM', index, unpack(dead))
+    end
+end
+
 -- Returns false, having written nothing that counts, if a key is refused; the ledger was read and cannot be.
 local function store(session, index)
     local ledger, digests, scores, bodies = session.ledger, session.digests, session.scores, session.bodies
@@ -135,6 +150,9 @@ local function store(session, index)
     end
     for body = 1, #bodies, 2 do
         redis.call('SET', bodies[body], bodies[body + 1], 'EX', retention)
+    end
+    if session.count % TRIM_EVERY < #bodies / 2 then
+        trim(session, index)
     end
     redis.call('EXPIRE', index, retention)
     if #session.joined > 0 then
