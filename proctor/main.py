@@ -75,7 +75,7 @@ async def start(
     gc.freeze()
     # Messages on their way are many objects that live for milliseconds. To look for garbage among them every
     # few hundred costs a tenth of what is done about a message.
-    gc.set_threshold(30_000, 10, 20)
+    gc.set_threshold(10_000, 10, 20)
     return url
 
 

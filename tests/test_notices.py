@@ -126,10 +126,11 @@ async def test_without_redis_nobody_waits_and_when_it_is_back_they_hear_again(
         nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("ids_at_once", [1, 3, 200])
 async def test_sessions_that_ended_without_a_notice_are_found(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ids_at_once: int
 ):
-    """Their clients are heard out and let go; those of others stay."""
+    """Their clients are heard out and let go; those of others stay. Where there are many, they take turns."""
 
     class Clients:
         """Sessions with clients here, and what is done to them."""
@@ -147,6 +148,7 @@ async def test_sessions_that_ended_without_a_notice_are_found(
             self.steps.append(("told", session_id))
 
     monkeypatch.setattr(proctor.farewells, "RECONCILE_SECONDS", 0.02)
+    monkeypatch.setattr(proctor.farewells, "_IDS_AT_ONCE", ids_at_once)
     clients = Clients()
     async with open_house(house_settings(tmp_path), finalize=False) as house, trio.open_nursery() as nursery:
         for session_id in ("over", "ending", "running"):
@@ -161,5 +163,8 @@ async def test_sessions_that_ended_without_a_notice_are_found(
                 await trio.sleep(0.01)
         nursery.cancel_scope.cancel()
     assert clients.session_ids == ["running", "unknown"]
-    assert sorted(clients.steps[:2]) == [("heard", "ending"), ("heard", "over")]
-    assert sorted(clients.steps[2:]) == [("told", "ending"), ("told", "over")]
+    assert sorted(clients.steps) == sorted(
+        (step, session_id) for step in ("heard", "told") for session_id in ("ending", "over")
+    )
+    for session_id in ("ending", "over"):
+        assert clients.steps.index(("heard", session_id)) < clients.steps.index(("told", session_id))
