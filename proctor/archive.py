@@ -66,17 +66,18 @@ class Archive:
         self._turn = trio.Lock()
         """Held by whoever works on spools."""
 
-    def add(self, message: FrameMessage, first_number: int, size: int, epoch: str) -> None:
+    def add(self, message: FrameMessage, first_number: int, epoch: str) -> None:
         """Take in a message that was stored; its frames' arrival numbers begin with `first_number`.
 
-        `size` is its `memory_bytes`, and `epoch` the store's when it was stored. Where that is in
-        doubt it is empty, and the frames are looked up in the buffer.
+        `epoch` is the store's when it was stored. Where that is in doubt it is empty, and the frames are
+        looked up in the buffer.
         """
         if not message.frames:
             return
         if not epoch or self._pending_bytes > PENDING_BYTES:
             self._behind.add(message.session_id)
             return
+        size = message.memory_bytes
         self._pending.append(Stored(message, first_number, size, epoch))
         self._pending_bytes += size
         if self._pending_bytes > WRITE_BYTES:

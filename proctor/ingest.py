@@ -250,7 +250,7 @@ class Ingest:
             if receipt.outcome is _STORED:
                 frames += len(message.frames)
                 self.touched.add(message.session_id)
-                self._archive.add(message, receipt.number, waiting.size, known)
+                self._archive.add(message, receipt.number, known)
             waiting.owner.settle(message, receipt)
             owners[waiting.owner] = None
         for owner in owners:

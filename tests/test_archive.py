@@ -50,7 +50,7 @@ class Desk:
         taken = message(session_id, *times_ms)
         [receipt] = await self.store.append([taken])
         if note:
-            self.archive.add(taken, receipt.number, taken.memory_bytes, self.store.epoch)
+            self.archive.add(taken, receipt.number, self.store.epoch)
 
     def restarted(self) -> "Desk":
         """Another process on the same store and disk."""
@@ -446,7 +446,7 @@ class TestEmptied:
         desk.archive.renew()
         doubtful = message("exam", T0 + 2)
         [receipt] = await desk.store.append([doubtful])
-        desk.archive.add(doubtful, receipt.number, doubtful.memory_bytes, "")
+        desk.archive.add(doubtful, receipt.number, "")
         await desk.take(T0 + 3)
         await desk.archive.flush()
         assert [frame_id_of(line).number for line in old.read_bytes().split()] == [0, 1]
