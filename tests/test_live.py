@@ -352,6 +352,23 @@ class TestFollowing:
         await until_folded(house, "b")
         assert await house.store.load_state("a") is None
 
+    async def test_sessions_take_turns(self, house, nursery):
+        """All in one go is what acknowledgements would wait for; each has its turn nevertheless."""
+        names, asked = {f"exam-{number}" for number in range(200)}, []
+
+        async def active(session_ids: Sequence[str]) -> list[ExamSession]:
+            await trio.lowlevel.checkpoint()
+            asked.append(list(session_ids))
+            return []
+
+        house.ingest.touched.update(names)
+        nursery.start_soon(house.live.follow, active)
+        with trio.fail_after(5):
+            while house.ingest.touched:  # noqa: ASYNC110
+                await trio.sleep(0.01)
+        assert sorted(name for some in asked for name in some) == sorted(names)
+        assert max(map(len, asked)) < 100
+
     async def test_a_session_that_fails_does_not_stop_the_others(self, house, nursery):
         """One fails each time, for ever."""
         real = house.engine.advance
