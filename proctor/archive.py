@@ -18,8 +18,8 @@ from proctor.storage.completion import append_lacking, epoch_of, recorded
 from proctor.storage.database import Database
 from proctor.storage.frames import FrameMessage, FrameStore
 from proctor.storage.numbers import Numbers
+from proctor.storage.recording import Recording
 from proctor.storage.spool import (
-    Recording,
     Spool,
     Stored,
     append_all,

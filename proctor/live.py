@@ -14,6 +14,7 @@ in the middle and wakes then can save nothing.
 from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import cycle
 from typing import NamedTuple
 from weakref import WeakValueDictionary
@@ -23,17 +24,17 @@ import structlog
 import trio
 
 from proctor.accommodations import digest, in_force
-from proctor.analysis.engine import JOB_FRAMES, Engine
+from proctor.analysis.engine import JOB_BYTES, JOB_FRAMES, Engine
 from proctor.analysis.fold import progress
 from proctor.analysis.policy import DEFAULT
 from proctor.archive import Archive
 from proctor.errors import Unavailable
 from proctor.ingest import Ingest
 from proctor.metrics import Metrics
-from proctor.model import ExamSession
+from proctor.model import ExamSession, FrameId
 from proctor.settings import Settings
-from proctor.storage.frames import FrameStore, Turn, frame_id_of
-from proctor.storage.spool import Recording
+from proctor.storage.frames import FramePage, FrameStore, Turn, frame_id_of
+from proctor.storage.recording import Recording
 
 _log = structlog.get_logger(__name__)
 
@@ -54,14 +55,18 @@ _GIVE_BACK_SECONDS = 1.0
 SETTLING_MS = 2_000
 """A frame is settled when one this much newer, by event time, has been stored, and its own time has come."""
 
-
 _REST_FACTOR = 10
 """A session that starts over is not folded again for so many times as long as that took, unless asked for."""
+
+_Read = Callable[[FrameId | None, int, int], Awaitable[FramePage]]
+"""Frames after one, as many as a job may have."""
 
 
 class _CaughtUp(NamedTuple):
     state: bytes | None
     unsettled: Sequence[bytes]
+    frames: int
+    """Those folded and the unsettled ones."""
     stored: int
     """Frames that the session ever stored."""
 
@@ -176,16 +181,21 @@ class LiveAnalysis:
         async with self._lock(session.session_id):
             turn = await self._store.take_state(session.session_id, self._turn_seconds)
             if turn is not None:
-                state, unsettled, stored = await self._in_turn(session, turn, whole=final)
+                caught_up = await self._in_turn(session, turn, whole=final)
             else:
                 copy = await self._store.load_state(session.session_id)
-                state, unsettled, stored = await self._catch_up(session, copy, None, whole=final)
+                caught_up = await self._catch_up(session, copy, None, whole=final)
         if final:
             self._lost.pop(session.session_id, None)
             self._rests_until.pop(session.session_id, None)
         with self._timed("report"):
             return await self._engine.report(
-                state, unsettled, session, final=final, analysed_ms=self._now_ms(), stored=stored
+                caught_up.state,
+                caught_up.unsettled,
+                session,
+                final=final,
+                analysed_ms=self._now_ms(),
+                stored=caught_up.stored,
             )
 
     async def _in_turn(self, session: ExamSession, turn: Turn, *, whole: bool = False) -> _CaughtUp:
@@ -205,50 +215,49 @@ class LiveAnalysis:
         """
         name = session.session_id
         done = progress(state)
-        page = await self._store.read(name, after=done.cursor)
-        had = done.frames + len(page.frames)
-        stored = max(page.stored, had)
-        changed = done.frames > 0 and done.granted != digest(in_force(session.accommodations))
-        if whole or changed or had + self._lost.get(name, 0) < stored:
-            # Frames came in behind the cursor or expired before it got there, or something was granted. Start
-            # over, unless more was folded than can be had again: what that showed lives in the state alone.
+        if done.frames > 0 and done.granted != digest(in_force(session.accommodations)):
+            # Start over, unless more was folded than can be had again; that lives on in the state alone.
             with await self._archive.recording(name) as recording:
-                if len(recording) > had or (changed and len(recording) == had):
+                if len(recording) >= done.frames + recording.following(done.cursor):
                     return await self._start_over(session, recording, token)
-            self._lost[name] = stored - had
-            stored += recording.left_out
-        if changed:
             state = await self._engine.advance(state, [], session)
             token = await self._save(session, state, token)
-        settled = _settled(page.frames, _horizon(page.frames, self._now_ms()))
-        state, _ = await self._fold(session, state, token, page.frames[:settled])
-        return _CaughtUp(state, page.frames[settled:], stored)
+        caught_up = await self._fold(session, state, token, partial(self._store.read, name))
+        if whole or caught_up.frames + self._lost.get(name, 0) < caught_up.stored:
+            # Frames came in behind the cursor, or expired before it got there.
+            with await self._archive.recording(name) as recording:
+                if len(recording) > caught_up.frames:
+                    return await self._start_over(session, recording, token)
+            self._lost[name] = caught_up.stored - caught_up.frames
+            caught_up = caught_up._replace(stored=caught_up.stored + recording.left_out)
+        return caught_up
 
     async def _start_over(self, session: ExamSession, recording: Recording, token: int | None) -> _CaughtUp:
-        """Fold all settled frames anew, some at a time, for all of them would not fit into memory."""
-        state: bytes | None = None
-        rest: list[bytes] = []
+        """Fold all settled frames anew."""
         began = trio.current_time()
-        horizon = _horizon(recording.read(len(recording) - 1, len(recording)), self._now_ms())
-        for start in range(0, len(recording), JOB_FRAMES):
-            frames = await trio.to_thread.run_sync(recording.read, start, start + JOB_FRAMES)
-            settled = _settled(frames, horizon)
-            state, token = await self._fold(session, state, token, frames[:settled])
-            rest += frames[settled:]
+        caught_up = await self._fold(session, None, token, partial(trio.to_thread.run_sync, recording.page))
         self._lost[session.session_id] = recording.stored - len(recording)
         now = trio.current_time()
         self._rests_until[session.session_id] = now + _REST_FACTOR * (now - began)
-        return _CaughtUp(state, rest, recording.stored + recording.left_out)
+        return caught_up._replace(stored=recording.stored + recording.left_out)
 
     async def _fold(
-        self, session: ExamSession, state: bytes | None, token: int | None, frames: Sequence[bytes]
-    ) -> tuple[bytes | None, int | None]:
-        for start in range(0, len(frames), JOB_FRAMES):
-            with self._timed("fold"):
-                state = await self._engine.advance(state, frames[start : start + JOB_FRAMES], session)
-            # Chunk by chunk, so that of a long backlog nobody has to begin again from the start.
-            token = await self._save(session, state, token)
-        return state, token
+        self, session: ExamSession, state: bytes | None, token: int | None, read: _Read
+    ) -> _CaughtUp:
+        """Fold what has settled after the state, some at a time, for all of it would not fit into memory."""
+        cursor, folded, _ = progress(state)
+        while True:
+            page = await read(cursor, JOB_FRAMES, JOB_BYTES)
+            settled = _settled(page, self._now_ms())
+            if settled:
+                cursor, folded = frame_id_of(page.frames[settled - 1]), folded + settled
+                with self._timed("fold"):
+                    state = await self._engine.advance(state, page.frames[:settled], session)
+                # Page by page, so that of a long backlog nobody has to begin again from the start.
+                token = await self._save(session, state, token)
+            if not page.more:
+                frames = folded + len(page.frames) - settled
+                return _CaughtUp(state, page.frames[settled:], frames, max(page.stored, frames))
 
     async def _save(self, session: ExamSession, state: bytes, token: int | None) -> int | None:
         """Save the state and hold on to it; None if it was lost to another process, and is a copy now."""
@@ -279,12 +288,12 @@ class LiveAnalysis:
         self._metrics.analysis_seconds.labels(job).observe(trio.current_time() - began)
 
 
-def _horizon(frames: Sequence[bytes], now_ms: int) -> int:
-    """Return until when frames have settled, if these are the latest, in time order."""
+def _settled(page: FramePage, now_ms: int) -> int:
+    """Return how many of the frames have settled."""
+    if not page.frames:
+        return 0
     # Frames that claim to be from the future must not take the cursor past those that are still to come.
-    return min(frame_id_of(frames[-1]).time_ms - SETTLING_MS, now_ms) if frames else now_ms
-
-
-def _settled(frames: Sequence[bytes], horizon: int) -> int:
-    """Return how many of the frames, in time order, have settled."""
-    return bisect_right(frames, horizon, key=lambda frame: frame_id_of(frame).time_ms)
+    horizon = min(frame_id_of(page.frames[-1]).time_ms - SETTLING_MS, now_ms)
+    settled = bisect_right(page.frames, horizon, key=lambda frame: frame_id_of(frame).time_ms)
+    # A flood may claim one time for all its frames.
+    return max(settled, (len(page.frames) + 1) // 2) if page.more else settled

@@ -272,9 +272,9 @@ class ForgetfulStore(Wrapped):
         self.before_ms = before_ms
 
     async def read(
-        self, session_id: str, after: FrameId | None = None, limit: int | None = None
+        self, session_id: str, after: FrameId | None = None, *limits: int | None, **named: int | None
     ) -> FramePage:
-        page: FramePage = await self.inner.read(session_id, after, limit)
+        page: FramePage = await self.inner.read(session_id, after, *limits, **named)
         kept = [frame for frame in page.frames if frame_id_of(frame).time_ms >= self.before_ms]
         return page._replace(frames=kept)
 

@@ -18,6 +18,7 @@ from proctor.model import FrameId
 from proctor.settings import Settings
 from proctor.storage.frames import (
     FrameMessage,
+    FramePage,
     FrameStore,
     Outcome,
     Receipt,
@@ -81,7 +82,7 @@ async def test_a_stored_frame_is_its_head_with_the_id(store):
 
 
 async def test_an_unknown_session_reads_as_empty(store):
-    assert await store.read("nobody") == ([], 0)
+    assert await store.read("nobody") == FramePage([], 0)
     assert await store.load_state("nobody") is None
 
 
@@ -92,7 +93,7 @@ async def test_an_empty_commit_is_no_trouble(store):
 async def test_a_message_without_frames_still_has_its_seq(store):
     assert await appended(store, [message("exam", seq=1)]) == [STORED]
     assert await appended(store, [message("exam", seq=1)]) == [DUPLICATE]
-    assert await store.read("exam") == ([], 0)
+    assert await store.read("exam") == FramePage([], 0)
 
 
 async def test_reading_goes_on_after_a_frame(store):
@@ -106,6 +107,17 @@ async def test_reading_goes_on_after_a_frame(store):
     assert (await store.read("exam", FrameId(T0, 99), 1)).frames == everything[7:8]
     assert (await store.read("exam", FrameId(T0 - 1, 99))).frames == everything
     assert (await store.read("exam", limit=0)).frames == []
+
+
+async def test_reading_stops_once_it_has_so_many_bytes(store):
+    """It has one frame at least, so that who reads on comes to an end."""
+    await store.append([message("exam", *range(T0, T0 + 250))])
+    everything = (await store.read("exam")).frames
+    size = len(everything[0])
+    assert await store.read("exam", limit_bytes=1) == FramePage(everything[:1], 250, more=True)
+    assert await store.read("exam", limit_bytes=3 * size - 1) == FramePage(everything[:3], 250, more=True)
+    assert await store.read("exam", None, 2, 3 * size) == FramePage(everything[:2], 250, more=True)
+    assert await store.read("exam", None, 251, 260 * size) == FramePage(everything, 250)
 
 
 @pytest.mark.slow
@@ -264,7 +276,7 @@ async def test_a_sealed_session_takes_nothing_more(store):
     assert len((await store.read("exam")).frames) == 1
     await store.clear("exam")
     assert await appended(store, late) == [SEALED] * 3
-    assert await store.read("exam") == ([], 0)
+    assert await store.read("exam") == FramePage([], 0)
 
 
 async def test_a_cleared_session_is_as_if_it_had_never_been(store):
@@ -272,7 +284,7 @@ async def test_a_cleared_session_is_as_if_it_had_never_been(store):
     await saved(store, b"state")
     await store.clear("exam")
     await store.clear("exam")
-    assert await store.read("exam") == ([], 0)
+    assert await store.read("exam") == FramePage([], 0)
     assert await store.load_state("exam") is None
     assert await appended(store, [message("exam", T0, seq=1)]) == [STORED]
     assert ids((await store.read("exam")).frames) == [FrameId(T0, 0)]
@@ -425,7 +437,7 @@ async def test_frames_expire_by_the_time_of_storing_and_the_rest_stays(settings)
         await store.seal("sealed")
         assert len((await store.read("exam")).frames) == 40
         await trio.sleep(1.1)
-        assert await store.read("exam") == ([], 40)
+        assert await store.read("exam") == FramePage([], 40)
         late = [message("exam", T0 + 30, T0 - 30, seq=30), message("exam", T0, seq=5), message("sealed", T0)]
         assert await appended(store, late) == [STORED, DUPLICATE, SEALED]
         page = await store.read("exam", limit=1)

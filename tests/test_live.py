@@ -162,6 +162,31 @@ async def test_a_long_session_starts_over_in_parts(house, monkeypatch):
     assert progress(await house.store.load_state("exam")).frames == 120 - 2 * SETTLING_MS / 1000
 
 
+async def test_frames_that_claim_one_time_are_folded_in_parts(house, monkeypatch):
+    """None of them ever settles, and all of them may be more than the memory holds."""
+    monkeypatch.setattr(proctor.live, "JOB_FRAMES", 10)
+    frames = [frame | {"ts": T0} for frame in exam(0, 60)]
+    await house.stream("exam", *frames)
+    await house.live.advance(SESSION)
+    assert progress(await house.store.load_state("exam")).frames > 120 - 10
+    assert await live(house) == await cold(house)
+
+
+async def test_large_frames_are_folded_in_parts(house, monkeypatch):
+    monkeypatch.setattr(proctor.live, "JOB_BYTES", 2000)
+    jobs = []
+    real = house.engine.advance
+
+    async def advance(state: bytes | None, frames: list[bytes], session: ExamSession) -> bytes:
+        jobs.append(frames)
+        return await real(state, frames, session)
+
+    house.engine.advance = advance
+    await house.stream("exam", *exam(0, 60))
+    assert await live(house) == await cold(house)
+    assert max(sum(map(len, frames[:-1])) for frames in jobs) < 2000
+
+
 async def test_a_session_with_late_frames_all_the_time_rests_between_starting_over(house, monkeypatch):
     """Reports do not wait for that."""
     monkeypatch.setattr(proctor.live, "_REST_FACTOR", 1000)

@@ -17,8 +17,8 @@ from proctor.model import FrameId
 from proctor.storage import spool as spool_module
 from proctor.storage.frames import FrameMessage, UnnumberedFrame
 from proctor.storage.numbers import Numbers
+from proctor.storage.recording import Recording
 from proctor.storage.spool import (
-    Recording,
     Spool,
     Stored,
     append_all,
@@ -41,7 +41,7 @@ def append(spool: Spool, *numbers: int) -> None:
 def recorded(directory: Path) -> list[int]:
     """Arrival numbers of the frames that a session is read back as."""
     with Recording(spool_path(directory, "exam", "e1"), 0) as recording:
-        frames = recording.read(0, len(recording))
+        frames = recording.page().frames
     assert all(json.loads(each)["note"] == "ab\n" for each in frames)
     return [FrameId.parse(json.loads(each)["frame_id"]).number for each in frames]
 
@@ -72,11 +72,11 @@ def test_frames_are_read_in_time_order_each_once(tmp_path):
     for some in (frames[20:], frames[:30], frames[5:6]):
         spool.append(some[::-1], [])
     with Recording(spool.path, 50) as recording:
-        assert recording.read(0, 100) == frames
+        assert recording.page().frames == frames
         assert (len(recording), recording.stored) == (40, 50)
         recording.add([frame(40, T0 - 1), frame(41)])
-        assert recording.read(0, 2) == [frame(40, T0 - 1), frames[0]]
-        assert recording.read(40, 42) == [frames[39], frame(41)]
+        assert recording.page(limit=2).frames == [frame(40, T0 - 1), frames[0]]
+        assert recording.page(FrameId(T0 + 1, 38)).frames == [frames[39], frame(41)]
 
 
 def test_only_the_owner_may_read_it(tmp_path):

@@ -30,8 +30,8 @@ from proctor.settings import Settings
 START_SECONDS = 60.0
 """Longest that a worker may take to start, or that Proctor's own part of a call may take."""
 
-JOB_FRAMES = 10_000
-"""Most frames in one job, so that a long backlog does not run into the time limit for one batch."""
+JOB_FRAMES, JOB_BYTES = 10_000, 2**20
+"""Most in one job, so that a long backlog neither fills the memory nor runs into a batch's time limit."""
 
 CLOSE_SECONDS = 2.0
 """Longest that idle workers may take to exit."""

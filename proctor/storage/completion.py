@@ -9,9 +9,10 @@ import trio
 from proctor.model import FrameId
 from proctor.storage.frames import FrameStore, frame_id_of
 from proctor.storage.numbers import Numbers
-from proctor.storage.spool import Recording, Spool, spool_path, spools_of
+from proctor.storage.recording import Recording
+from proctor.storage.spool import Spool, spool_path, spools_of
 
-PAGE_FRAMES = 1000
+PAGE_FRAMES, PAGE_BYTES = 1000, 2**20
 _NEAR_MS = 60_000
 """What a spool lacks is mostly no older than its latest frames, less so much."""
 
@@ -79,8 +80,8 @@ async def _lacking(
     for start in (FrameId(spooled.latest_ms - _NEAR_MS, 0), None):
         after, more = start, True
         while more and len(got) < len(lacking):
-            page = await store.read(session_id, after, PAGE_FRAMES)
-            more = len(page.frames) == PAGE_FRAMES
+            page = await store.read(session_id, after, PAGE_FRAMES, PAGE_BYTES)
+            more = page.more
             found = []
             for frame in page.frames:
                 after = frame_id_of(frame)

@@ -5,9 +5,11 @@ A stored frame is one JSON object: the features as they were taken in, then `ses
 frames of every process and can number a session's frames without gaps.
 """
 
-from collections.abc import AsyncIterator, Sequence
+import math
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from enum import Enum, auto
+from itertools import islice
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -95,6 +97,8 @@ class FramePage(NamedTuple):
     """JSON objects."""
     stored: int
     """How many frames this session ever stored, also those that have expired since."""
+    more: bool = False
+    """A limit was reached, so that others may follow."""
 
 
 class Turn(NamedTuple):
@@ -104,6 +108,20 @@ class Turn(NamedTuple):
     """From 1, and higher with each turn; only the latest may save."""
     state: bytes | None
     """What was saved last."""
+
+
+def page_of(
+    frames: Iterable[bytes], stored: int, limit: int | None = None, limit_bytes: int | None = None
+) -> FramePage:
+    """Take frames until a limit of :meth:`FrameStore.read` is reached, and no further."""
+    taken: list[bytes] = []
+    room = math.inf if limit_bytes is None else limit_bytes
+    for frame in islice(frames, limit):
+        taken.append(frame)
+        room -= len(frame)
+        if room <= 0:
+            break
+    return FramePage(taken, stored, room <= 0 or len(taken) == limit)
 
 
 def frame_id_of(frame: bytes) -> FrameId:
@@ -131,9 +149,16 @@ class FrameStore(Protocol):
         ...
 
     async def read(
-        self, session_id: str, after: FrameId | None = None, limit: int | None = None
+        self,
+        session_id: str,
+        after: FrameId | None = None,
+        limit: int | None = None,
+        limit_bytes: int | None = None,
     ) -> FramePage:
-        """Return the session's frames in time order, from just after `after`, at most `limit` of them."""
+        """Return the session's frames in time order, from just after `after`.
+
+        They are at most `limit`, and no more after the one with which they reach `limit_bytes`.
+        """
         ...
 
     async def resume_point(self, session_id: str) -> ResumePoint:

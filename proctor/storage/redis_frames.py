@@ -31,7 +31,15 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 from proctor.errors import Misconfigured, Unavailable
 from proctor.model import FrameId
 from proctor.settings import Settings
-from proctor.storage.frames import MEMORY_SECONDS, FrameMessage, FramePage, Receipt, ResumePoint, Turn
+from proctor.storage.frames import (
+    MEMORY_SECONDS,
+    FrameMessage,
+    FramePage,
+    Receipt,
+    ResumePoint,
+    Turn,
+    page_of,
+)
 from proctor.storage.redis_append import EPOCH_KEY, Appender
 from proctor.storage.redis_client import open_redis
 from proctor.storage.redis_leases import Leases
@@ -43,6 +51,9 @@ ANSWER_SECONDS = 5.0
 CANCELLED_SECONDS = 1.0
 """Longest that a cancelled write is waited for, lest a Redis that hangs keep the server from stopping."""
 PAGE_FRAMES = 1000
+"""Ids that are asked for at once."""
+BODIES_AT_ONCE = 100
+"""Frames that are asked for at once; they may be as large as messages."""
 """Frames fetched per round trip, so that no read keeps Redis from answering others."""
 
 T = TypeVar("T")
@@ -104,10 +115,14 @@ class RedisFrames:
         return await self._write(self._resume_point, session_id)
 
     async def read(
-        self, session_id: str, after: FrameId | None = None, limit: int | None = None
+        self,
+        session_id: str,
+        after: FrameId | None = None,
+        limit: int | None = None,
+        limit_bytes: int | None = None,
     ) -> FramePage:
         """Fetch page by page, without the frames that arrive meanwhile; see the protocol."""
-        return await self._read(self._read_frames, session_id, after, limit)
+        return await self._read(self._read_frames, session_id, after, limit, limit_bytes)
 
     async def seal(self, session_id: str) -> None:
         """See the protocol."""
@@ -191,18 +206,11 @@ class RedisFrames:
         except RedisError as error:
             raise Unavailable(f"Redis: {error}") from error
 
-    def _read_frames(self, session_id: str, after: FrameId | None, limit: int | None) -> FramePage:
+    def _read_frames(self, session_id: str, after: FrameId | None, *limits: int | None) -> FramePage:
         # Numbers follow arrival, so the frames below the count are those that were there at this moment.
         stored = int(self._redis.hget(f"frame_ledger:{session_id}", "count") or 0)
         members = self._members(session_id, after, stored)
-        frames: list[bytes] = []
-        while limit is None or len(frames) < limit:
-            wanted = PAGE_FRAMES if limit is None else min(PAGE_FRAMES, limit - len(frames))
-            page = list(islice(members, wanted))
-            if not page:
-                break
-            frames += self._bodies(session_id, page)
-        return FramePage(frames, stored)
+        return page_of(self._bodies(session_id, members), stored, *limits)
 
     def _members(self, session_id: str, after: FrameId | None, stored: int) -> Iterator[bytes]:
         """The ids of frames in time order, as Redis has them; some may have expired.
@@ -226,13 +234,14 @@ class RedisFrames:
             if complete:
                 return
 
-    def _bodies(self, session_id: str, members: list[bytes]) -> list[bytes]:
+    def _bodies(self, session_id: str, members: Iterator[bytes]) -> Iterator[bytes]:
         prefix = f"frame_meta:{session_id}:".encode()
-        bodies = self._redis.mget([prefix + member for member in members])
-        expired = [member for member, body in zip(members, bodies, strict=True) if body is None]
-        if expired:
-            self._redis.zrem(f"frames_meta:{session_id}", *expired)
-        return [body for body in bodies if body is not None]
+        while some := list(islice(members, BODIES_AT_ONCE)):
+            bodies = self._redis.mget([prefix + member for member in some])
+            expired = [member for member, body in zip(some, bodies, strict=True) if body is None]
+            if expired:
+                self._redis.zrem(f"frames_meta:{session_id}", *expired)
+            yield from (body for body in bodies if body is not None)
 
     def _clear(self, session_id: str) -> None:
         doomed = f"frames_cleared:{session_id}"

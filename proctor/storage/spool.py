@@ -8,16 +8,12 @@ each write begins by ending the line before it, and a line that is no whole fram
 
 import errno
 import os
-from array import array
-from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Self
+from typing import BinaryIO, NamedTuple
 
 import msgspec
-import numpy as np
-import trio
 
 from proctor.model import FrameId, check_session_id
 from proctor.storage.frames import FrameMessage, frame_id_of
@@ -25,7 +21,6 @@ from proctor.storage.numbers import Numbers
 
 _FOLDER, _MIDDLE, _ENDING = "spool", "_frames.", ".jsonl"
 _OWNER_ONLY = 0o600
-_CHUNK_FRAMES = 1000
 
 
 class _Identified(msgspec.Struct):
@@ -138,7 +133,7 @@ class Spool:
         with file:
             if file.seek(0, os.SEEK_END) < self._seen_bytes:
                 self._forget()
-            for line in _lines(file, self._seen_bytes):
+            for line in whole_lines(file, self._seen_bytes):
                 self.numbers.add(line.frame_id.number, line.frame_id.number + 1)
                 self.latest_ms = line.frame_id.time_ms
                 self._seen_bytes = line.offset + line.length
@@ -184,109 +179,7 @@ def _runs(some: Sequence[Stored]) -> Iterator[tuple[int, int]]:
     yield start, end
 
 
-class Recording:
-    """A session's frames in time order, each once: those of its spool, and others that were given.
-
-    Keeps where each frame is, some 32 bytes, not the frames. To be closed by leaving its `with` block.
-    """
-
-    def __init__(self, path: Path, stored: int) -> None:
-        """Read the spool through, if there is one; `stored` is the store's count. Blocks. Raises OSError."""
-        self.numbers = Numbers()
-        self.latest_ms = 0
-        self.left_out = 0
-        """Frames that were stored before the store was emptied, and were not sent again."""
-        self._counted = stored
-        self._others: list[bytes] = []
-        columns = array("q")
-        self._handle = -1
-        with suppress(FileNotFoundError):
-            self._handle = os.open(path, os.O_RDONLY)
-            with os.fdopen(self._handle, "rb", closefd=False) as file:
-                for (time_ms, number), offset, length in _lines(file, 0):
-                    self.numbers.add(number, number + 1)
-                    columns.extend((time_ms, number, offset, length - 1))
-                    self.latest_ms = time_ms
-        self._frames = _in_order(np.array(columns, dtype=np.int64).reshape(-1, 4))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Let go of the file; idempotent."""
-        handle, self._handle = self._handle, -1
-        if handle >= 0:
-            os.close(handle)
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    @property
-    def stored(self) -> int:
-        """How many frames the session ever stored; more than there are here if some are lost."""
-        return max(self._counted, len(self))
-
-    def add(self, frames: Sequence[bytes]) -> None:
-        """Take in frames that the spool does not have."""
-        rows = []
-        for frame in frames:
-            time_ms, number = frame_id_of(frame)
-            self.numbers.add(number, number + 1)
-            rows.append((time_ms, number, -1, len(self._others)))
-            self._others.append(frame)
-        if rows:
-            self._frames = _in_order(np.concatenate((self._frames, np.array(rows, dtype=np.int64))))
-
-    def leave_out(self, older: Iterable[Path]) -> None:
-        """Count what only spools of earlier epochs have. Blocks. Raises OSError."""
-        before: Counter[int] = Counter()
-        for path in older:
-            with Recording(path, 0) as recording:
-                before |= recording._contents()
-        if before:
-            self.left_out = (before - self._contents()).total()
-
-    def _contents(self) -> Counter[int]:
-        """Frames as their clients sent them, of which some may be alike."""
-        contents: Counter[int] = Counter()
-        for start in range(0, len(self), _CHUNK_FRAMES):
-            contents.update(map(_content, self.read(start, start + _CHUNK_FRAMES)))
-        return contents
-
-    async def frames(self) -> AsyncGenerator[bytes, None]:
-        """Yield all frames, a thousand of them in memory."""
-        for start in range(0, len(self), _CHUNK_FRAMES):
-            for frame in await trio.to_thread.run_sync(self.read, start, start + _CHUNK_FRAMES):
-                yield frame
-
-    def read(self, start: int, end: int) -> list[bytes]:
-        """Return the frames from one place, from 0, to before another. Blocks. Raises OSError."""
-        return [
-            self._others[length] if offset < 0 else os.pread(self._handle, length, offset)
-            for _, _, offset, length in self._frames[start:end].tolist()
-        ]
-
-
-def _content(frame: bytes) -> int:
-    """Return a digest of what the client sent; what the server adds to it comes last."""
-    features, _, ours = frame.rpartition(b'"session_id":"')
-    _, _, stamp = ours.partition(b'"client_timestamp":')
-    return hash((features, stamp.rpartition(b',"received_at":')[0]))
-
-
-def _in_order(
-    frames: "np.ndarray[tuple[int, int], np.dtype[np.int64]]",
-) -> "np.ndarray[tuple[int, int], np.dtype[np.int64]]":
-    """Sort rows by time and number, and of rows with both equal keep one."""
-    frames = frames[np.lexsort((frames[:, 1], frames[:, 0]))]
-    again = (frames[1:, :2] == frames[:-1, :2]).all(axis=1)
-    return frames[np.concatenate(([True], ~again))] if len(frames) else frames
-
-
-def _lines(file: BinaryIO, offset: int) -> Iterator[_Line]:
+def whole_lines(file: BinaryIO, offset: int) -> Iterator[_Line]:
     """Yield the whole frames from `offset` on; what is being written right now is none yet."""
     file.seek(offset)
     for line in file:

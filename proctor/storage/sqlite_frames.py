@@ -22,6 +22,7 @@ from proctor.storage.frames import (
     Receipt,
     ResumePoint,
     Turn,
+    page_of,
 )
 from proctor.storage.leases import Leases
 from proctor.storage.sqlite_append import SessionWrite
@@ -35,7 +36,7 @@ RETURNING id, stored, sealed, last_seq, seqs_beyond, (SELECT max(seq) FROM seqs 
 COUNT = "UPDATE sessions SET stored = ?, last_seq = ?, seqs_beyond = ? WHERE id = ?"
 READ_FRAMES = """
 SELECT body FROM frames JOIN sessions ON sessions.id = session
-WHERE name = ? AND (time_ms, number) > (?, ?) AND stored_ms > ? ORDER BY time_ms, number LIMIT ?
+WHERE name = ? AND (time_ms, number) > (?, ?) AND stored_ms > ? ORDER BY time_ms, number
 """
 DELETE_EXPIRED = """
 DELETE FROM frames WHERE rowid IN (SELECT rowid FROM frames WHERE stored_ms <= ? ORDER BY stored_ms LIMIT ?)
@@ -108,10 +109,14 @@ class SqliteFrames:
         return await _in_thread(self._read_turns, self._resume_point, session_id)
 
     async def read(
-        self, session_id: str, after: FrameId | None = None, limit: int | None = None
+        self,
+        session_id: str,
+        after: FrameId | None = None,
+        limit: int | None = None,
+        limit_bytes: int | None = None,
     ) -> FramePage:
         """One snapshot; see the protocol."""
-        return await _in_thread(self._read_turns, self._read, session_id, after, limit)
+        return await _in_thread(self._read_turns, self._read, session_id, after, limit, limit_bytes)
 
     async def seal(self, session_id: str) -> None:
         """See the protocol."""
@@ -192,15 +197,15 @@ class SqliteFrames:
                 self._note_running(db)
         return receipts
 
-    def _read(self, session_id: str, after: FrameId | None, limit: int | None) -> FramePage:
+    def _read(self, session_id: str, after: FrameId | None, *limits: int | None) -> FramePage:
         start = FrameId(-(2**63), 0) if after is None else after
         oldest = self._now_ms() - self._retention_ms
         with self._reader() as db:
             db.execute("BEGIN")
             try:
                 row = db.execute("SELECT stored FROM sessions WHERE name = ?", (session_id,)).fetchone()
-                bodies = db.execute(READ_FRAMES, (session_id, *start, oldest, -1 if limit is None else limit))
-                return FramePage([body for (body,) in bodies], row[0] if row else 0)
+                rows = db.execute(READ_FRAMES, (session_id, *start, oldest))
+                return page_of((body for (body,) in rows), row[0] if row else 0, *limits)
             finally:
                 db.rollback()
 
