@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import trio
 
-from proctor.errors import ProctorError, Unavailable
+from proctor.access.gate import Gate
+from proctor.errors import ProctorError, Unavailable, UnknownSession
 from proctor.model import ExamSession
 from proctor.storage.database import Database
 
@@ -22,10 +23,11 @@ class _Request:
 
 
 class Admissions:
-    """Finds sessions, or begins them. Has a task, `serve`."""
+    """Finds sessions, or begins them while authentication is off. Has a task, `serve`."""
 
-    def __init__(self, database: Database, now_ms: Callable[[], int]) -> None:
+    def __init__(self, database: Database, gate: Gate, now_ms: Callable[[], int]) -> None:
         self._database = database
+        self._gate = gate
         self._now_ms = now_ms
         self._requests: dict[str, _Request] = {}
         self._asked = trio.Event()
@@ -34,6 +36,7 @@ class Admissions:
         """Return the session of this id; one that nobody started begins here. May be cancelled.
 
         Raises:
+            UnknownSession: nobody started it, and authentication is on.
             Unavailable: the database is in trouble.
         """
         request = self._requests.setdefault(session_id, _Request())
@@ -54,9 +57,11 @@ class Admissions:
 
     async def _answer(self, requests: dict[str, _Request]) -> None:
         try:
-            found = await self._database.admit_sessions(list(requests), self._now_ms())
+            started_ms = None if self._gate.on else self._now_ms()
+            found = await self._database.admit_sessions(list(requests), started_ms)
             for session_id, request in requests.items():
-                request.session = found[session_id]
+                request.session = found.get(session_id)
+                request.failure = UnknownSession.of(session_id)
         except ProctorError as failure:
             for request in requests.values():
                 request.failure = failure

@@ -146,7 +146,7 @@ class Endings:
     async def _carry_out(self, session_id: str, ending: _Ending) -> None:
         try:
             if await self._database.begin_ending(session_id, self._now_ms()) is None:
-                raise unknown(session_id)
+                raise UnknownSession.of(session_id)
             ending.failure = None
             async for attempt in _RETRY():
                 with attempt:
@@ -223,10 +223,5 @@ class Endings:
     async def _session(self, session_id: str) -> ExamSession:
         session = await self._database.get_session(session_id)
         if session is None:
-            raise unknown(session_id)
+            raise UnknownSession.of(session_id)
         return session
-
-
-def unknown(session_id: str) -> UnknownSession:
-    """Return the error for a session that is not there."""
-    return UnknownSession(f"there is no session {session_id!r}; start it, or stream to it first")

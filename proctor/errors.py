@@ -3,7 +3,7 @@
 One shallow tree: a class exists because somewhere it is raised and somewhere else it is told apart.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class ProctorError(Exception):
@@ -31,11 +31,30 @@ class InvalidRequest(ProctorError):
     title = "Invalid request"
 
 
+class Unauthenticated(ProctorError):
+    """Nobody has said who asks, or with a key or token that opens nothing."""
+
+    status = 401
+    title = "Unauthenticated"
+
+
+class Forbidden(ProctorError):
+    """Whoever asks may not do this."""
+
+    status = 403
+    title = "Forbidden"
+
+
 class UnknownSession(ProctorError):
     """No session of this id exists."""
 
     status = 404
     title = "Unknown session"
+
+    @classmethod
+    def of(cls, session_id: str) -> Self:
+        """Return the error for a session that is not there."""
+        return cls(f"there is no session {session_id!r}; start it first")
 
 
 class SessionEnded(ProctorError):

@@ -44,6 +44,8 @@ async def run(
             services.supervisor.elsewhere = elsewhere
         if listeners is None:
             listeners = await listen(settings.host, settings.port)
+        if not services.gate.on:
+            await _check_loopback(listeners)
         url = url_of(settings.host, listeners)
         _log.info("serving", url=url, database=services.database.kind, frames=services.store.kind)
         task_status.started(url)
@@ -115,19 +117,22 @@ def url_of(host: str, listeners: list[trio.SocketListener]) -> str:
 
 
 async def listen(host: str, port: int) -> list[trio.SocketListener]:
-    """Listen on an address. Raises Misconfigured where that cannot be, or is not to be."""
+    """Listen on an address. Raises Misconfigured where that cannot be."""
     try:
-        listeners = await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG)
+        return await trio.open_tcp_listeners(port, host=host, backlog=_BACKLOG)
     except OSError as failure:
         raise Misconfigured(f"cannot listen on {host}:{port}: {failure}", field="port") from failure
+
+
+async def _check_loopback(listeners: list[trio.SocketListener]) -> None:
+    """Refuse what others can reach while whoever reaches it may read and end every exam."""
     for listener in listeners:
-        # Without authentication, whoever reaches the port may read and end every exam.
-        if not ip_address(listener.socket.getsockname()[0]).is_loopback:
+        address = listener.socket.getsockname()[0]
+        if not ip_address(address).is_loopback:
             for opened in listeners:
                 await opened.aclose()
             raise Misconfigured(
-                f"{host} is not a loopback address, and there is no authentication yet; listen on "
-                "127.0.0.1 and put a reverse proxy with access control in front",
+                f"{address} is not a loopback address, and authentication is off; turn it on with "
+                "`proctor keys create NAME --role integration`, which prints a key, or listen on 127.0.0.1",
                 field="host",
             )
-    return listeners

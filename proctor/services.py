@@ -9,6 +9,7 @@ from typing import TypedDict
 
 import trio
 
+from proctor.access.gate import Gate
 from proctor.admissions import Admissions
 from proctor.analysis.discovery import LoadedPlugin, discover
 from proctor.analysis.engine import Engine, open_engine
@@ -28,8 +29,10 @@ from proctor.reanalysis import Reanalysis
 from proctor.roster import Roster
 from proctor.sessions import Sessions
 from proctor.settings import Settings
-from proctor.storage.database import Database, open_database
+from proctor.storage.credentials import Credentials
+from proctor.storage.database import Database
 from proctor.storage.frames import FrameStore, open_frame_store
+from proctor.storage.pool import open_pool
 from proctor.supervisor import Supervisor
 from proctor.web.sockets import Sockets
 
@@ -44,6 +47,7 @@ class Services:
     settings: Settings
     metrics: Metrics
     supervisor: Supervisor
+    gate: Gate
     database: Database
     store: FrameStore
     archive: Archive
@@ -86,16 +90,19 @@ async def open_services(
         raise Misconfigured(detail, field="policy_directory")
     policies = load_policies(settings.policy_directory, analyzers)
     async with (
-        open_database(settings) as database,
+        open_pool(settings) as pool,
         open_frame_store(settings) as store,
         open_notices(settings) as notices,
         open_engine(settings, analyzers, policies) as engine,
         trio.open_nursery() as nursery,
     ):
         granting = Granting(analyzers, policies)
-        services = _assemble(settings, database, store, notices, engine, granting)
+        database, gate = Database(pool), Gate(Credentials(pool), settings, now_ms)
+        await gate.load()
+        services = _assemble(settings, gate, database, store, notices, engine, granting)
         tasks: dict[str, Callable[[], Awaitable[None]]] = {
             "sockets": services.sockets.run,
+            "keys": gate.refresh,
             "admissions": services.admissions.serve,
             "ingest": services.ingest.write,
             "spool": services.archive.write,
@@ -128,6 +135,7 @@ class _Parts(TypedDict):
 
 def _assemble(
     settings: Settings,
+    gate: Gate,
     database: Database,
     store: FrameStore,
     notices: Notices,
@@ -141,12 +149,13 @@ def _assemble(
     farewells = Farewells(roster, ingest, database, notices)
     parts = _Parts(database=database, store=store, live=live, settings=settings, now_ms=now_ms)
     endings = Endings(**parts, archive=archive, farewells=farewells, metrics=metrics)
-    admissions = Admissions(database, now_ms)
+    admissions = Admissions(database, gate, now_ms)
     sessions = Sessions(**parts, endings=endings, admissions=admissions)
     return Services(
         settings=settings,
         metrics=metrics,
         supervisor=Supervisor(),
+        gate=gate,
         database=database,
         store=store,
         archive=archive,

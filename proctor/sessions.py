@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from proctor.accommodations import granted
 from proctor.admissions import Admissions
-from proctor.endings import Endings, unknown
-from proctor.errors import Conflict, SessionEnded, Throttled, Unavailable
+from proctor.endings import Endings
+from proctor.errors import Conflict, SessionEnded, Throttled, Unavailable, UnknownSession
 from proctor.live import LiveAnalysis
 from proctor.model import ExamSession, SessionStatus
 from proctor.settings import Settings
@@ -64,7 +64,7 @@ class Sessions:
         """Return a session. Raises UnknownSession."""
         session = await self._database.get_session(session_id)
         if session is None:
-            raise unknown(session_id)
+            raise UnknownSession.of(session_id)
         return session
 
     async def list(
@@ -86,6 +86,7 @@ class Sessions:
 
         Raises:
             SessionEnded: it takes no more frames.
+            UnknownSession: nobody started it, and authentication is on.
         """
         session = await self._admissions.admit(session_id)
         if session.status is not SessionStatus.ACTIVE:

@@ -93,6 +93,14 @@ class Settings(BaseSettings):
         ge=0,
         description="A server that stops tells its clients to come back within so long, at random.",
     )
+    authentication: Literal["auto", "required"] = Field(
+        "auto",
+        description="`auto`: on once `proctor keys create` has made a key; before, the server listens on "
+        "loopback addresses only. `required`: on also without keys.",
+    )
+    candidate_token_seconds: int = Field(
+        12 * 3600, ge=60, description="How long the token that `start` returns is valid."
+    )
     allowed_origins: list[str] = Field(
         ["http://localhost:*", "http://127.0.0.1:*"],
         description="Origins of pages that may call from elsewhere; `:*` is any port, `*` any origin.",

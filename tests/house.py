@@ -9,6 +9,7 @@ from typing import Any
 import trio
 import trio.testing
 
+from proctor.access.gate import Gate
 from proctor.admissions import Admissions
 from proctor.analysis.discovery import discover
 from proctor.analysis.granting import Granting
@@ -29,8 +30,10 @@ from proctor.roster import Roster
 from proctor.services import now_ms
 from proctor.sessions import Sessions
 from proctor.settings import Settings
-from proctor.storage.database import Database, open_database
+from proctor.storage.credentials import Credentials
+from proctor.storage.database import Database
 from proctor.storage.frames import FrameStore, Outcome, open_frame_store
+from proctor.storage.pool import open_pool
 from proctor.wire import Frames, read_message
 from tests.fakes import FakeSocket, InlineEngine
 
@@ -122,11 +125,13 @@ async def open_house(
     engine, granting = InlineEngine(analyzers, policies), Granting(analyzers, policies)
     metrics, roster = Metrics(), Roster()
     async with (
-        open_database(settings) as database,
+        open_pool(settings) as pool,
         open_frame_store(settings) as store,
         open_notices(settings) as notices,
         trio.open_nursery() as nursery,
     ):
+        database, gate = Database(pool), Gate(Credentials(pool), settings, now_ms)
+        await gate.load()
         archive = Archive(store, settings, metrics)
         ingest = Ingest(store, archive, settings, metrics, roster.renew)
         live = LiveAnalysis(store, archive, engine, ingest, settings, metrics, now_ms)  # type: ignore[arg-type]
@@ -142,7 +147,7 @@ async def open_house(
             metrics=metrics,
             now_ms=now_ms,
         )
-        admissions = Admissions(seen["database"], now_ms)
+        admissions = Admissions(seen["database"], gate, now_ms)
         sessions = Sessions(**seen, endings=endings, admissions=admissions, settings=settings, now_ms=now_ms)
         nursery.start_soon(admissions.serve)
         nursery.start_soon(ingest.write)

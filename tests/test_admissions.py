@@ -1,11 +1,13 @@
 """Sessions that many want to stream into at the same time."""
 
+from types import SimpleNamespace
+
 import pytest
 import trio
 import trio.testing
 
 from proctor.admissions import Admissions
-from proctor.errors import Unavailable
+from proctor.errors import Unavailable, UnknownSession
 from proctor.model import ExamSession, SessionStatus
 from proctor.settings import Settings
 from proctor.storage.database import Database, open_database
@@ -40,7 +42,7 @@ async def test_who_comes_at_once_shares_a_look_at_the_database(database, nursery
     await database.start_session(ExamSession(session_id="over", started_ms=2))
     await database.begin_ending("over", 3)
     counted = Counted(database)
-    admissions = Admissions(counted, lambda: NOW)
+    admissions = Admissions(counted, SimpleNamespace(on=False), lambda: NOW)
     found: list[ExamSession] = []
 
     async def join(session_id: str) -> None:
@@ -63,7 +65,7 @@ async def test_who_comes_at_once_shares_a_look_at_the_database(database, nursery
 
 async def test_trouble_is_told_to_those_who_asked_and_the_next_are_answered(database, nursery):
     troubled = Troubled(database, "admit_sessions", 1, Unavailable("the database does not answer"))
-    admissions = Admissions(troubled, lambda: NOW)
+    admissions = Admissions(troubled, SimpleNamespace(on=False), lambda: NOW)
     nursery.start_soon(admissions.serve)
     with pytest.raises(Unavailable, match="does not answer"):
         await admissions.admit("exam")
@@ -71,8 +73,18 @@ async def test_trouble_is_told_to_those_who_asked_and_the_next_are_answered(data
 
 
 async def test_who_gives_up_takes_nobody_along(database, nursery):
-    admissions = Admissions(database, lambda: NOW)
+    admissions = Admissions(database, SimpleNamespace(on=False), lambda: NOW)
     with trio.move_on_after(0.01):
         await admissions.admit("exam")
     nursery.start_soon(admissions.serve)
     assert (await admissions.admit("exam")).session_id == "exam"
+
+
+async def test_with_authentication_nothing_begins_by_itself(database, nursery):
+    await database.start_session(ExamSession(session_id="known", candidate_id="c", started_ms=1))
+    admissions = Admissions(database, SimpleNamespace(on=True), lambda: NOW)
+    nursery.start_soon(admissions.serve)
+    assert (await admissions.admit("known")).candidate_id == "c"
+    with pytest.raises(UnknownSession):
+        await admissions.admit("made-up")
+    assert await database.get_session("made-up") is None

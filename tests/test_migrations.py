@@ -27,14 +27,14 @@ from proctor.storage.tables import metadata
 from tests.fixtures.postgres import PostgresHandle
 
 T = TypeVar("T")
-LATEST = "0002"
+LATEST = "0003"
 
-NEXT = """
+NEXT = f"""
     import sqlalchemy as sa
     from alembic import op
 
     revision = "next"
-    down_revision = "0002"
+    down_revision = "{LATEST}"
 
     def upgrade():
         with op.batch_alter_table("exam_sessions") as table:

@@ -299,15 +299,15 @@ async def call(handler, method, *arguments, patience_seconds=5.0):
         ("https://exams.test/ws", "wss://exams.test/ws"),
     ],
 )
-async def test_start_names_the_candidate_and_returns_a_websocket_address(told, expected):
+async def test_start_names_the_candidate_and_returns_a_websocket_address_with_its_token(told, expected):
     """Whether the server gives a whole address, a path, or one with an HTTP scheme."""
 
     def handler(request):
         assert request.url == "http://exams.test:8000/api/v1/session/start"
         assert json.loads(request.content) == {"exam_session_id": "s1", "candidate_id": "c1", "exam_id": "e1"}
-        return httpx.Response(200, json={"status": "active", "session_id": "s1", "websocket_url": told})
+        return httpx.Response(200, json={"session_id": "s1", "websocket_url": told, "token": "a.b-c_d.e"})
 
-    assert await call(handler, "start", "s1", "c1", "e1") == expected
+    assert await call(handler, "start", "s1", "c1", "e1") == f"{expected}?token=a.b-c_d.e"
 
 
 async def test_requests_are_repeated_while_the_server_asks_for_it(autojump_clock):
@@ -355,7 +355,7 @@ async def test_an_exam_is_started_streamed_ended_and_judged(server):
         calls.append(request.url.path)
         if request.url.path.endswith("analyze"):
             return httpx.Response(200, json=report)
-        return httpx.Response(200, json={"websocket_url": server.url})
+        return httpx.Response(200, json={"websocket_url": server.url, "token": "t"})
 
     taker = exam_taker("honest-lively", 1, 2)
     async with httpx.AsyncClient(transport=httpx.MockTransport(handler)) as client:

@@ -1,7 +1,8 @@
 """The HTTP side of an exam taker: start, end, and asking for the report."""
 
+import os
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urlencode, urljoin
 
 import httpx
 import trio
@@ -16,6 +17,12 @@ _RESPONSE_SECONDS = 60.0
 """The final report of a long session may take a while."""
 _AGAIN = (202, 429, 502, 503, 504)
 """Statuses that mean: later. 202 answers an end whose report is still being retried."""
+
+
+def authorization() -> dict[str, str]:
+    """Return the headers of whoever has a key: `PROCTOR_KEY`, since arguments are for everybody to see."""
+    key = os.environ.get("PROCTOR_KEY")
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 class ExamApi:
@@ -33,7 +40,7 @@ class ExamApi:
         self._patience_seconds = patience_seconds
 
     async def start(self, session_id: str, candidate_id: str, exam_id: str, policy: str | None = None) -> str:
-        """Start a session and return the address of its WebSocket.
+        """Start a session and return the address of its WebSocket, with the candidate's token.
 
         Raises:
             Unavailable: refused, or not reachable.
@@ -43,7 +50,7 @@ class ExamApi:
             body["policy"] = policy
         patience = min(START_PATIENCE_SECONDS, self._patience_seconds)
         answer: dict[str, str] = (await self._post("start", body, patience)).json()
-        address = urljoin(self._url, answer["websocket_url"])
+        address = urljoin(self._url, f"{answer['websocket_url']}?{urlencode({'token': answer['token']})}")
         return "ws" + address.removeprefix("http") if address.startswith("http") else address
 
     async def end(self, session_id: str) -> None:

@@ -6,7 +6,7 @@ import httpx
 import trio
 
 from proctor.errors import InvalidRequest
-from proctor.simulator.api import ExamApi
+from proctor.simulator.api import ExamApi, authorization
 from proctor.simulator.exam import Candidate, take_exam
 from proctor.simulator.people import exam_taker
 from proctor.simulator.run import run_stamp
@@ -41,7 +41,7 @@ async def run_demo_candidates(
             await take_exam(api, Candidate(f"{name}.{stamp}", name, exam_id, taker), Tally())
             await trio.sleep(pause_seconds)
 
-    async with httpx.AsyncClient() as client, trio.open_nursery() as nursery:
+    async with httpx.AsyncClient(headers=authorization()) as client, trio.open_nursery() as nursery:
         api = ExamApi(url, client)
         for place, kind in enumerate(DEMO_KINDS):
             nursery.start_soon(seat, place, kind, name=f"seat kind={kind}")

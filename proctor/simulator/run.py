@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from proctor.errors import InvalidRequest
-from proctor.simulator.api import ExamApi
+from proctor.simulator.api import ExamApi, authorization
 from proctor.simulator.exam import Candidate, Outcome, take_exam
 from proctor.simulator.kinds import KINDS
 from proctor.simulator.people import exam_taker
@@ -123,7 +123,10 @@ async def _run(
             api, candidates[place], outcomes[place].tally, speed=speed, window=window
         )
 
-    async with httpx.AsyncClient(limits=limits) as client, trio.open_nursery() as display:
+    async with (
+        httpx.AsyncClient(limits=limits, headers=authorization()) as client,
+        trio.open_nursery() as display,
+    ):
         api = ExamApi(url, client)
         if console.is_terminal and not as_json:
             display.start_soon(_show_progress, console, [outcome.tally for outcome in outcomes], frames)

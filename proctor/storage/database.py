@@ -12,12 +12,9 @@ from proctor.accommodations import AnyAccommodation
 from proctor.model import ExamSession, SessionStatus, check_session_id
 from proctor.settings import Settings
 from proctor.storage.analyses import Analysis, report_columns
-from proctor.storage.backends import Backend, backend_of
-from proctor.storage.bridge import open_bridge
 from proctor.storage.listing import Place, SessionPage
 from proctor.storage.pool import Pool, open_pool
 from proctor.storage.rows import check_text, is_session, row_of, session_of, written
-from proctor.storage.schema import check_schema
 from proctor.storage.tables import exam_analyses, exam_sessions
 
 _ACTIVE = exam_sessions.c.status == SessionStatus.ACTIVE.value
@@ -33,10 +30,10 @@ class Database:
     :class:`proctor.errors.Unavailable`; later calls work again as soon as the database does.
     """
 
-    def __init__(self, pool: Pool, backend: Backend) -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._insert = backend.insert
-        self.kind = backend.kind
+        self._insert = pool.insert
+        self.kind = pool.kind
         """`sqlite` or `postgresql`."""
 
     async def start_session(self, session: ExamSession) -> ExamSession:
@@ -62,8 +59,10 @@ class Database:
         assert found is not None  # noqa: S101
         return found
 
-    async def admit_sessions(self, session_ids: Sequence[str], started_ms: int) -> dict[str, ExamSession]:
-        """Return the sessions of these ids; those that nobody had started begin at `started_ms`."""
+    async def admit_sessions(
+        self, session_ids: Sequence[str], started_ms: int | None
+    ) -> dict[str, ExamSession]:
+        """Return the sessions of these ids; those that nobody had started begin at `started_ms`, if given."""
         wanted = _among([check_session_id(each) for each in session_ids])
 
         async def unit(connection: Connection) -> dict[str, ExamSession]:
@@ -72,7 +71,7 @@ class Database:
                 rows = await connection.fetch_all(sa.select(exam_sessions).where(wanted))
                 found.update((row["session_id"], session_of(row)) for row in rows)
                 missing = [each for each in session_ids if each not in found]
-                if not missing:
+                if not missing or started_ms is None:
                     return found
                 begun = [row_of(ExamSession(session_id=each, started_ms=started_ms)) for each in missing]
                 await connection.execute(self._insert(exam_sessions).values(begun).on_conflict_do_nothing())
@@ -293,8 +292,5 @@ async def open_database(settings: Settings) -> AsyncIterator[Database]:
         Unavailable: the database is down.
         Misconfigured: it cannot be used as it is; says what to do.
     """
-    backend = backend_of(settings)
-    async with open_bridge() as bridge:
-        await check_schema(bridge, backend, settings)
-        async with open_pool(bridge, backend, settings) as pool:
-            yield Database(pool, backend)
+    async with open_pool(settings) as pool:
+        yield Database(pool)

@@ -11,9 +11,10 @@ from databases.core import Connection
 
 from proctor.errors import Unavailable
 from proctor.settings import Settings
-from proctor.storage.backends import Backend
-from proctor.storage.bridge import Bridge
+from proctor.storage.backends import Backend, backend_of
+from proctor.storage.bridge import Bridge, open_bridge
 from proctor.storage.faults import translated
+from proctor.storage.schema import check_schema
 
 T = TypeVar("T")
 
@@ -26,6 +27,9 @@ class Pool:
     ) -> None:
         self._bridge = bridge
         self._backend = backend
+        self.kind = backend.kind
+        """`sqlite` or `postgresql`."""
+        self.insert = backend.insert
         self._pool = pool
         self._seconds = settings.database_timeout_seconds
         self._limiter = trio.CapacityLimiter(settings.database_connections_max)
@@ -61,20 +65,25 @@ class Pool:
 
 
 @asynccontextmanager
-async def open_pool(bridge: Bridge, backend: Backend, settings: Settings) -> AsyncIterator[Pool]:
-    """Connect; on leaving, let go of all connections within `database_timeout_seconds`.
+async def open_pool(settings: Settings) -> AsyncIterator[Pool]:
+    """Open the database that the settings name; a SQLite file is created and brought up to date.
+
+    On leaving, lets go of all connections within `database_timeout_seconds`.
 
     Raises:
         Unavailable: the database is down.
-        Misconfigured: it does not let us in.
+        Misconfigured: it cannot be used as it is; says what to do.
     """
     seconds = settings.database_timeout_seconds
+    backend = backend_of(settings)
     pool = backend.pool(size=settings.database_connections_max, seconds=seconds)
-    with translated():
-        await bridge.run(pool.connect)
-    try:
-        yield Pool(bridge, backend, pool, settings)
-    finally:
-        # When its time is up, asyncpg drops the connections instead of taking leave of the server.
-        with trio.move_on_after(seconds, shield=True), translated():
-            await bridge.run(pool.disconnect)
+    async with open_bridge() as bridge:
+        await check_schema(bridge, backend, settings)
+        with translated():
+            await bridge.run(pool.connect)
+        try:
+            yield Pool(bridge, backend, pool, settings)
+        finally:
+            # When its time is up, asyncpg drops the connections instead of taking leave of the server.
+            with trio.move_on_after(seconds, shield=True), translated():
+                await bridge.run(pool.disconnect)

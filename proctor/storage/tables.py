@@ -64,3 +64,26 @@ exam_analyses = sa.Table(
 It is version 1. Each time a session is judged again there is a row with the next version, who asked for it
 and why; the highest version stands.
 """
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("key_id", sa.String(16), primary_key=True),
+    sa.Column("name", sa.String(KEY_CHARACTERS), nullable=False),
+    sa.Column("digest", sa.String(64), nullable=False, comment="SHA-256 of the secret, hexadecimal"),
+    sa.Column("roles", sa.Text, nullable=False, comment="JSON array"),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("expires_ms", sa.BigInteger),
+    sa.Column("revoked_ms", sa.BigInteger),
+    sa.Column("last_used_ms", sa.BigInteger),
+)
+"""One row per API key ever made, as in :class:`proctor.access.keys.ApiKey`."""
+
+signing_keys = sa.Table(
+    "signing_keys",
+    metadata,
+    sa.Column("kid", sa.String(16), primary_key=True),
+    sa.Column("secret", sa.String(64), nullable=False, comment="hexadecimal"),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+)
+"""What candidate tokens are signed with: the newest signs, and all verify."""

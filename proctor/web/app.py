@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from quart_schema import Info, QuartSchema
+from quart_schema import HttpSecurityScheme, Info, QuartSchema
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
 from werkzeug.exceptions import UnsupportedMediaType
@@ -11,9 +11,11 @@ from proctor import __version__
 from proctor.errors import InvalidRequest
 from proctor.services import Services
 from proctor.strict_json import parse
+from proctor.web.access import guard_access
 from proctor.web.accommodations import accommodation_routes
 from proctor.web.analyses import analysis_routes
 from proctor.web.docs import OpenAPI, docs_routes
+from proctor.web.headers import harden
 from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
 from proctor.web.origins import guard_origins, origin_patterns
@@ -56,19 +58,22 @@ def create_app(services: Services) -> QuartTrio:
         app,
         info=Info(title="Proctor", version=__version__),
         conversion_preference="pydantic",
+        security_schemes={"bearer": HttpSecurityScheme("bearer")},
         openapi_provider_class=OpenAPI,
         swagger_ui_path=None,
         redoc_ui_path=None,
         scalar_ui_path=None,
     )
+    harden(app)
     guard_origins(app, origin_patterns(settings.allowed_origins))
+    guard_access(app, services.gate)
     add_error_handlers(app)
     for routes in (
         stream_routes(services),
         session_routes(services),
         accommodation_routes(services),
         analysis_routes(services),
-        livekit_routes(settings),
+        livekit_routes(services),
         health_routes(services),
         docs_routes(services),
     ):

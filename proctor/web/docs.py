@@ -83,6 +83,12 @@ def docs_routes(services: Services) -> Blueprint:
         )
         return Response(page, content_type="text/html; charset=utf-8")
 
+    @routes.get("/docs.css")
+    @hide
+    async def style() -> Response:
+        sheet = _templates.get_template("docs.css").render()
+        return Response(sheet, content_type="text/css; charset=utf-8")
+
     @routes.get("/asyncapi.json")
     @hide
     async def asyncapi() -> Response:

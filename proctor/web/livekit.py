@@ -1,14 +1,17 @@
 """Access tokens for LiveKit rooms, where an exam has live video next to Proctor."""
 
-from collections.abc import Callable
 from datetime import timedelta
+from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 from quart import Blueprint, Response
 from quart_schema import document_response, validate_querystring
 
-from proctor.errors import InvalidRequest, Unavailable
+from proctor.access.roles import Role
+from proctor.errors import Forbidden, InvalidRequest, Unavailable
+from proctor.services import Services
 from proctor.settings import Settings
+from proctor.web.access import principal
 from proctor.web.problems import Problem
 
 _NAME_MAX_CHARACTERS = 256
@@ -35,13 +38,16 @@ class TokenQuery(BaseModel):
 class Token(BaseModel):
     """A LiveKit access token."""
 
-    token: str = Field(description="Grants joining, publishing and subscribing in the room.")
+    token: str = Field(
+        description="Grants joining and subscribing in the room, and, but for proctors, publishing."
+    )
     url: str = Field(description="LiveKit server to use it with.")
 
 
-def livekit_routes(settings: Settings) -> Blueprint:
+def livekit_routes(services: Services) -> Blueprint:
     """Return the routes about LiveKit."""
     routes = Blueprint("livekit", __name__, url_prefix="/api/v1/webrtc/livekit")
+    settings = services.settings
     make_token = _token_maker(settings)
 
     @routes.get("/token")
@@ -50,7 +56,10 @@ def livekit_routes(settings: Settings) -> Blueprint:
     @document_response(Problem, 400)
     @document_response(Problem, 503)
     async def token(query_args: TokenQuery) -> Response:
-        """Get a LiveKit access token for room `exam_id` as `member_id`."""
+        """Get a LiveKit access token for room `exam_id` as `member_id`.
+
+        Candidates get one for their own exam and as themselves, proctors one that others do not see.
+        """
         room, identity = query_args.exam_id, query_args.member_id
         if not room:
             raise InvalidRequest("exam_id is missing; add it to the query", field="exam_id")
@@ -60,14 +69,29 @@ def livekit_routes(settings: Settings) -> Blueprint:
             raise Unavailable(
                 "LiveKit is not configured; set LIVEKIT_URL, LIVEKIT_API_KEY and LIVEKIT_API_SECRET"
             )
-        made = make_token(room, identity, query_args.name or identity)
+        holder = principal()
+        if holder.session_id is not None:
+            await check_own(holder.session_id, room, identity)
+        watches = not holder.roles & {Role.CANDIDATE, Role.INTEGRATION}
+        made = make_token(room, identity, query_args.name or identity, hidden=watches)
         answer = Token(token=made, url=settings.livekit_url)
         return Response(answer.model_dump_json(), content_type="application/json")
+
+    async def check_own(session_id: str, room: str, identity: str) -> None:
+        session = await services.sessions.get(session_id)
+        if room != session.exam_id:
+            raise Forbidden(f"exam_id must be that of your session, {session.exam_id!r}", field="exam_id")
+        if identity != session.candidate_id:
+            raise Forbidden(f"member_id must be your own, {session.candidate_id!r}", field="member_id")
 
     return routes
 
 
-def _token_maker(settings: Settings) -> Callable[[str, str, str], str] | None:
+class _MakeToken(Protocol):
+    def __call__(self, room: str, identity: str, name: str, *, hidden: bool) -> str: ...
+
+
+def _token_maker(settings: Settings) -> _MakeToken | None:
     """Return what makes a token for a room, an identity and a name, or None without credentials."""
     secret = settings.livekit_api_secret.get_secret_value()
     if not (settings.livekit_url and settings.livekit_api_key and secret):
@@ -75,8 +99,10 @@ def _token_maker(settings: Settings) -> Callable[[str, str, str], str] | None:
     # Imported here, since it brings an HTTP client that a server without LiveKit need not load.
     from livekit.api import AccessToken, VideoGrants
 
-    def make(room: str, identity: str, name: str) -> str:
-        grants = VideoGrants(room_join=True, room=room, can_publish=True, can_subscribe=True)
+    def make(room: str, identity: str, name: str, *, hidden: bool) -> str:
+        grants = VideoGrants(
+            room_join=True, room=room, can_publish=not hidden, can_subscribe=True, hidden=hidden
+        )
         access = AccessToken(settings.livekit_api_key, secret).with_grants(grants)
         access = access.with_ttl(timedelta(seconds=settings.livekit_token_seconds))
         return str(access.with_identity(identity).with_name(name).to_jwt())

@@ -5,15 +5,14 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from quart import Quart, Response, request, websocket
-from werkzeug.exceptions import Forbidden
 
-from proctor.errors import Misconfigured
+from proctor.errors import Forbidden, Misconfigured
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _SHARED = {
     "Access-Control-Allow-Methods": "GET, POST",
-    "Access-Control-Allow-Headers": "Content-Type",
-    "Access-Control-Expose-Headers": "Retry-After",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type",
+    "Access-Control-Expose-Headers": "Retry-After, WWW-Authenticate",
 }
 _ORIGIN = re.compile(r"https?://([^/:*\s\[\]]+|\[[0-9a-fA-F:.]+\])(:(\d+|\*))?")
 

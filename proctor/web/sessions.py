@@ -62,6 +62,16 @@ class Session(BaseModel):
     websocket_url: str = Field(description="Where its client streams to.")
 
 
+class Started(Session):
+    """An exam session, and what its candidate's browser needs to stream."""
+
+    token: str = Field(
+        description="For this session's candidate: `Authorization: Bearer TOKEN`, or on a WebSocket the "
+        "subprotocol `token.TOKEN` beside `proctor.v1`, or `?token=TOKEN`."
+    )
+    token_expires_at: str = Field(description="ISO 8601, UTC. Start again for a new token.")
+
+
 class SessionList(BaseModel):
     """A page of sessions, newest first."""
 
@@ -96,7 +106,7 @@ def session_routes(services: Services) -> Blueprint:
 
     @routes.post("/start")
     @validate_request(StartRequest)
-    @document_response(Session)
+    @document_response(Started)
     @document_response(Problem, 400)
     @document_response(Problem, 409)
     @document_response(Problem, 415)
@@ -121,7 +131,10 @@ def session_routes(services: Services) -> Blueprint:
             ),
             started_ms=began_ms,
         )
-        return json_response(shown(await sessions.start(session)))
+        started = await sessions.start(session)
+        token = services.gate.token_for(started)
+        expires_at = iso_from_ms(now_ms() + 1000 * services.settings.candidate_token_seconds)
+        return json_response(Started(**dict(shown(started)), token=token, token_expires_at=expires_at))
 
     @routes.get("")
     @validate_querystring(ListQuery)

@@ -21,6 +21,7 @@ from proctor.model import check_session_id
 from proctor.services import Services, now_ms
 from proctor.storage.frames import Outcome, ResumePoint
 from proctor.times import iso_from_ms
+from proctor.web.access import principal, subprotocol
 from proctor.web.problems import Problem, problem_response
 from proctor.web.upgrade import ClientGone, hand_over
 from proctor.web.websocket import WebSocket
@@ -99,7 +100,7 @@ def stream_routes(services: Services) -> Blueprint:
         except SessionEnded:
             serve = partial(_refuse_ended, session_id)
         hand_over(websocket.scope, serve)
-        await websocket.accept()
+        await websocket.accept(subprotocol=subprotocol())
 
     @routes.post("/api/v1/session/ws/fallback")
     @document_request(FallbackMessage)
@@ -118,6 +119,7 @@ def stream_routes(services: Services) -> Blueprint:
             if not isinstance(body, dict):
                 raise InvalidRequest("the body must be a JSON object", field="body")
             session_id = check_session_id(body.get("session_id"))
+            principal().check_session(session_id)
             message = read_message(body, session_id, services.settings.batch_max_frames)
         except Rejected as rejected:
             services.metrics.errors.labels(rejected.code.value).inc()

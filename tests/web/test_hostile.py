@@ -15,6 +15,7 @@ import trio
 from proctor.admissions import Admissions
 from proctor.logs import set_up_logging
 from proctor.model import SESSION_ID_RULE, ExamSession
+from proctor.web.headers import HEADERS
 from proctor.web.server import _Peer
 from tests.fixtures.server import Server, open_server, settings_for
 from tests.web.raw import read_head, read_to_end, upgrade
@@ -195,11 +196,11 @@ async def test_a_preflight_tells_a_browser_who_may_call(abroad: Server, origin, 
         return
     assert granted["access-control-allow-origin"] == origin
     assert granted["access-control-allow-methods"] == "get, post"
-    assert granted["access-control-allow-headers"] == "content-type"
+    assert granted["access-control-allow-headers"] == "authorization, content-type"
     # An error is for the page, too, and so is how long to wait.
     failed = await ask(abroad, http("GET", "/api/v1/session/nobody", origin=origin))
     assert failed.headers["access-control-allow-origin"] == origin
-    assert failed.headers["access-control-expose-headers"] == "retry-after"
+    assert failed.headers["access-control-expose-headers"] == "retry-after, www-authenticate"
     assert "origin" in failed.headers["vary"]
 
 
@@ -336,3 +337,24 @@ async def test_a_client_that_does_not_wait_for_its_handshake_leaves_no_trouble_b
     logged = capsys.readouterr().err
     assert "Traceback" not in logged
     assert "failed" not in logged
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/docs", 200),
+        ("GET", "/docs.css", 200),
+        ("GET", "/nowhere", 404),
+        ("GET", "/api/v1/session", 200),
+        ("POST", START, 415),
+        ("DELETE", "/health", 405),
+    ],
+)
+async def test_every_answer_tells_browsers_what_to_refuse(server: Server, method, path, status):
+    """Scripts and frames above all; also of errors."""
+    answer = await ask(server, http(method, path))
+    assert answer.status == status
+    for name, value in HEADERS.items():
+        assert answer.headers[name.lower()] == value.lower()
+    assert "unsafe" not in answer.headers["content-security-policy"]
+    assert "server" not in answer.headers

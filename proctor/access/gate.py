@@ -1,0 +1,113 @@
+"""Recognises who makes a request, by an API key or a candidate token.
+
+Authentication is on once there is a key, if only a revoked one, or where the settings require it. Keys are
+few and in memory, looked up anew every few seconds and whenever an unknown one comes: a key that is made in
+another process opens at once, and one that is revoked closes within `REFRESH_SECONDS`.
+"""
+
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from proctor.access.keys import ApiKey, KeyText
+from proctor.access.roles import ANYONE, Principal
+from proctor.access.tokens import SigningKey, issue, key_named, make_signing_key, verify
+from proctor.errors import Unauthenticated, Unavailable
+from proctor.model import ExamSession
+from proctor.settings import Settings
+from proctor.storage.credentials import Credentials
+
+_log = structlog.get_logger(__name__)
+
+REFRESH_SECONDS = 5.0
+_LOOK_AGAIN_SECONDS = 1.0
+"""How often unknown keys, which may be made up, have the database asked at the most."""
+
+HOW = "send a key as `Authorization: Bearer proctor_…` (`proctor keys create NAME --role ROLE` makes one)"
+
+
+class Gate:
+    """Has a task, `refresh`; what it has loaded last is good while the database is down."""
+
+    def __init__(self, credentials: Credentials, settings: Settings, now_ms: Callable[[], int]) -> None:
+        self._credentials = credentials
+        self._required = settings.authentication == "required"
+        self._token_seconds = settings.candidate_token_seconds
+        self._now_ms = now_ms
+        self._keys: dict[str, ApiKey] = {}
+        self._signing: list[SigningKey] = []
+        self._used_ms: dict[str, int] = {}
+        self._loading = trio.Lock()
+        self._loaded_at = -_LOOK_AGAIN_SECONDS
+
+    @property
+    def on(self) -> bool:
+        """Whether requests need a key or a token."""
+        return self._required or bool(self._keys)
+
+    async def load(self) -> None:
+        """Look up the keys, and make one to sign tokens with if there is none. Raises Unavailable."""
+        async with self._loading:
+            self._keys = {key.key_id: key for key in await self._credentials.keys()}
+            self._signing = await self._credentials.signing_keys()
+            if not self._signing:
+                await self._credentials.add_signing_key(make_signing_key(self._now_ms()))
+                self._signing = await self._credentials.signing_keys()
+            self._loaded_at = trio.current_time()
+
+    async def refresh(self) -> None:
+        """Look up the keys now and then, and note which were used, until cancelled."""
+        while True:
+            await trio.sleep(REFRESH_SECONDS)
+            try:
+                used, self._used_ms = self._used_ms, {}
+                await self._credentials.note_use(used)
+                await self.load()
+            except Unavailable as failure:
+                _log.warning("keys are as they were", reason=failure.detail)
+
+    async def by_key(self, text: str) -> Principal:
+        """Return who holds an API key.
+
+        Raises:
+            Unauthenticated: there is no such key, or it opens nothing any more.
+            Unavailable: it is not known, and the database does not answer.
+        """
+        given = KeyText.parse(text)
+        if given is None:
+            raise Unauthenticated(f"this is no API key; {HOW}")
+        if given.key_id not in self._keys:
+            await self._look_again()
+        key = self._keys.get(given.key_id)
+        if key is None or not given.opens(key):
+            raise Unauthenticated(f"there is no such API key; {HOW}")
+        now_ms = self._now_ms()
+        if not key.is_valid(now_ms):
+            why = "has expired" if key.revoked_ms is None else "was revoked"
+            raise Unauthenticated(f"the API key {key.key_id} {why}; {HOW}")
+        self._used_ms[key.key_id] = now_ms
+        return key.principal()
+
+    async def by_token(self, token: str) -> Principal:
+        """Return which candidate holds a token. Raises as :meth:`by_key`."""
+        kid = key_named(token)
+        if kid is not None and kid not in {key.kid for key in self._signing}:
+            await self._look_again()
+        return verify(token, self._signing)
+
+    async def identify(self, credential: str | None) -> Principal:
+        """Return who sends an `Authorization: Bearer` of this credential. Raises as :meth:`by_key`."""
+        if not self.on:
+            return ANYONE
+        if credential is None:
+            raise Unauthenticated(f"this needs an API key or a candidate's token; {HOW}")
+        return await (self.by_token(credential) if credential.count(".") == 2 else self.by_key(credential))
+
+    def token_for(self, session: ExamSession) -> str:
+        """Return a new token for the session's candidate."""
+        return issue(session, self._signing[0], now_ms=self._now_ms(), seconds=self._token_seconds)
+
+    async def _look_again(self) -> None:
+        if trio.current_time() - self._loaded_at >= _LOOK_AGAIN_SECONDS:
+            await self.load()

@@ -1,0 +1,44 @@
+"""Roles, and who somebody is once their key or token was looked at."""
+
+from enum import StrEnum
+
+import msgspec
+
+from proctor.errors import Forbidden
+
+
+class Role(StrEnum):
+    """What somebody is to Proctor; a key may have several roles, and none includes another."""
+
+    CANDIDATE = "candidate"
+    """Takes one exam: streams to its own session and looks it up."""
+    INTEGRATION = "integration"
+    """The institution's exam system: starts, ends and analyzes sessions, and hands out tokens."""
+    PROCTOR = "proctor"
+    """Watches running exams, ends them, and grants accommodations."""
+    REVIEWER = "reviewer"
+    """Reads reports, has sessions judged again, and decides."""
+    ADMIN = "admin"
+    """Looks after keys, policies and erasure."""
+
+
+STAFF = frozenset(Role) - {Role.CANDIDATE}
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who makes a request."""
+
+    name: str
+    """Of the key or the candidate, as it is shown to people."""
+    roles: frozenset[Role]
+    session_id: str | None = None
+    """The only session that this one may have to do with; None for all."""
+
+    def check_session(self, session_id: str) -> None:
+        """Return if this one may have to do with the session. Raises Forbidden."""
+        if self.session_id not in (None, session_id):
+            raise Forbidden("this token is for another session; use the one that `start` gave for this one")
+
+
+ANYONE = Principal(name="anyone", roles=frozenset(Role))
+"""Who makes a request while authentication is off."""
