@@ -18,6 +18,7 @@ from proctor.analysis.policy import load_policies
 from proctor.archive import Archive
 from proctor.clocks import Clocks
 from proctor.endings import Endings
+from proctor.erasure import Erasure
 from proctor.errors import Misconfigured, Unavailable
 from proctor.farewells import Farewells
 from proctor.grants import Grants
@@ -33,6 +34,7 @@ from proctor.storage.credentials import Credentials
 from proctor.storage.database import Database
 from proctor.storage.frames import FrameStore, open_frame_store
 from proctor.storage.pool import open_pool
+from proctor.storage.removal import Removal
 from proctor.supervisor import Supervisor
 from proctor.web.sockets import Sockets
 
@@ -63,6 +65,7 @@ class Services:
     granting: Granting
     grants: Grants
     reanalysis: Reanalysis
+    erasure: Erasure
     policies: Sequence[str]
     """Names of the exam policies that a session may choose."""
 
@@ -99,7 +102,7 @@ async def open_services(
         granting = Granting(analyzers, policies)
         database, gate = Database(pool), Gate(Credentials(pool), settings, now_ms)
         await gate.load()
-        services = _assemble(settings, gate, database, store, notices, engine, granting)
+        services = _assemble(settings, gate, database, Removal(pool), store, notices, engine, granting)
         tasks: dict[str, Callable[[], Awaitable[None]]] = {
             "sockets": services.sockets.run,
             "keys": gate.refresh,
@@ -112,6 +115,7 @@ async def open_services(
             "finalization": services.endings.finalize,
             "notices": services.farewells.listen,
             "reconciliation": services.farewells.reconcile,
+            "retention": services.erasure.expire,
         }
         for name, task in tasks.items():
             nursery.start_soon(services.supervisor.run, name, task, name=name)
@@ -137,6 +141,7 @@ def _assemble(
     settings: Settings,
     gate: Gate,
     database: Database,
+    removal: Removal,
     store: FrameStore,
     notices: Notices,
     engine: Engine,
@@ -178,5 +183,6 @@ def _assemble(
             settings=settings,
             now_ms=now_ms,
         ),
+        erasure=Erasure(removal, sessions, store, archive, settings, now_ms),
         policies=sorted(engine.policies),
     )

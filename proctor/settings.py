@@ -46,6 +46,14 @@ class Settings(BaseSettings):
         Path("analysis_dumps"),
         description="Where `{session_id}_frames.json` is written when a session ends; before, in `spool`.",
     )
+    dump_retention_days: float = Field(
+        0, ge=0, description="Days after its end that a session's dump is removed; 0 keeps it."
+    )
+    report_retention_days: float = Field(
+        0,
+        ge=0,
+        description="Days after its end that a session is removed, with reports and dump; 0 keeps it.",
+    )
     policy_directory: Path = Field(Path("config"), description="Folder of the exam policies (`NAME.toml`).")
     heartbeat_interval_seconds: float = Field(
         10.0, gt=0, description="Time between two heartbeats on a WebSocket."

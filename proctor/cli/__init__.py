@@ -1,4 +1,4 @@
-"""The command line: serve | demo | simulate | analyze | evaluate | keys | plugins | db.
+"""The command line: serve | demo | simulate | analyze | evaluate | erase | export | keys | plugins | db.
 
 Each command imports what it runs once its settings are read, so that mistakes are answered at once.
 """
@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from proctor import __version__
-from proctor.cli import analyze, db, evaluate, keys, plugins, serve, simulate
+from proctor.cli import analyze, db, evaluate, keys, plugins, privacy, serve, simulate
 from proctor.cli.console import console
 
 app = typer.Typer(
@@ -23,6 +23,8 @@ app.command(hidden=True)(serve.worker)
 app.command()(simulate.simulate)
 app.command()(analyze.analyze)
 app.command()(evaluate.evaluate)
+app.command()(privacy.erase)
+app.command()(privacy.export)
 app.add_typer(keys.app, name="keys")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(db.app, name="db")

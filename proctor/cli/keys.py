@@ -7,8 +7,9 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 import trio
 import typer
+from rich.box import SIMPLE
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from proctor.access.keys import ApiKey, make_key
 from proctor.access.roles import STAFF, Role
@@ -58,7 +59,7 @@ def list_keys(
     if output == "json":
         console.print_json(msgspec.json.encode([_described(key, now_ms) for key in keys]).decode())
         return
-    table = Table("id", "name", "roles", "created", "last used", "state")
+    table = Table(Column("id", no_wrap=True), "name", "roles", "created", "last used", "state", box=SIMPLE)
     for key in keys:
         said = _described(key, now_ms)
         cells = (said[name] for name in ("id", "name", "roles", "created_at", "last_used_at", "state"))

@@ -1,6 +1,5 @@
 """The HTTP side of an exam taker: start, end, and asking for the report."""
 
-import os
 from typing import Any
 from urllib.parse import urlencode, urljoin
 
@@ -17,12 +16,6 @@ _RESPONSE_SECONDS = 60.0
 """The final report of a long session may take a while."""
 _AGAIN = (202, 429, 502, 503, 504)
 """Statuses that mean: later. 202 answers an end whose report is still being retried."""
-
-
-def authorization() -> dict[str, str]:
-    """Return the headers of whoever has a key: `PROCTOR_KEY`, since arguments are for everybody to see."""
-    key = os.environ.get("PROCTOR_KEY")
-    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 class ExamApi:

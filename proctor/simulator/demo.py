@@ -5,8 +5,9 @@ from itertools import count
 import httpx
 import trio
 
+from proctor.access.holder import authorization
 from proctor.errors import InvalidRequest
-from proctor.simulator.api import ExamApi, authorization
+from proctor.simulator.api import ExamApi
 from proctor.simulator.exam import Candidate, take_exam
 from proctor.simulator.people import exam_taker
 from proctor.simulator.run import run_stamp

@@ -13,8 +13,9 @@ import trio
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from proctor.access.holder import authorization
 from proctor.errors import InvalidRequest
-from proctor.simulator.api import ExamApi, authorization
+from proctor.simulator.api import ExamApi
 from proctor.simulator.exam import Candidate, Outcome, take_exam
 from proctor.simulator.kinds import KINDS
 from proctor.simulator.people import exam_taker

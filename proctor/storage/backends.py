@@ -80,11 +80,12 @@ def backend_of(settings: Settings) -> Backend:
 
 
 class _SqliteConnection(sqlite3.Connection):
-    """Enforces foreign keys, which SQLite leaves to each connection to ask for."""
+    """Enforces foreign keys and overwrites what is deleted, which each connection has to ask SQLite for."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.execute("PRAGMA foreign_keys = ON")
+        self.execute("PRAGMA secure_delete = ON")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from databases.core import Connection
 from sqlalchemy.sql.dml import ReturningInsert, ReturningUpdate
 
 from proctor.accommodations import AnyAccommodation
+from proctor.errors import Unavailable
 from proctor.model import ExamSession, SessionStatus, check_session_id
 from proctor.settings import Settings
 from proctor.storage.analyses import Analysis, report_columns
@@ -55,8 +56,8 @@ class Database:
             where=there.candidate_id.is_(None) & given.candidate_id.is_not(None) & _ACTIVE,
         )
         found = await self._write_or_read(claim.returning(exam_sessions), session.session_id)
-        # Sessions are never deleted, so one of the two statements has found it.
-        assert found is not None  # noqa: S101
+        if found is None:
+            raise Unavailable("the session was erased this very moment; start it again")
         return found
 
     async def admit_sessions(

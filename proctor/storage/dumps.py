@@ -57,6 +57,20 @@ async def write_dump(
     return target
 
 
+async def remove_dump(directory: Path, session_id: str) -> None:
+    """Delete a session's dump, if there is one, and what was left of writing it. Raises Unavailable."""
+    target = dump_path(directory, session_id)
+
+    def remove() -> None:
+        for path in (target, *directory.glob(f".{target.name}.*")):
+            path.unlink(missing_ok=True)
+
+    try:
+        await trio.to_thread.run_sync(remove)
+    except OSError as error:
+        raise Unavailable(f"cannot remove the dump {target}: {error.strerror or error}") from error
+
+
 def _as_it_is(element: bytes, _: FrameId) -> bytes:
     return element
 

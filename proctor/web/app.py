@@ -19,6 +19,7 @@ from proctor.web.headers import harden
 from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
 from proctor.web.origins import guard_origins, origin_patterns
+from proctor.web.privacy import privacy_routes
 from proctor.web.problems import add_error_handlers
 from proctor.web.sessions import session_routes
 from proctor.web.stream import HandedOverWebSocket, stream_routes
@@ -73,6 +74,7 @@ def create_app(services: Services) -> QuartTrio:
         session_routes(services),
         accommodation_routes(services),
         analysis_routes(services),
+        privacy_routes(services),
         livekit_routes(services),
         health_routes(services),
         docs_routes(services),

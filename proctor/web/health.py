@@ -15,6 +15,14 @@ from proctor.services import Services
 _PROBE_SECONDS = 2.0
 
 
+class Retention(BaseModel):
+    """How long each kind of data is kept, by the settings."""
+
+    frames_seconds: int = Field(description="In the frame store, after they were stored.")
+    dumps_days: float | None = Field(description="After the session's end; null is until they are erased.")
+    reports_days: float | None = Field(description="With their sessions, as dumps.")
+
+
 class Health(BaseModel):
     """State of the server and of what it needs."""
 
@@ -26,6 +34,7 @@ class Health(BaseModel):
     durability: str = Field(
         description="What an acknowledged frame survives: loss of `power`, `process` kill, or `volatile`."
     )
+    retention: Retention
     connections: int = Field(description="Open WebSocket connections of the process that answers.")
 
 
@@ -61,6 +70,11 @@ def health_routes(services: Services) -> Blueprint:
             database=services.database.kind,
             frame_store=services.store.kind,
             durability=services.store.durability,
+            retention=Retention(
+                frames_seconds=services.settings.frame_buffer_retention_seconds,
+                dumps_days=services.settings.dump_retention_days or None,
+                reports_days=services.settings.report_retention_days or None,
+            ),
             connections=len(services.roster),
         )
         return Response(state.model_dump_json(), 503 if degraded else 200, content_type="application/json")

@@ -30,6 +30,9 @@ OPERATIONS = {
     ("get", "/api/v1/session/{session_id}/analyses/{version}"),
     ("post", "/api/v1/session/ws/fallback"),
     ("get", "/api/v1/webrtc/livekit/token"),
+    ("delete", "/api/v1/session/{session_id}"),
+    ("delete", "/api/v1/candidate/{candidate_id}"),
+    ("get", "/api/v1/candidate/{candidate_id}"),
     ("get", "/health"),
 }
 LOADING = {"src", "srcset", "href", "action", "data", "poster"}
@@ -74,7 +77,7 @@ async def test_openapi_describes_every_operation_with_schemas_that_hold_together
     for method, path in OPERATIONS:
         operation = document["paths"][path][method]
         assert operation["summary"]
-        assert ("{session_id}" in path) is any(p["in"] == "path" for p in operation["parameters"])
+        assert ("_id}" in path) is any(p["in"] == "path" for p in operation["parameters"])
         assert all(response["description"] for response in operation["responses"].values())
     identifiers = [document["paths"][path][method]["operationId"] for method, path in OPERATIONS]
     assert len(set(identifiers)) == len(identifiers)

@@ -1,0 +1,110 @@
+"""Removes what is kept about people: on request at once, and by itself when its time is over.
+
+A session that still runs is ended first, so that no process has anything of it under way. Then go its dump,
+what the frame store remembers, its spools and last its rows, by which everything else is found: whatever
+interrupts an erasure, the next one finishes it.
+"""
+
+from collections.abc import Callable
+
+import structlog
+import trio
+
+from proctor.archive import Archive
+from proctor.errors import InvalidRequest, Unavailable
+from proctor.model import ExamSession
+from proctor.sessions import Sessions
+from proctor.settings import Settings
+from proctor.storage.dumps import remove_dump
+from proctor.storage.frames import FrameStore
+from proctor.storage.removal import Removal
+
+_log = structlog.get_logger(__name__)
+
+LOOK_SECONDS = 3600.0
+"""How often what is kept is compared with how long it may be."""
+_DAY_MS = 24 * 3600 * 1000
+
+
+class Erasure:
+    """Calls may be repeated, and cancelled; a cancelled one may have removed some of it."""
+
+    def __init__(
+        self,
+        removal: Removal,
+        sessions: Sessions,
+        store: FrameStore,
+        archive: Archive,
+        settings: Settings,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._removal = removal
+        self._sessions = sessions
+        self._store = store
+        self._archive = archive
+        self._settings = settings
+        self._now_ms = now_ms
+
+    async def erase(self, session_id: str) -> None:
+        """Remove everything about a session, which is ended if it still runs.
+
+        Raises:
+            UnknownSession: there is no such session.
+            Unavailable: something is down; ask again, and it goes on where it was.
+        """
+        if not await self._sessions.end(session_id):
+            raise Unavailable(f"session {session_id!r} is still ending; ask again in a few seconds")
+        await remove_dump(self._settings.dump_directory, session_id)
+        await self._store.clear(session_id)
+        await self._archive.remove(session_id)
+        await self._removal.remove_session(session_id)
+        _log.info("session erased", session=session_id)
+
+    async def erase_candidate(self, candidate_id: str) -> list[str]:
+        """Remove everything about a candidate. Returns the ids of the sessions that were erased.
+
+        Raises:
+            InvalidRequest: no session is this candidate's.
+            Unavailable: as :meth:`erase`.
+        """
+        erased = [session.session_id for session in await self.sessions_of(candidate_id)]
+        for session_id in erased:
+            await self.erase(session_id)
+        return erased
+
+    async def sessions_of(self, candidate_id: str) -> list[ExamSession]:
+        """Return a candidate's sessions, at least one. Raises InvalidRequest."""
+        found = await self._removal.sessions_of(candidate_id)
+        if not found:
+            raise InvalidRequest(f"no session is of candidate {candidate_id!r}", field="candidate_id")
+        return found
+
+    async def expire(self) -> None:
+        """Remove what has been kept for long enough, now and then, until cancelled; one process does so."""
+        while True:
+            try:
+                if await self._store.claim("retention", LOOK_SECONDS / 2) == 0:
+                    await self.remove_expired()
+            except Unavailable as failure:
+                _log.warning("what has expired is still kept", reason=failure.detail)
+            await trio.sleep(LOOK_SECONDS)
+
+    async def remove_expired(self) -> None:
+        """Remove the reports, with their sessions, and the dumps that are older than the settings allow.
+
+        Raises:
+            Unavailable: something is down.
+        """
+        if days := self._settings.report_retention_days:
+            while old := await self._removal.ended_before(self._days_ago(days), dumped=False):
+                for session in old:
+                    await self.erase(session.session_id)
+        if days := self._settings.dump_retention_days:
+            while old := await self._removal.ended_before(self._days_ago(days), dumped=True):
+                for session in old:
+                    await remove_dump(self._settings.dump_directory, session.session_id)
+                    await self._removal.forget_dump(session.session_id)
+                    _log.info("dump expired", session=session.session_id)
+
+    def _days_ago(self, days: float) -> int:
+        return self._now_ms() - round(days * _DAY_MS)

@@ -1,0 +1,74 @@
+"""What is kept about a person: handed out, and removed."""
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+from quart import Blueprint, Response
+from quart_schema import document_response
+
+from proctor.export import exported
+from proctor.model import check_session_id
+from proctor.services import Services
+from proctor.web.problems import Problem
+from proctor.web.sessions import Nothing, json_response
+
+
+class Erased(BaseModel):
+    """What was removed."""
+
+    candidate_id: str
+    sessions: list[str] = Field(description="Ids of the sessions that are gone.")
+
+
+class ExportedSession(BaseModel):
+    """All there is of one session."""
+
+    session: dict[str, Any]
+    reports: list[dict[str, Any]] = Field(description="Each version, and who asked for it and why.")
+    frames: list[dict[str, Any]] = Field(description="As they are stored, in time order.")
+
+
+class Export(BaseModel):
+    """Everything that is kept about a candidate."""
+
+    candidate_id: str
+    sessions: list[ExportedSession]
+
+
+def privacy_routes(services: Services) -> Blueprint:
+    """Return the routes of those who answer for personal data."""
+    routes = Blueprint("privacy", __name__, url_prefix="/api/v1")
+    erasure = services.erasure
+
+    @routes.delete("/session/<session_id>")
+    @document_response(Nothing, 204)
+    @document_response(Problem, 400)
+    @document_response(Problem, 404)
+    @document_response(Problem, 503)
+    async def erase_session(session_id: str) -> Response:
+        """Erase a session: its frames, reports, dump and itself. One that runs is ended first."""
+        await erasure.erase(check_session_id(session_id))
+        response = Response(b"", 204)
+        del response.headers["Content-Type"]
+        return response
+
+    @routes.delete("/candidate/<path:candidate_id>")
+    @document_response(Erased)
+    @document_response(Problem, 400)
+    @document_response(Problem, 503)
+    async def erase_candidate(candidate_id: str) -> Response:
+        """Erase everything about a candidate."""
+        sessions = await erasure.erase_candidate(candidate_id)
+        return json_response(Erased(candidate_id=candidate_id, sessions=sessions))
+
+    @routes.get("/candidate/<path:candidate_id>")
+    @document_response(Export)
+    @document_response(Problem, 400)
+    @document_response(Problem, 503)
+    async def export(candidate_id: str) -> Response:
+        """Export everything that is kept about a candidate, as JSON."""
+        sessions = await erasure.sessions_of(candidate_id)
+        body = exported(candidate_id, sessions, services.database, services.archive, services.settings)
+        return Response(body, content_type="application/json")
+
+    return routes

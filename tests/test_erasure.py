@@ -1,0 +1,186 @@
+"""What is erased is gone everywhere, what is exported is everything, and what has expired goes by itself."""
+
+import json
+from pathlib import Path
+
+import pytest
+import trio
+
+from proctor.erasure import Erasure
+from proctor.errors import InvalidRequest, Unavailable, UnknownSession
+from proctor.export import exported
+from proctor.model import ExamSession, SessionStatus
+from proctor.storage.dumps import dump_path
+from proctor.storage.removal import Removal
+from proctor.storage.schema import upgrade_schema
+from proctor.wire import CloseCode
+from tests.fakes import Troubled
+from tests.house import House, house_settings, open_house
+
+T0 = 1_767_600_000_000
+DAY_MS = 24 * 3600 * 1000
+SECRET = "a-name-that-must-not-stay"
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "redis"])
+async def house(request, tmp_path):
+    changes = {}
+    if request.param == "postgresql":
+        changes["database_url"] = request.getfixturevalue("postgres_url")
+    if request.param == "redis":
+        changes["redis_url"] = request.getfixturevalue("redis_url")
+    settings = house_settings(tmp_path, **changes)
+    await upgrade_schema(settings)
+    async with open_house(settings) as opened:
+        yield opened
+
+
+def erasure_of(house: House, now_ms: int = T0, removal: object = None, **changes: object) -> Erasure:
+    settings = house.settings.model_copy(update=changes)
+    return Erasure(
+        removal or Removal(house.database._pool),  # type: ignore[arg-type]
+        house.sessions,
+        house.store,
+        house.archive,
+        settings,
+        lambda: now_ms,
+    )
+
+
+def frames(count: int = 20) -> list[dict[str, object]]:
+    return [{"face_present": 1, "note": SECRET, "ts": T0 + 500 * number} for number in range(count)]
+
+
+async def sat(house: House, session_id: str, candidate_id: str = "C-1", *, ended: bool = True) -> None:
+    await house.sessions.start(
+        ExamSession(
+            session_id=session_id, candidate_id=candidate_id, metadata={"seat": SECRET}, started_ms=T0
+        )
+    )
+    await house.stream(session_id, *frames(), seq=1)
+    await house.archive.flush()
+    if ended:
+        assert await house.sessions.end(session_id)
+
+
+def traces(folder: Path) -> list[Path]:
+    """Files that hold what a candidate sent or is called."""
+    return [path for path in folder.rglob("*") if path.is_file() and SECRET.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("ended", [True, False], ids=["ended", "running"])
+async def test_an_erased_session_is_gone_everywhere(house, tmp_path, ended):
+    """And others are as they were."""
+    await sat(house, "exam", ended=ended)
+    await sat(house, "exam-2", "C-2")
+    erasure = erasure_of(house)
+    await erasure.erase("exam")
+    with pytest.raises(UnknownSession):
+        await house.sessions.get("exam")
+    assert await house.database.get_report("exam") is None
+    assert (await house.store.read("exam")).frames == []
+    assert await house.store.load_state("exam") is None
+    assert not dump_path(house.settings.dump_directory, "exam").exists()
+    assert list(tmp_path.rglob("*exam_frames*")) == []
+    assert (await house.sessions.get("exam-2")).status is SessionStatus.ENDED
+    assert await house.database.get_report("exam-2") is not None
+    assert dump_path(house.settings.dump_directory, "exam-2").exists()
+    with pytest.raises(UnknownSession):
+        await erasure.erase("exam")
+
+
+async def test_clients_of_a_session_that_is_erased_are_let_go(house):
+    await sat(house, "exam", ended=False)
+    socket = await house.connect("exam")
+    await erasure_of(house).erase("exam")
+    await socket.gone.wait()
+    assert socket.closed == (CloseCode.SESSION_ENDED, "session_ended")
+
+
+async def test_nothing_of_it_stays_in_the_files(tmp_path):
+    """Not even in pages that SQLite has no more use for."""
+    async with open_house(house_settings(tmp_path)) as house:
+        await sat(house, "exam")
+        assert traces(tmp_path)
+        await erasure_of(house).erase("exam")
+    assert traces(tmp_path) == []
+
+
+async def test_all_sessions_of_a_candidate_are_erased_and_no_others(house):
+    await sat(house, "a", SECRET)
+    await sat(house, "b", SECRET, ended=False)
+    await sat(house, "c", SECRET + "-2")
+    erasure = erasure_of(house)
+    assert sorted(await erasure.erase_candidate(SECRET)) == ["a", "b"]
+    assert (await house.sessions.get("c")).candidate_id == SECRET + "-2"
+    with pytest.raises(InvalidRequest, match="no session is of candidate"):
+        await erasure.erase_candidate(SECRET)
+
+
+async def test_an_interrupted_erasure_is_finished_by_the_next(house):
+    await sat(house, "exam")
+    troubled = Troubled(Removal(house.database._pool), "remove_session", 1, Unavailable("down"))
+    erasure = erasure_of(house, removal=troubled)
+    with pytest.raises(Unavailable):
+        await erasure.erase("exam")
+    assert (await house.sessions.get("exam")).status is SessionStatus.ENDED
+    await erasure.erase("exam")
+    with pytest.raises(UnknownSession):
+        await house.sessions.get("exam")
+
+
+async def export_of(house: House, candidate_id: str) -> dict[str, object]:
+    sessions = await erasure_of(house).sessions_of(candidate_id)
+    parts = exported(candidate_id, sessions, house.database, house.archive, house.settings)
+    return json.loads(b"".join([part async for part in parts]))
+
+
+async def test_an_export_is_everything(house):
+    """Of sessions that run, too."""
+    await sat(house, "a")
+    await sat(house, "b", ended=False)
+    await house.sessions.start(ExamSession(session_id="c", candidate_id="C-1", started_ms=T0))
+    await sat(house, "d", "C-2")
+    export = await export_of(house, "C-1")
+    assert export["candidate_id"] == "C-1"
+    a, b, c = export["sessions"]
+    assert a["session"]["metadata"] == {"seat": SECRET}
+    assert a["frames"] == json.loads(dump_path(house.settings.dump_directory, "a").read_bytes())
+    assert [each["report"]["session_info"]["final"] for each in a["reports"]] == [True]
+    assert a["reports"][0]["analysis"]["version"] == 1
+    assert (b["session"]["session_id"], len(b["frames"]), b["reports"]) == ("b", 20, [])
+    assert (c["frames"], c["reports"]) == ([], [])
+
+
+async def test_what_has_expired_goes_by_itself(house):
+    """The dump first and the session later; what has not, and what still runs, stays."""
+    await sat(house, "old")
+    await sat(house, "running", ended=False)
+    ended_ms = (await house.sessions.get("old")).ended_ms
+    dump = dump_path(house.settings.dump_directory, "old")
+    kept = {"dump_retention_days": 1, "report_retention_days": 2}
+    await erasure_of(house, ended_ms + DAY_MS, **kept).remove_expired()
+    assert dump.exists()
+    await erasure_of(house, ended_ms + DAY_MS + 1, **kept).remove_expired()
+    assert not dump.exists()
+    assert await house.database.get_report("old") is not None
+    await erasure_of(house, ended_ms + 2 * DAY_MS + 1, **kept).remove_expired()
+    assert await house.database.get_session("old") is None
+    assert await house.database.get_report("old") is None
+    assert (await house.sessions.get("running")).status is SessionStatus.ACTIVE
+
+
+async def test_without_a_retention_everything_is_kept(house):
+    await sat(house, "old")
+    await erasure_of(house, T0 + 10_000 * DAY_MS).remove_expired()
+    assert dump_path(house.settings.dump_directory, "old").exists()
+    assert await house.database.get_report("old") is not None
+
+
+async def test_one_process_looks_for_all(house, nursery):
+    await sat(house, "old")
+    far = T0 + 10_000 * DAY_MS
+    assert await house.store.claim("retention", 60) == 0
+    nursery.start_soon(erasure_of(house, far, report_retention_days=1).expire)
+    await trio.sleep(0.3)
+    assert await house.database.get_session("old") is not None
