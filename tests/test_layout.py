@@ -17,7 +17,18 @@ SOURCES = [
 ]
 MODULE_LINES = 300
 FUNCTION_LINES = 40
-PURE = ["wire", "features", "clock", "model", "errors", "settings", "analysis/report", "analysis/verdict"]
+PURE = [
+    "wire",
+    "features",
+    "clock",
+    "model",
+    "chain",
+    "audit",
+    "errors",
+    "settings",
+    "analysis/report",
+    "analysis/verdict",
+]
 
 
 def name_of(path: Path) -> str:

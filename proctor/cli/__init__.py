@@ -1,4 +1,5 @@
-"""The command line: serve | demo | simulate | analyze | evaluate | erase | export | keys | plugins | db.
+"""The command line: serve | demo | simulate | analyze | evaluate | erase | export | keys | plugins | db
+| audit.
 
 Each command imports what it runs once its settings are read, so that mistakes are answered at once.
 """
@@ -8,7 +9,7 @@ from typing import Annotated
 import typer
 
 from proctor import __version__
-from proctor.cli import analyze, db, evaluate, keys, plugins, privacy, serve, simulate
+from proctor.cli import analyze, audit, db, evaluate, keys, plugins, privacy, serve, simulate
 from proctor.cli.console import console
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.command()(privacy.export)
 app.add_typer(keys.app, name="keys")
 app.add_typer(plugins.app, name="plugins")
 app.add_typer(db.app, name="db")
+app.add_typer(audit.app, name="audit")
 
 
 def _print_version(wanted: bool) -> None:

@@ -31,7 +31,8 @@ class Pool:
         """`sqlite` or `postgresql`."""
         self.insert = backend.insert
         self._pool = pool
-        self._seconds = settings.database_timeout_seconds
+        self.seconds = settings.database_timeout_seconds
+        """Longest that a unit of work may take."""
         self._limiter = trio.CapacityLimiter(settings.database_connections_max)
 
     async def run(self, unit: Callable[[Connection], Awaitable[T]]) -> T:
@@ -45,13 +46,13 @@ class Pool:
             Unavailable: the database is down, or took longer than `database_timeout_seconds`.
         """
         try:
-            with translated(), trio.fail_after(self._seconds):
+            with translated(), trio.fail_after(self.seconds):
                 async with self._limiter:
                     # SQLite gives up on a lock by itself, after the same time; the rest is for a stuck disk.
-                    with trio.fail_after(2 * self._seconds, shield=not self._backend.cancellable):
+                    with trio.fail_after(2 * self.seconds, shield=not self._backend.cancellable):
                         return await self._bridge.run(partial(self._on_connection, unit))
         except trio.TooSlowError as error:
-            raise Unavailable(f"the database did not answer within {self._seconds:g} s") from error
+            raise Unavailable(f"the database did not answer within {self.seconds:g} s") from error
 
     async def _on_connection(self, unit: Callable[[Connection], Awaitable[T]]) -> T:
         async with self._pool.connection() as connection:

@@ -87,3 +87,24 @@ signing_keys = sa.Table(
     sa.Column("created_ms", sa.BigInteger, nullable=False),
 )
 """What candidate tokens are signed with: the newest signs, and all verify."""
+
+audit_log = sa.Table(
+    "audit_log",
+    metadata,
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("actor", sa.String(KEY_CHARACTERS), nullable=False),
+    sa.Column("address", sa.String(KEY_CHARACTERS)),
+    sa.Column("action", sa.String(32), nullable=False),
+    sa.Column("subject", sa.String(KEY_CHARACTERS), nullable=False),
+    sa.Column("before", sa.Text, comment="JSON"),
+    sa.Column("after", sa.Text, comment="JSON"),
+    sa.Column("previous", sa.String(64), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    # Each serves one filter; but for the first, in the order that every listing is in.
+    sa.Index(None, "at_ms"),
+    sa.Index(None, "actor", "number"),
+    sa.Index(None, "action", "number"),
+    sa.Index(None, "subject", "number"),
+)
+"""One row per entry of the audit trail, as in :class:`proctor.chain.Entry`. Triggers refuse to change it."""

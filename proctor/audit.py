@@ -1,0 +1,206 @@
+"""The audit trail: who did what to whom, when and from where, in a chain that shows every later change."""
+
+import hashlib
+import re
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+import msgspec
+
+from proctor.chain import Entry, Event, Fault, Head, Walk
+
+TEXT_CHARACTERS = 512
+"""Longest actor, address and subject that is kept as it is."""
+VALUE_BYTES = 65_536
+"""Longest JSON text of `before` and of `after` that is kept as it is."""
+PAGE_ENTRIES = 500
+"""Most entries that are in memory at a time; of the longest, these are 63 MiB of text."""
+
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class Action(StrEnum):
+    """What was done."""
+
+    SESSION_STARTED = "session_started"
+    """An exam session was started. Subject: the session."""
+    SESSION_ENDED = "session_ended"
+    """The end of an exam session was asked for. Subject: the session."""
+    ACCOMMODATION_GRANTED = "accommodation_granted"
+    """A session's accommodations were changed: granted or withdrawn. Subject: the session."""
+    REANALYSED = "reanalysed"
+    """An ended session was judged again. Subject: the session."""
+    EXPORTED = "exported"
+    """Data left the server: a report, a dump, what is kept of a person. Subject: the session or candidate."""
+    ERASED = "erased"
+    """Data was erased. Subject: the session or candidate."""
+    KEY_CREATED = "key_created"
+    """A key to the server was made. Subject: the key's id; never the key."""
+    KEY_REVOKED = "key_revoked"
+    """A key was made useless. Subject: the key's id."""
+    POLICY_CHANGED = "policy_changed"
+    """What sessions are judged by was changed. Subject: the policy or the session."""
+    DECISION_MADE = "decision_made"
+    """A person decided on a session. Subject: the session."""
+
+
+class Log(Protocol):
+    """Where entries are kept, as :class:`proctor.storage.audit_log.AuditLog` does."""
+
+    async def append(self, event: Event) -> Entry:
+        """Add the event to the end of the chain."""
+        ...
+
+    async def oldest(self, *, after: int | None, limit: int) -> list[Entry]:
+        """Return up to `limit` entries by rising number, beginning after one."""
+        ...
+
+    async def newest(
+        self,
+        *,
+        subject: str | None,
+        actor: str | None,
+        action: str | None,
+        since_ms: int | None,
+        before: int | None,
+        limit: int,
+    ) -> list[Entry]:
+        """Return up to `limit` of the entries that match, by falling number, beginning before one."""
+        ...
+
+
+class Verification(NamedTuple):
+    """How far the trail holds."""
+
+    head: Head
+    """The last entry that does, after all before it. Its number is how many hold."""
+    fault: Fault | None
+    """The first that does not."""
+
+    @property
+    def intact(self) -> bool:
+        """Whether all of it holds."""
+        return self.fault is None
+
+
+class Audit:
+    """Records what is done, and reads it back. `now_ms` tells the time in milliseconds since the epoch.
+
+    Every call raises :class:`proctor.errors.Unavailable` if the database is down or slow.
+    """
+
+    def __init__(self, log: Log, now_ms: Callable[[], int]) -> None:
+        self._log = log
+        self._now_ms = now_ms
+
+    async def record(
+        self,
+        action: Action,
+        subject: str,
+        *,
+        actor: str,
+        address: str | None,
+        before: object = None,
+        after: object = None,
+    ) -> Entry:
+        """Append an entry and return it, once it is committed.
+
+        Nothing is refused for its content. In texts, NUL and halves of surrogate pairs become U+FFFD; what is
+        longer than 512 characters is cut, and ends in `…` and the SHA-256 of the whole. `before` and `after`
+        are what JSON can express (msgspec's structs too; None is nothing); JSON of over 64 KiB leaves
+        `{"length": BYTES, "sha256": "…"}` of itself.
+
+        Cancelled, or with Unavailable, it may or may not have been appended; otherwise it was, exactly once.
+
+        Raises:
+            Unavailable: the database is down, slow, or too many processes append at once.
+            TypeError: JSON cannot express `before` or `after`.
+        """
+        event = Event(
+            at_ms=self._now_ms(),
+            actor=_text(actor),
+            address=None if address is None else _text(address),
+            action=action.value,
+            subject=_text(subject),
+            before=_json(before),
+            after=_json(after),
+        )
+        return await self._log.append(event)
+
+    async def entries(
+        self,
+        *,
+        subject: str | None = None,
+        actor: str | None = None,
+        action: Action | None = None,
+        since_ms: int | None = None,
+        before: int | None = None,
+        limit: int = 100,
+    ) -> list[Entry]:
+        """Return up to `limit` entries, at most 500, newest first, of those that match all that is given.
+
+        `since_ms` is compared with when things happened; `before` is the number of a page's last entry, for
+        the page after it. Entries are as stored, whether the trail is intact or not.
+        """
+        return await self._log.newest(
+            subject=None if subject is None else _text(subject),
+            actor=None if actor is None else _text(actor),
+            action=None if action is None else action.value,
+            since_ms=since_ms,
+            before=before,
+            limit=min(limit, PAGE_ENTRIES),
+        )
+
+    async def verify(self, head: Head | None = None) -> Verification:
+        """Check the whole trail, and that the entry of `head` is in it unchanged.
+
+        Entries recorded meanwhile are checked too, or not. Takes about ten seconds for a million entries.
+        """
+        walk = Walk(head)
+        after: int | None = None
+        while page := await self._log.oldest(after=after, limit=PAGE_ENTRIES):
+            for entry in page:
+                fault = walk.step(entry)
+                if fault is not None:
+                    return Verification(walk.head, fault)
+            after = page[-1].number
+        return Verification(walk.head, walk.end())
+
+
+def _text(text: str) -> str:
+    """Return a text that fits both databases, the same for the same one and others for others."""
+    mended = _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+    if len(mended) <= TEXT_CHARACTERS:
+        return mended
+    digest = _sha256(text.encode(errors="surrogatepass"))
+    return f"{mended[: TEXT_CHARACTERS - 1 - len(digest)]}…{digest}"
+
+
+def _json(value: object) -> str | None:
+    if value is None:
+        return None
+    plain = msgspec.to_builtins(value, str_keys=True, order="deterministic")
+    try:
+        written = msgspec.json.encode(plain, order="deterministic")
+    except UnicodeEncodeError:
+        written = msgspec.json.encode(_mended(plain), order="deterministic")
+    if len(written) > VALUE_BYTES:
+        written = msgspec.json.encode({"length": len(written), "sha256": _sha256(written)})
+    return written.decode()
+
+
+def _mended(value: Any) -> Any:
+    """Replace halves of surrogate pairs, which UTF-8 cannot express, in all texts of a JSON value."""
+    if isinstance(value, str):
+        return _SURROGATE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, dict):
+        return {_mended(key): _mended(each) for key, each in value.items()}
+    if isinstance(value, Sequence):
+        return [_mended(each) for each in value]
+    return value
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
