@@ -8,7 +8,7 @@ server by `finish` with the reason.
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import structlog
 import trio
@@ -17,6 +17,8 @@ from proctor import express
 from proctor.clock import ClientClock
 from proctor.ingest import Ingest, clock_message, frame_message
 from proctor.metrics import Metrics
+from proctor.pace import Pace, Unusable
+from proctor.peer import Socket
 from proctor.settings import Settings
 from proctor.storage.frames import FrameMessage, Outcome, Receipt, ResumePoint
 from proctor.times import iso_from_ms
@@ -46,35 +48,7 @@ UNSETTLED_MAX = 32
 """Messages that one client may have on their way into the store; others wait behind them."""
 _OWED_SECONDS = 5.0
 """When the connection ends: the longest that acknowledgements which are still owed are waited for."""
-_FLOOD_SECONDS = 60.0
 _KEPT = (Outcome.STORED, Outcome.DUPLICATE)
-
-
-class Socket(Protocol):
-    """What a connection needs of a WebSocket; see `proctor.web.websocket`."""
-
-    gone: trio.Event
-
-    def receive(self, take: Callable[[bytes], None]) -> None:
-        """Begin to read."""
-
-    def pause(self) -> None:
-        """Read no more until `resume`."""
-
-    def resume(self) -> None:
-        """Read again."""
-
-    def hear_out(self) -> None:
-        """Read from now on also if the peer does not take what it is sent."""
-
-    def send(self, text: bytes) -> None:
-        """Send with the next `flush`; nothing, once closed."""
-
-    def flush(self) -> None:
-        """Send now."""
-
-    def close(self, code: int, reason: str = "") -> None:
-        """Send a close, behind what was sent before. The first one stands."""
 
 
 class _Arrival(NamedTuple):
@@ -118,7 +92,8 @@ class Connection:
         """Of the frame store, as the client knows it."""
         self._heard_out = False
         self._drained = trio.Event()
-        self._invalid_times: deque[float] = deque(maxlen=settings.invalid_messages_max)
+        self._unusable = Unusable(settings)
+        self._pace = Pace(settings)
         self._pause = trio.CancelScope()
 
     async def run(self, resume: ResumePoint) -> None:
@@ -132,14 +107,21 @@ class Connection:
             while not self._socket.gone.is_set():
                 finishing = self._finishing
                 owed_until = trio.current_time() + _OWED_SECONDS
-                with trio.CancelScope(deadline=owed_until if finishing else next_heartbeat) as self._pause:
+                until = owed_until if finishing else min(next_heartbeat, self._pace.paid_at)
+                with trio.CancelScope(deadline=until) as self._pause:
                     await self._socket.gone.wait()
                 if finishing:
                     self._conclude(owed=False)
-                elif trio.current_time() >= next_heartbeat:
+                    continue
+                if trio.current_time() >= self._pace.paid_at:
+                    self._pace.settle()
+                    self.room()
+                if trio.current_time() >= next_heartbeat:
                     next_heartbeat = max(next_heartbeat + interval, trio.current_time())
                     self._tell(Heartbeat(self.session_id, iso_from_ms(self._now_ms())))
                     self._socket.flush()
+            if self._pace.lift():
+                self._take_held()  # what it had sent before it left
         except trio.Cancelled:
             self._conclude(owed=False)
             raise
@@ -166,6 +148,8 @@ class Connection:
         """
         if not self._heard_out:  # perhaps not, if whoever asked before was cancelled
             self._socket.hear_out()
+            if self._pace.lift():
+                self._take_held()
             with trio.move_on_after(DRAIN_SECONDS):
                 heard = -1
                 # While something is held the socket is not read, so that its silence means nothing.
@@ -189,7 +173,7 @@ class Connection:
             self._conclude(owed=code is not CloseCode.FLOOD)
 
     def room(self) -> None:
-        """Use what had to wait for room in the ingest buffer."""
+        """Use what had to wait, for room in the ingest buffer or for the pace."""
         self._take_held()
         self._socket.flush()
 
@@ -203,10 +187,10 @@ class Connection:
         """Send the answers of a group commit, and use what had to wait for them."""
         self._metrics.acks.inc(self._acks)
         self._acks = 0
-        if self._finishing:
+        if self._held:
+            self._take_held()  # also if the client has left meanwhile
+        elif self._finishing:
             self._conclude(owed=True)
-        elif self._held:
-            self._take_held()
         self._socket.flush()
 
     def _receive(self, data: bytes) -> None:
@@ -222,11 +206,12 @@ class Connection:
             self._use(data, received_ms)
 
     def _has_room(self) -> bool:
-        return len(self._unsettled) < UNSETTLED_MAX and self._ingest.has_room
+        return len(self._unsettled) < UNSETTLED_MAX and self._ingest.has_room and not self._pace.owes
 
     def _await_room(self) -> None:
         if not self._ingest.has_room:
-            self._ingest.call_when_room(self)  # else its own messages are in the way, until they are settled
+            self._ingest.call_when_room(self)
+        # Else its own messages are in the way, until they are settled, or its pace, for which `run` waits.
 
     def _take_held(self) -> None:
         while self._held and self._has_room():
@@ -236,7 +221,7 @@ class Connection:
         elif self._heard_out:
             self._socket.pause()
             self._drained.set()
-        elif not self._finishing:
+        elif not (self._finishing or self._pace.owes):
             self._socket.resume()
 
     def _use(self, data: bytes, received_ms: int) -> None:
@@ -247,15 +232,29 @@ class Connection:
             self._reject(rejected)
             return
         if isinstance(message, ClockReading):
-            self._clock.fix(message.client_ms, received_ms)
+            if not self._pace.is_behind(trio.current_time()):  # else it may have waited, and so be wrong
+                self._clock.fix(message.client_ms, received_ms)
             self._tell(Clock(message.timestamp, iso_from_ms(received_ms)))
+            self._count(1)
             if message.seq is None:
                 return
             stored_form = clock_message(self.session_id, message)
         else:
             stored_form = frame_message(self.session_id, message, self._clock, received_ms)
+            self._count(len(message.frames))
         self._unsettled.append(stored_form)
         self._ingest.add(stored_form, self)
+
+    def _count(self, frames: int) -> None:
+        """Count towards the pace. A client that owes anything is not read until it has paid."""
+        now = trio.current_time()
+        if self._pace.spend(frames, now):
+            self._socket.pause()
+            self._pause.deadline = min(self._pause.deadline, self._pace.paid_at)
+            if self._pace.falls_behind(now):
+                _log.info("client slowed down", session=self.session_id)
+                self._metrics.errors.labels(ErrorCode.TOO_FAST.value).inc()
+                self._tell(Error(ErrorCode.TOO_FAST, self._pace.complaint))
 
     def _answer(self, message: FrameMessage, receipt: Receipt) -> None:
         seq, outcome = message.seq, receipt.outcome
@@ -272,10 +271,7 @@ class Connection:
     def _reject(self, rejected: Rejected) -> None:
         self._metrics.errors.labels(rejected.code.value).inc()
         self._tell(Error(rejected.code, rejected.detail, rejected.seq))
-        now = trio.current_time()
-        times = self._invalid_times
-        times.append(now)
-        if len(times) == times.maxlen and now - times[0] < _FLOOD_SECONDS:
+        if self._unusable.is_flood(trio.current_time()):
             if not self._finishing:
                 _log.warning("flood of unusable messages", session=self.session_id)
             self.finish(CloseCode.FLOOD)

@@ -67,6 +67,12 @@ class Settings(BaseSettings):
     message_max_bytes: int = Field(65_536, ge=1024, description="Largest WebSocket message.")
     request_max_bytes: int = Field(262_144, ge=1024, description="Largest HTTP request body.")
     batch_max_frames: int = Field(500, ge=1, description="Most frames in one `batch` message.")
+    max_frames_per_second: float = Field(
+        60.0,
+        ge=0,
+        description="Over this a connection is read more slowly, but for half a minute's worth at once. "
+        "0 is no limit.",
+    )
     invalid_messages_max: int = Field(
         100, ge=1, description="A WebSocket is closed after this many unusable messages within a minute."
     )

@@ -41,7 +41,7 @@ class CloseCode(IntEnum):
 
 
 class ErrorCode(StrEnum):
-    """Why a client's message was not used. The connection goes on."""
+    """Why a client's message was not used, or only late. The connection goes on."""
 
     meaning: str
 
@@ -62,6 +62,7 @@ class ErrorCode(StrEnum):
     MISSING_SESSION = "missing_session", "Raw features without `session_id`."
     WRONG_SESSION = "wrong_session", "`session_id` is not the session of the connection."
     TOO_MANY_FRAMES = "too_many_frames", "A batch has more frames than `batch_max_frames`."
+    TOO_FAST = "too_fast", "More than `max_frames_per_second`: read more slowly, nothing is refused or lost."
 
 
 class Rejected(Exception):
@@ -127,7 +128,7 @@ class Ack(msgspec.Struct, frozen=True, tag_field="type", tag="ack"):
 
 
 class Error(msgspec.Struct, frozen=True, tag_field="type", tag="error", omit_defaults=True):
-    """A message could not be used; nothing of it was stored."""
+    """A message could not be used, and nothing of it was stored; but for `too_fast`, which refuses none."""
 
     code: ErrorCode
     detail: str
@@ -247,8 +248,7 @@ def _read_frame(message: dict[str, Any], session_id: str, *, alone: bool) -> Fra
     if kind == "event":
         return _read_event(_object(message, "event"), session_id)
     if kind == "frame":
-        name = "payload" if "payload" in message else "frame"
-        return _wrapped(message, _object(message, name), session_id)
+        return _wrapped(message, _object(message, "payload" if "payload" in message else "frame"), session_id)
     if kind is not None:
         known = "frame, batch, event or clock" if alone else "frame or event"
         raise Rejected(ErrorCode.UNKNOWN_TYPE, f"type must be {known}, or absent")

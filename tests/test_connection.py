@@ -561,3 +561,159 @@ async def test_a_numbered_clock_message_is_acknowledged_in_its_turn_and_leaves_n
     assert len(stage.socket.messages("clock")) == 1
     assert len(await stage.stored()) == 2
     assert (await stage.store.resume_point(SESSION)).last_seq == 3
+
+
+class TestPace:
+    """A client that sends more than its frames per second is read more slowly."""
+
+    @pytest.fixture
+    async def slow(self, store, nursery, autojump_clock) -> Stage:
+        """Ten frames per second, 300 at once; a single unusable message would be a flood."""
+        limits = {"max_frames_per_second": 10, "batch_max_frames": 100, "invalid_messages_max": 1}
+        return Stage(store, **limits).start(nursery)
+
+    async def test_what_is_over_the_limit_waits_and_nothing_is_lost(self, slow, autojump_clock):
+        """The message that goes over it is taken whole. Heartbeats go on, and nobody is thrown out."""
+        slow.socket.say(*(batch(number) for number in range(7)), frame(7))
+        await trio.sleep(9.9)
+        assert slow.socket.acked == [0, 1, 2, 3]
+        assert slow.socket.unread == 4
+        assert not slow.socket.reading
+        await trio.sleep(40)
+        assert [at for at, message in slow.socket.told if message["type"] == "ack"] == pytest.approx(
+            [0.0] * 4 + [10.0, 20.0, 30.0, 40.0], abs=0.01
+        )
+        assert slow.socket.acked == list(range(8))
+        assert slow.socket.reading
+        assert slow.socket.closed is None
+        assert len(slow.socket.messages("heartbeat")) == 4
+        markers = [stored["marker"] for stored in await slow.stored() if "marker" in stored]
+        assert markers == [[seq, place] for seq in range(7) for place in range(100)]
+
+    async def test_a_backlog_within_the_burst_is_not_held_up(self, slow, autojump_clock):
+        slow.socket.say(*(batch(number) for number in range(3)))
+        await trio.sleep(1)
+        assert slow.socket.acked == [0, 1, 2]
+        assert slow.socket.messages("error") == []
+        for seq in range(3, 103):
+            slow.socket.say(frame(seq))
+            await trio.sleep(0.1)
+        assert slow.socket.acked == list(range(103))
+        assert slow.socket.messages("error") == []
+
+    async def test_it_is_told_once_until_it_has_kept_to_the_limit_for_a_while(self, slow, autojump_clock):
+        """However long it goes on."""
+        slow.socket.say(*(batch(number) for number in range(13)))
+        await trio.sleep(1)
+        (error,) = slow.socket.messages("error")
+        assert error.keys() == {"type", "code", "detail"}
+        assert error["code"] == "too_fast"
+        assert "10 frames per second (MAX_FRAMES_PER_SECOND)" in error["detail"]
+        await trio.sleep(104)
+        assert slow.socket.acked == list(range(13))
+        slow.socket.say(batch(13))
+        await trio.sleep(7)
+        assert len(slow.socket.messages("error")) == 1
+        await trio.sleep(10)
+        slow.socket.say(batch(14), batch(15), batch(16))
+        await trio.sleep(1)
+        assert [error["code"] for error in slow.socket.messages("error")] == ["too_fast"] * 2
+        assert 'proctor_message_errors_total{code="too_fast"} 2.0' in slow.metrics.render().decode()
+
+    async def test_what_one_read_brings_is_held_in_order_with_its_time_of_receipt(self, slow, autojump_clock):
+        slow.socket.say_at_once(*(batch(number) for number in range(4)), *(frame(n) for n in range(4, 30)))
+        await trio.sleep(9.9)
+        assert slow.socket.acked == [0, 1, 2, 3]
+        await trio.sleep(3)
+        assert slow.socket.acked == list(range(30))
+        assert {stored["received_at"] for stored in await slow.stored()} == {iso_from_ms(NOW)}
+
+    async def test_what_was_held_is_paid_for_before_more_is_read(self, slow, autojump_clock):
+        slow.socket.say_at_once(*(batch(number) for number in range(5)))
+        slow.socket.say(frame(5))
+        await trio.sleep(19.9)
+        assert slow.socket.acked == [0, 1, 2, 3, 4]
+        assert slow.socket.unread == 1
+        assert not slow.socket.reading
+        await trio.sleep(0.2)
+        assert slow.socket.acked == [0, 1, 2, 3, 4, 5]
+
+    async def test_the_end_does_not_wait_for_the_pace(self, slow, autojump_clock):
+        """Neither for what is held nor for what is not read yet."""
+        slow.socket.say(*(batch(number) for number in range(4)))
+        slow.socket.say_at_once(*(batch(number) for number in range(4, 7)))
+        slow.socket.say(*(batch(number) for number in range(7, 20)))
+        await trio.sleep(1)
+        assert slow.socket.acked == [0, 1, 2, 3]
+        with trio.fail_after(DRAIN_SECONDS):
+            await slow.connection.stop_intake()
+        await slow.ingest.flush()
+        slow.connection.finish(CloseCode.SESSION_ENDED)
+        with trio.fail_after(0.01):
+            await slow.ended.wait()
+        assert slow.socket.acked == list(range(20))
+        assert slow.socket.closed == (1000, "session_ended")
+
+    async def test_whoever_leaves_meanwhile_loses_nothing_that_was_read(self, slow, store, autojump_clock):
+        """Also what the store has no room for at that moment."""
+        slow.socket.say_at_once(*(batch(number) for number in range(4)), *(frame(n) for n in range(4, 100)))
+        await trio.sleep(1)
+        slow.socket.gone.set()
+        with trio.fail_after(0.01):
+            await slow.ended.wait()
+        await trio.sleep(1)
+        assert (await store.resume_point(SESSION)).last_seq == 99
+        assert len(await slow.stored()) == 496
+
+    async def test_room_in_the_buffer_does_not_let_it_go_on(self, store, nursery, autojump_clock):
+        """Nor does a debt that is paid as long as there is no room."""
+        failing = FailingStore(store)
+        failing.down = True
+        limits = {"max_frames_per_second": 10, "batch_max_frames": 100, "ingest_buffer_messages": 4}
+        stage = Stage(failing, **limits).start(nursery)
+        stage.socket.say(*(batch(number) for number in range(4)))
+        stage.socket.say_at_once(batch(4), batch(5))
+        await trio.sleep(5)
+        failing.down = False
+        await trio.sleep(4.9)
+        assert stage.socket.acked == [0, 1, 2, 3]
+        failing.down = True
+        await trio.sleep(20)
+        assert stage.socket.acked == [0, 1, 2, 3]
+        failing.down = False
+        await trio.sleep(30)
+        assert stage.socket.acked == list(range(6))
+
+    async def test_without_a_limit_everything_is_read_at_once(self, store, nursery, autojump_clock):
+        stage = Stage(store, max_frames_per_second=0).start(nursery)
+        stage.socket.say(*(batch(number) for number in range(100)))
+        await trio.sleep(1)
+        assert stage.socket.acked == list(range(100))
+        assert stage.socket.messages("error") == []
+
+    async def test_clock_messages_count_as_well(self, slow, autojump_clock):
+        slow.socket.say(*[{"type": "clock", "timestamp": NOW}] * 500)
+        await trio.sleep(1.05)
+        assert len(slow.socket.messages("clock")) == 301 + 10
+        assert len(slow.socket.messages("error")) == 1
+
+    async def test_a_clock_message_that_may_have_waited_moves_no_frames(self, slow, autojump_clock):
+        """It is answered all the same, and counts again when the client has come to rest."""
+        slow.socket.say({"type": "clock", "timestamp": NOW}, *(batch(number) for number in range(4)))
+        slow.socket.say({"type": "clock", "timestamp": NOW}, {**frame(4, face_x=4), "timestamp": NOW + 1})
+        await trio.sleep(30)
+        assert [answer["server_timestamp"] for answer in slow.socket.messages("clock")] == [
+            iso_from_ms(NOW),
+            iso_from_ms(NOW + 10_100),
+        ]
+        slow.socket.say({"type": "clock", "timestamp": NOW}, {**frame(5, face_x=5), "timestamp": NOW + 2})
+        await trio.sleep(1)
+        times = {
+            stored["face_x"]: stored["timestamp"] for stored in await slow.stored() if "face_x" in stored
+        }
+        assert times == {4: iso_from_ms(NOW + 1), 5: iso_from_ms(NOW + 30_002)}
+
+
+def batch(seq: int) -> dict[str, object]:
+    """A hundred frames, each of which says where it was."""
+    return {"type": "batch", "seq": seq, "frames": [{"marker": [seq, place]} for place in range(100)]}

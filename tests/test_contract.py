@@ -331,6 +331,51 @@ async def test_the_fallback_says_when_the_store_is_down_and_the_message_may_come
         assert len(await server.frames("demo_session")) == 1
 
 
+def many(seq: int, frames: int = 100) -> dict[str, Any]:
+    return {"seq": seq, "type": "batch", "frames": [FEATURES] * frames}
+
+
+async def test_a_client_that_is_too_fast_is_told_and_waits_but_not_at_the_end(tmp_path: Path):
+    """Longer than a silent client may be silent, and it loses nothing."""
+    limits = {"max_frames_per_second": 100, "liveness_timeout_seconds": 0.3}
+    async with (
+        open_server(settings_for(tmp_path, **limits)) as server,
+        server.stream("demo_session") as client,
+    ):
+        began = trio.current_time()
+        for seq in range(33):
+            await client.send(many(seq))
+        heard = [await client.receive() for _ in range(34)]
+        assert trio.current_time() - began > 1.9  # 3000 at once, the next 200 must be paid for
+        assert [message["seq"] for message in heard if message["type"] == "ack"] == list(range(33))
+        (error,) = [message for message in heard if message["type"] != "ack"]
+        assert (error["type"], error["code"]) == ("error", "too_fast")
+        for seq in range(33, 43):
+            await client.send(many(seq))
+        began = trio.current_time()
+        assert len(await server.frames("demo_session")) == 4300
+        assert trio.current_time() - began < 5
+        last = [await client.receive() for _ in range(11)]
+        assert [message["seq"] for message in last[:10]] == list(range(33, 43))
+        assert last[10]["type"] == "session_ended"
+
+
+async def test_a_client_of_the_fallback_that_is_too_fast_is_told_when_to_come_back(tmp_path: Path):
+    async with open_server(settings_for(tmp_path, max_frames_per_second=10)) as server:
+
+        async def send(session_id: str, seq: int) -> httpx.Response:
+            body = {**many(seq, 500), "session_id": session_id}
+            return await server.http.post("/api/v1/session/ws/fallback", json=body)
+
+        assert [(await send("demo_session", seq)).status_code for seq in (1, 2)] == [202, 202]
+        refused = await send("demo_session", 3)
+        assert refused.status_code == 429
+        assert "MAX_FRAMES_PER_SECOND" in refused.json()["detail"]
+        assert 45 <= int(refused.headers["retry-after"]) <= 50
+        assert (await send("another", 1)).status_code == 202
+        assert len(await server.frames("demo_session")) == 1000
+
+
 async def test_sessions_are_listed_newest_first_filtered_and_paged(server: Server):
     for number in range(5):
         await server.start(f"s{number}", exam_id=f"exam{number % 2}", candidate_id=f"c{number}")

@@ -21,6 +21,7 @@ from proctor.simulator.run import SimulateOptions, replay, simulate
 from proctor.simulator.summary import as_dict, print_table
 from proctor.simulator.tally import Tally
 from proctor.times import ms_from_iso
+from tests.fixtures.server import settings_for
 
 
 @pytest.fixture
@@ -56,6 +57,22 @@ async def test_everything_simulated_is_acknowledged_stored_and_judged(url):
         assert session["priority"] in ("none", "low", "medium", "high", "insufficient")
         assert session["ack_ms"]["p50"] <= session["ack_ms"]["p99"]
     assert summary["totals"]["failed_sessions"] == summary["totals"]["missing"] == 0
+
+
+@pytest.mark.slow
+async def test_a_server_that_is_not_as_fast_is_waited_for(nursery, tmp_path):
+    """It says so, and that is no failure."""
+    settings = settings_for(tmp_path, max_frames_per_second=14, batch_max_frames=100)
+    url = await nursery.start(partial(run, settings, shutdown=trio.Event()))
+    console = screen()
+    options = SimulateOptions(url=url, candidates=1, minutes=2, speed=200, kinds=("honest-calm",))
+    began = time.monotonic()
+    assert await simulate(options, console=console, as_json=True) == 0
+    assert time.monotonic() - began > 3
+    [session] = json.loads(console.file.getvalue())["sessions"]
+    assert session["sent"] == session["acknowledged"] == session["stored"] > 450
+    assert session["errors"] == {"too_fast": 1}
+    nursery.cancel_scope.cancel()
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from proctor.connection import Connection
 from proctor.errors import InvalidRequest, SessionEnded, Unavailable
 from proctor.ingest import frame_message
 from proctor.model import check_session_id
+from proctor.pace import RequestPaces
 from proctor.services import Services, now_ms
 from proctor.storage.frames import Outcome, ResumePoint
 from proctor.times import iso_from_ms
@@ -89,6 +90,7 @@ class Accepted(BaseModel):
 def stream_routes(services: Services) -> Blueprint:
     """Return the routes of exam takers."""
     routes = Blueprint("stream", __name__)
+    paces = RequestPaces(services.settings)
 
     @routes.websocket("/api/v1/session/ws/<session_id>")
     async def stream(session_id: str) -> None:
@@ -107,11 +109,13 @@ def stream_routes(services: Services) -> Blueprint:
     @document_response(Accepted, 202)
     @document_response(Problem, 400)
     @document_response(Problem, 409)
+    @document_response(Problem, 429)
     @document_response(Problem, 503)
     async def fallback() -> Response:
         """Take one message from a client that cannot hold a WebSocket.
 
-        The body is any message of the WebSocket, with its `session_id`. Answers once it is stored.
+        The body is any message of the WebSocket, with its `session_id`. Answers once it is stored. To a
+        session that sends more than `MAX_FRAMES_PER_SECOND`, 429 says in `Retry-After` how long to wait.
         """
         received_ms = now_ms()
         try:
@@ -129,6 +133,7 @@ def stream_routes(services: Services) -> Blueprint:
                 "a clock message needs a WebSocket; send frames with their timestamps", field="type"
             )
         await services.sessions.admit(session_id)
+        paces.spend(session_id, len(message.frames), trio.current_time())
         clock = services.clocks.of_requests(session_id)
         stored_form = frame_message(session_id, message, clock, received_ms)
         with trio.move_on_after(_STORE_SECONDS) as storing:

@@ -1,9 +1,9 @@
 """What the whole server takes in, and what that costs: over real WebSockets, into either frame store.
 
 Run by hand: `python -m tests.bench.bench_ingest` (`--help` for options). The server is a process of its own
-on its defaults: acknowledgements, checks and live analysis are on. Load, server, analysis worker and Redis
-share the machine, so compare only runs on the same one. Analysis runs behind the load: its CPU counts what it
-did meanwhile, in bursts a part of the whole.
+on its defaults but for `MAX_FRAMES_PER_SECOND`: acknowledgements, checks and live analysis are on. Load,
+server, analysis worker and Redis share the machine, so compare only runs on the same one. Analysis runs
+behind the load: its CPU counts what it did meanwhile, in bursts a part of the whole.
 
 `--workers N` runs N server processes (`proctor serve --workers N`); their CPU and memory are added up.
 """

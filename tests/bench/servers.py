@@ -41,14 +41,14 @@ class Program(NamedTuple):
 
 
 def proctor(workers: int = 1) -> Program:
-    """Proctor on its defaults: acknowledgements, checks and live analysis are on."""
+    """Proctor on its defaults, but for `MAX_FRAMES_PER_SECOND`: all checks and live analysis are on."""
     more = ["--workers", str(workers)] if workers > 1 else []
     return Program(
         "Proctor",
         [sys.executable, "-m", "proctor", "serve", "--port", "0", *more],
         r'^(?=.*"event": "serving").*http://[^/"]*:(\d+)',
         r'"level": "error"',
-        {"LOG_FORMAT": "json"},
+        {"LOG_FORMAT": "json", "MAX_FRAMES_PER_SECOND": "0"},
         workers,
     )
 

@@ -30,7 +30,12 @@ from tests.fixtures.redis import RedisServer, running_redis
 _TAKERS = 3
 _LONGEST_LIFE_SECONDS = 0.6
 _PATIENCE_SECONDS = 60
-_SETTINGS = {"ANALYZE_INTERVAL_SECONDS": "0", "LOG_LEVEL": "error", "SHUTDOWN_TIMEOUT_SECONDS": "5"}
+_SETTINGS = {
+    "ANALYZE_INTERVAL_SECONDS": "0",
+    "LOG_LEVEL": "error",
+    "MAX_FRAMES_PER_SECOND": "0",
+    "SHUTDOWN_TIMEOUT_SECONDS": "5",
+}
 
 Victim = Literal["server", "redis"]
 Found = dict[str, Judgement]

@@ -23,7 +23,14 @@ from proctor.storage.frames import FrameMessage, Outcome, PartlyStored, Receipt,
 from proctor.wire import CloseCode
 from tests.faults.trio_thread import TrioThread
 
-SETTINGS = Settings(_env_file=None, ingest_buffer_messages=6, commit_max_messages=4)
+SETTINGS = Settings(
+    _env_file=None,
+    ingest_buffer_messages=6,
+    commit_max_messages=4,
+    max_frames_per_second=0.5,
+    batch_max_frames=1,
+)
+"""Nobody has room for much, and whoever sends more than 15 messages waits for two seconds after each."""
 PEERS_MAX = 3
 
 
@@ -259,7 +266,7 @@ class ConnectionMachine(RuleBasedStateMachine):
             for _ in range(8):
                 self.trio.pass_time(2)
                 while self._deliver():
-                    self.trio.pass_time(0.02)
+                    self.trio.pass_time(2)  # which pays for a message
             self.acknowledged_is_stored()
             assert not [peer.unanswered for peer in self.peers if peer.closed is None and peer.unanswered]
             assert all(peer.closed in (None, CloseCode.FLOOD) for peer in self.peers)

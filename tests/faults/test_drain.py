@@ -82,7 +82,11 @@ async def under_way(server: ServerProcess, session_id: str) -> None:
 
 async def test_sigterm_among_hostile_and_active_clients(tmp_path: Path):
     """Everybody hears 1012, a request in flight is answered, and what was acknowledged is stored."""
-    settings = {"SHUTDOWN_TIMEOUT_SECONDS": f"{DEADLINE_SECONDS}", "LOG_LEVEL": "error"}
+    settings = {
+        "SHUTDOWN_TIMEOUT_SECONDS": f"{DEADLINE_SECONDS}",
+        "LOG_LEVEL": "error",
+        "MAX_FRAMES_PER_SECOND": "0",
+    }
     async with serve(tmp_path, **settings) as server:
         port: list[int | None] = [server.port]
         await Taker("ending", lambda: port[0]).run(20)

@@ -131,7 +131,7 @@ async def under_attack(server: ServerProcess, how: Attack) -> AsyncIterator[None
 @asynccontextmanager
 async def warm(folder: Path) -> AsyncIterator[ServerProcess]:
     """A server that has done everything once, so that its memory is what it needs for itself."""
-    async with serve(folder, LOG_LEVEL="error") as server:
+    async with serve(folder, LOG_LEVEL="error", MAX_FRAMES_PER_SECOND="0") as server:
         await Taker("warm", lambda: server.port).run(2000)
         for action in ("analyze", "end"):
             await server.post("warm", action)

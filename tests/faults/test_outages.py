@@ -18,7 +18,7 @@ from tests.faults.checker import dumped, judge
 from tests.faults.taker import Taker
 from tests.fixtures.postgres import PostgresHandle
 from tests.fixtures.redis import RedisServer
-from tests.fixtures.server import Server, open_server, settings_for
+from tests.fixtures.server import Server, open_server, settings_under_load
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 + 30 * SCALE)]
 
@@ -102,7 +102,7 @@ FAULTS: dict[str, tuple[Callable[[RedisServer], None], Callable[[RedisServer], N
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_redis(tmp_path: Path, redis_server: RedisServer, fault: str):
     fail, cure = FAULTS[fault]
-    settings = settings_for(
+    settings = settings_under_load(
         tmp_path,
         redis_url=redis_server.url,
         ingest_buffer_messages=BUFFER,
@@ -136,7 +136,7 @@ async def test_the_embedded_stores_disk_is_full(tmp_path: Path):
                 while True:
                     file.write(bytes(4096))
 
-        settings = settings_for(
+        settings = settings_under_load(
             tmp_path,
             frame_store_path=disk / "frames.sqlite3",
             ingest_buffer_messages=BUFFER,
@@ -148,7 +148,7 @@ async def test_the_embedded_stores_disk_is_full(tmp_path: Path):
 
 async def test_the_embedded_stores_file_is_locked(tmp_path: Path):
     """By a backup, say."""
-    settings = settings_for(tmp_path, ingest_buffer_messages=BUFFER, commit_max_messages=COMMIT)
+    settings = settings_under_load(tmp_path, ingest_buffer_messages=BUFFER, commit_max_messages=COMMIT)
     async with open_server(settings) as server:
         other = sqlite3.connect(settings.frame_store_path, isolation_level=None, check_same_thread=False)
         with closing(other):
@@ -197,7 +197,7 @@ async def test_postgresql_during_analyze_and_end(
     cure: Callable[[PostgresHandle], None],
 ):
     """Streaming goes on; the end is promised and there is one result when the database is back."""
-    settings = settings_for(tmp_path, database_url=postgres_url, database_timeout_seconds=1)
+    settings = settings_under_load(tmp_path, database_url=postgres_url, database_timeout_seconds=1)
     await upgrade_schema(settings)
     answers: dict[str, int] = {}
     gate = Gate(monkeypatch)

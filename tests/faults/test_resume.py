@@ -15,7 +15,7 @@ from tests.faults import SCALE
 from tests.faults.checker import Ledger, dumped, judge
 from tests.faults.taker import Taker
 from tests.fixtures.proxy import Proxy, open_proxy
-from tests.fixtures.server import Server, open_server, settings_for
+from tests.fixtures.server import Server, open_server, settings_under_load
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 * SCALE)]
 
@@ -53,7 +53,7 @@ async def judge_dump(server: Server, taker: Taker, *, in_order: bool = True) -> 
 async def anywhere(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Server]:
     """The server on either store."""
     url = request.getfixturevalue("redis_url") if request.param == "redis" else ""
-    async with open_server(settings_for(tmp_path, redis_url=url)) as server:
+    async with open_server(settings_under_load(tmp_path, redis_url=url)) as server:
         yield server
 
 
@@ -71,7 +71,7 @@ async def test_connections_cut_at_any_byte_lose_and_double_nothing(anywhere: Ser
 
 async def test_a_slow_network_and_one_that_goes_silent(tmp_path: Path):
     """Who is behind a half-open connection is let go and holds nobody up; he goes on when he is back."""
-    settings = settings_for(tmp_path, liveness_timeout_seconds=0.6)
+    settings = settings_under_load(tmp_path, liveness_timeout_seconds=0.6)
     async with open_server(settings) as server, open_proxy(lambda: server.port) as proxy:
         proxy.in_pieces, proxy.delay_seconds = True, 0.001
         silent = Taker("silent", lambda: proxy.port, window=20)
@@ -96,7 +96,7 @@ async def test_redis_behind_a_network_that_cuts(tmp_path: Path, redis_url: str):
     """Whether a commit happened whose answer was lost is not known, and does not matter."""
     redis_port = int(redis_url.rsplit(":", 1)[1].split("/")[0])
     async with open_proxy(lambda: redis_port, seed=random.getrandbits(32)) as proxy:
-        settings = settings_for(tmp_path, redis_url=f"redis://127.0.0.1:{proxy.port}/0")
+        settings = settings_under_load(tmp_path, redis_url=f"redis://127.0.0.1:{proxy.port}/0")
         async with open_server(settings) as server:
             taker = Taker("exam", lambda: server.port, pause_seconds=0.005)
             async with streaming(taker):
@@ -150,12 +150,12 @@ async def test_repeated_and_shuffled_over_sockets_and_a_restart_each_is_stored_o
     half = len(messages) // 2
     for part in (messages[:half], messages[half:]):
         async with (
-            open_server(settings_for(tmp_path, redis_url=url)) as server,
+            open_server(settings_under_load(tmp_path, redis_url=url)) as server,
             trio.open_nursery() as nursery,
         ):
             for place in range(3):
                 nursery.start_soon(send_all, server, part[place::3], ledger)
-    async with open_server(settings_for(tmp_path, redis_url=url)) as server:
+    async with open_server(settings_under_load(tmp_path, redis_url=url)) as server:
         await server.frames("exam")
     judge(ledger, dumped(tmp_path / "dumps", "exam"), everything=True, in_order=False)
 
@@ -168,7 +168,7 @@ async def flush(redis_url: str) -> None:
 
 async def test_an_emptied_redis_is_said_and_everything_is_sent_again(tmp_path: Path, redis_url: str):
     """To those who are connected at once, to another as he comes back."""
-    async with open_server(settings_for(tmp_path, redis_url=redis_url)) as server:
+    async with open_server(settings_under_load(tmp_path, redis_url=redis_url)) as server:
         online = Taker("online", lambda: server.port, pause_seconds=0.005)
         door: list[int | None] = [None]
         async with open_proxy(lambda: server.port) as proxy:
@@ -196,13 +196,19 @@ async def test_after_a_restart_clients_hear_once_where_they_are(
 ):
     """The first commit of a server is no news about its store."""
     url = request.getfixturevalue("redis_url") if store == "redis" else ""
-    async with open_server(settings_for(tmp_path, redis_url=url)) as server, server.stream("exam") as client:
+    async with (
+        open_server(settings_under_load(tmp_path, redis_url=url)) as server,
+        server.stream("exam") as client,
+    ):
         first = client.resumed
         assert first is not None
         assert first["last_seq"] is None
         for seq in (1, 2, 4):
             assert (await client.ask({"seq": seq, "extracted_features": {}}))["seq"] == seq
-    async with open_server(settings_for(tmp_path, redis_url=url)) as server, server.stream("exam") as client:
+    async with (
+        open_server(settings_under_load(tmp_path, redis_url=url)) as server,
+        server.stream("exam") as client,
+    ):
         assert client.resumed == {**first, "last_seq": 2}
         for seq in (3, 5):
             assert await client.ask({"seq": seq, "extracted_features": {}}) == {"type": "ack", "seq": seq}

@@ -285,7 +285,7 @@ class Streaming:
 
     def __init__(self, pair: Wired, nursery: trio.Nursery) -> None:
         self.store, self.pair = MemoryStore(), pair
-        settings, metrics = Settings(_env_file=None), Metrics()
+        settings, metrics = Settings(_env_file=None, max_frames_per_second=0), Metrics()
         self.ingest = Ingest(self.store, Archive(self.store, settings, metrics), settings, metrics)
         nursery.start_soon(self.ingest.write)
         self.connection = Connection(
