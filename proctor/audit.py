@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypedDict
 
 import msgspec
 
@@ -33,9 +33,9 @@ class Action(StrEnum):
     REANALYSED = "reanalysed"
     """An ended session was judged again. Subject: the session."""
     EXPORTED = "exported"
-    """Data left the server: a report, a dump, what is kept of a person. Subject: the session or candidate."""
+    """What is kept about a person was handed out. Subject: the candidate's pseudonym."""
     ERASED = "erased"
-    """Data was erased. Subject: the session or candidate."""
+    """Data was erased, or had expired. Subject: the session, or the candidate's pseudonym."""
     KEY_CREATED = "key_created"
     """A key to the server was made. Subject: the key's id; never the key."""
     KEY_REVOKED = "key_revoked"
@@ -44,6 +44,23 @@ class Action(StrEnum):
     """What sessions are judged by was changed. Subject: the policy or the session."""
     DECISION_MADE = "decision_made"
     """A person decided on a session. Subject: the session."""
+
+
+class Who(TypedDict):
+    """Who does something, and from where."""
+
+    actor: str
+    """The name of a key, or of what acts by itself. Candidates are named by their sessions."""
+    address: str | None
+    """IP address, or `console`; None for the server itself."""
+
+
+def pseudonym(name: str) -> str:
+    """Return what stands for a person in the trail, which nothing can be erased from.
+
+    Whoever has the name can find its entries; the trail alone names nobody.
+    """
+    return f"sha256:{_sha256(name.encode(errors='surrogatepass'))}"
 
 
 class Log(Protocol):

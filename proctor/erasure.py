@@ -11,6 +11,7 @@ import structlog
 import trio
 
 from proctor.archive import Archive
+from proctor.audit import Action, Audit, Who, pseudonym
 from proctor.errors import InvalidRequest, Unavailable
 from proctor.model import ExamSession
 from proctor.sessions import Sessions
@@ -24,6 +25,7 @@ _log = structlog.get_logger(__name__)
 LOOK_SECONDS = 3600.0
 """How often what is kept is compared with how long it may be."""
 _DAY_MS = 24 * 3600 * 1000
+_RETENTION = Who(actor="retention", address=None)
 
 
 class Erasure:
@@ -35,6 +37,7 @@ class Erasure:
         sessions: Sessions,
         store: FrameStore,
         archive: Archive,
+        audit: Audit,
         settings: Settings,
         now_ms: Callable[[], int],
     ) -> None:
@@ -42,16 +45,19 @@ class Erasure:
         self._sessions = sessions
         self._store = store
         self._archive = archive
+        self._audit = audit
         self._settings = settings
         self._now_ms = now_ms
 
-    async def erase(self, session_id: str) -> None:
-        """Remove everything about a session, which is ended if it still runs.
+    async def erase(self, session_id: str, who: Who) -> None:
+        """Remove everything about a session, which is ended if it still runs. The audit trail says who did.
 
         Raises:
             UnknownSession: there is no such session.
             Unavailable: something is down; ask again, and it goes on where it was.
         """
+        await self._sessions.get(session_id)
+        await self._audit.record(Action.ERASED, session_id, **who)
         if not await self._sessions.end(session_id):
             raise Unavailable(f"session {session_id!r} is still ending; ask again in a few seconds")
         await remove_dump(self._settings.dump_directory, session_id)
@@ -60,7 +66,7 @@ class Erasure:
         await self._removal.remove_session(session_id)
         _log.info("session erased", session=session_id)
 
-    async def erase_candidate(self, candidate_id: str) -> list[str]:
+    async def erase_candidate(self, candidate_id: str, who: Who) -> list[str]:
         """Remove everything about a candidate. Returns the ids of the sessions that were erased.
 
         Raises:
@@ -68,8 +74,9 @@ class Erasure:
             Unavailable: as :meth:`erase`.
         """
         erased = [session.session_id for session in await self.sessions_of(candidate_id)]
+        await self._audit.record(Action.ERASED, pseudonym(candidate_id), **who, after={"sessions": erased})
         for session_id in erased:
-            await self.erase(session_id)
+            await self.erase(session_id, who)
         return erased
 
     async def sessions_of(self, candidate_id: str) -> list[ExamSession]:
@@ -98,10 +105,12 @@ class Erasure:
         if days := self._settings.report_retention_days:
             while old := await self._removal.ended_before(self._days_ago(days), dumped=False):
                 for session in old:
-                    await self.erase(session.session_id)
+                    await self.erase(session.session_id, _RETENTION)
         if days := self._settings.dump_retention_days:
             while old := await self._removal.ended_before(self._days_ago(days), dumped=True):
                 for session in old:
+                    what = {"kind": "dump"}
+                    await self._audit.record(Action.ERASED, session.session_id, **_RETENTION, before=what)
                     await remove_dump(self._settings.dump_directory, session.session_id)
                     await self._removal.forget_dump(session.session_id)
                     _log.info("dump expired", session=session.session_id)

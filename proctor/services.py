@@ -16,6 +16,7 @@ from proctor.analysis.engine import Engine, open_engine
 from proctor.analysis.granting import Granting
 from proctor.analysis.policy import load_policies
 from proctor.archive import Archive
+from proctor.audit import Audit
 from proctor.clocks import Clocks
 from proctor.endings import Endings
 from proctor.erasure import Erasure
@@ -30,10 +31,11 @@ from proctor.reanalysis import Reanalysis
 from proctor.roster import Roster
 from proctor.sessions import Sessions
 from proctor.settings import Settings
+from proctor.storage.audit_log import AuditLog
 from proctor.storage.credentials import Credentials
 from proctor.storage.database import Database
 from proctor.storage.frames import FrameStore, open_frame_store
-from proctor.storage.pool import open_pool
+from proctor.storage.pool import Pool, open_pool
 from proctor.storage.removal import Removal
 from proctor.supervisor import Supervisor
 from proctor.web.sockets import Sockets
@@ -50,6 +52,7 @@ class Services:
     metrics: Metrics
     supervisor: Supervisor
     gate: Gate
+    audit: Audit
     database: Database
     store: FrameStore
     archive: Archive
@@ -100,18 +103,18 @@ async def open_services(
         trio.open_nursery() as nursery,
     ):
         granting = Granting(analyzers, policies)
-        database, gate = Database(pool), Gate(Credentials(pool), settings, now_ms)
+        gate = Gate(Credentials(pool), settings, now_ms)
         await gate.load()
-        services = _assemble(settings, gate, database, Removal(pool), store, notices, engine, granting)
+        services = _assemble(settings, gate, pool, store, notices, engine, granting)
         tasks: dict[str, Callable[[], Awaitable[None]]] = {
             "sockets": services.sockets.run,
-            "keys": gate.refresh,
+            "keys": services.gate.refresh,
             "admissions": services.admissions.serve,
             "ingest": services.ingest.write,
             "spool": services.archive.write,
-            "spool sweep": partial(services.archive.sweep, database),
-            "live analysis": partial(services.live.follow, database.active_sessions),
-            "live analysis of others": partial(services.live.sweep, database.running_sessions),
+            "spool sweep": partial(services.archive.sweep, services.database),
+            "live analysis": partial(services.live.follow, services.database.active_sessions),
+            "live analysis of others": partial(services.live.sweep, services.database.running_sessions),
             "finalization": services.endings.finalize,
             "notices": services.farewells.listen,
             "reconciliation": services.farewells.reconcile,
@@ -140,14 +143,14 @@ class _Parts(TypedDict):
 def _assemble(
     settings: Settings,
     gate: Gate,
-    database: Database,
-    removal: Removal,
+    pool: Pool,
     store: FrameStore,
     notices: Notices,
     engine: Engine,
     granting: Granting,
 ) -> Services:
     metrics, roster = Metrics(), Roster()
+    database, audit = Database(pool), Audit(AuditLog(pool), now_ms)
     archive = Archive(store, settings, metrics)
     ingest = Ingest(store, archive, settings, metrics, roster.renew)
     live = LiveAnalysis(store, archive, engine, ingest, settings, metrics, now_ms)
@@ -161,6 +164,7 @@ def _assemble(
         metrics=metrics,
         supervisor=Supervisor(),
         gate=gate,
+        audit=audit,
         database=database,
         store=store,
         archive=archive,
@@ -183,6 +187,6 @@ def _assemble(
             settings=settings,
             now_ms=now_ms,
         ),
-        erasure=Erasure(removal, sessions, store, archive, settings, now_ms),
+        erasure=Erasure(Removal(pool), sessions, store, archive, audit, settings, now_ms),
         policies=sorted(engine.policies),
     )

@@ -6,10 +6,12 @@ from pathlib import Path
 import pytest
 import trio
 
+from proctor.audit import Audit, Who, pseudonym
 from proctor.erasure import Erasure
 from proctor.errors import InvalidRequest, Unavailable, UnknownSession
 from proctor.export import exported
 from proctor.model import ExamSession, SessionStatus
+from proctor.storage.audit_log import AuditLog
 from proctor.storage.dumps import dump_path
 from proctor.storage.removal import Removal
 from proctor.storage.schema import upgrade_schema
@@ -18,6 +20,7 @@ from tests.fakes import Troubled
 from tests.house import House, house_settings, open_house
 
 T0 = 1_767_600_000_000
+ADMIN = Who(actor="the admin", address="203.0.113.7")
 DAY_MS = 24 * 3600 * 1000
 SECRET = "a-name-that-must-not-stay"
 
@@ -42,6 +45,7 @@ def erasure_of(house: House, now_ms: int = T0, removal: object = None, **changes
         house.sessions,
         house.store,
         house.archive,
+        Audit(AuditLog(house.database._pool), lambda: now_ms),
         settings,
         lambda: now_ms,
     )
@@ -74,7 +78,7 @@ async def test_an_erased_session_is_gone_everywhere(house, tmp_path, ended):
     await sat(house, "exam", ended=ended)
     await sat(house, "exam-2", "C-2")
     erasure = erasure_of(house)
-    await erasure.erase("exam")
+    await erasure.erase("exam", ADMIN)
     with pytest.raises(UnknownSession):
         await house.sessions.get("exam")
     assert await house.database.get_report("exam") is None
@@ -86,13 +90,13 @@ async def test_an_erased_session_is_gone_everywhere(house, tmp_path, ended):
     assert await house.database.get_report("exam-2") is not None
     assert dump_path(house.settings.dump_directory, "exam-2").exists()
     with pytest.raises(UnknownSession):
-        await erasure.erase("exam")
+        await erasure.erase("exam", ADMIN)
 
 
 async def test_clients_of_a_session_that_is_erased_are_let_go(house):
     await sat(house, "exam", ended=False)
     socket = await house.connect("exam")
-    await erasure_of(house).erase("exam")
+    await erasure_of(house).erase("exam", ADMIN)
     await socket.gone.wait()
     assert socket.closed == (CloseCode.SESSION_ENDED, "session_ended")
 
@@ -102,7 +106,7 @@ async def test_nothing_of_it_stays_in_the_files(tmp_path):
     async with open_house(house_settings(tmp_path)) as house:
         await sat(house, "exam")
         assert traces(tmp_path)
-        await erasure_of(house).erase("exam")
+        await erasure_of(house).erase("exam", ADMIN)
     assert traces(tmp_path) == []
 
 
@@ -111,10 +115,10 @@ async def test_all_sessions_of_a_candidate_are_erased_and_no_others(house):
     await sat(house, "b", SECRET, ended=False)
     await sat(house, "c", SECRET + "-2")
     erasure = erasure_of(house)
-    assert sorted(await erasure.erase_candidate(SECRET)) == ["a", "b"]
+    assert sorted(await erasure.erase_candidate(SECRET, ADMIN)) == ["a", "b"]
     assert (await house.sessions.get("c")).candidate_id == SECRET + "-2"
     with pytest.raises(InvalidRequest, match="no session is of candidate"):
-        await erasure.erase_candidate(SECRET)
+        await erasure.erase_candidate(SECRET, ADMIN)
 
 
 async def test_an_interrupted_erasure_is_finished_by_the_next(house):
@@ -122,9 +126,9 @@ async def test_an_interrupted_erasure_is_finished_by_the_next(house):
     troubled = Troubled(Removal(house.database._pool), "remove_session", 1, Unavailable("down"))
     erasure = erasure_of(house, removal=troubled)
     with pytest.raises(Unavailable):
-        await erasure.erase("exam")
+        await erasure.erase("exam", ADMIN)
     assert (await house.sessions.get("exam")).status is SessionStatus.ENDED
-    await erasure.erase("exam")
+    await erasure.erase("exam", ADMIN)
     with pytest.raises(UnknownSession):
         await house.sessions.get("exam")
 
@@ -184,3 +188,30 @@ async def test_one_process_looks_for_all(house, nursery):
     nursery.start_soon(erasure_of(house, far, report_retention_days=1).expire)
     await trio.sleep(0.3)
     assert await house.database.get_session("old") is not None
+
+
+async def trail(house: House) -> list[tuple[str, str, str]]:
+    audit = Audit(AuditLog(house.database._pool), lambda: T0)
+    assert (await audit.verify()).intact
+    return [(each.actor, each.action, each.subject) for each in reversed(await audit.entries())]
+
+
+async def test_erasures_leave_a_record_that_names_no_candidate(house):
+    """Whoever knows the name finds it; nothing is recorded of what was not there."""
+    await sat(house, "a", SECRET)
+    await sat(house, "b", SECRET)
+    with pytest.raises(UnknownSession):
+        await erasure_of(house).erase("nobody", ADMIN)
+    await erasure_of(house).erase_candidate(SECRET, ADMIN)
+    names = ("the admin", "erased")
+    assert await trail(house) == [(*names, pseudonym(SECRET)), (*names, "a"), (*names, "b")]
+    assert SECRET not in str(await trail(house))
+
+
+async def test_what_expires_is_recorded_too(house):
+    await sat(house, "old")
+    far = T0 + 10_000 * DAY_MS
+    await erasure_of(house, far, dump_retention_days=1).remove_expired()
+    await erasure_of(house, far, dump_retention_days=1).remove_expired()
+    await erasure_of(house, far, report_retention_days=1).remove_expired()
+    assert await trail(house) == [("retention", "erased", "old")] * 2

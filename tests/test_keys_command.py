@@ -54,6 +54,12 @@ async def test_the_first_key_turns_authentication_on_in_a_running_server(tmp_pat
     [kept] = await listed(tmp_path)
     assert kept["state"] == "revoked"
     assert kept["last_used_at"] is not None
+    told = (await proctor(tmp_path, "audit", "list", "--format", "json")).stdout.splitlines()
+    revoked, created = map(json.loads, told)
+    assert (created["action"], revoked["action"]) == ("key_created", "key_revoked")
+    assert created["subject"] == revoked["subject"] == kept["id"]
+    assert created["address"] == "console"
+    assert key not in str(told)
 
 
 async def test_names_from_outside_do_nothing_to_the_terminal(tmp_path: Path):

@@ -1,5 +1,6 @@
 """`proctor keys`: who may use the server."""
 
+import getpass
 import time
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Literal, TypeVar
@@ -14,8 +15,10 @@ from rich.table import Column, Table
 from proctor.access.keys import ApiKey, make_key
 from proctor.access.roles import STAFF, Role
 from proctor.access.tokens import make_signing_key
+from proctor.audit import Action, Audit, Who
 from proctor.cli.console import console, mistakes_told, read_settings
 from proctor.errors import InvalidRequest
+from proctor.storage.audit_log import AuditLog
 from proctor.storage.credentials import Credentials
 from proctor.times import iso_from_ms
 
@@ -38,10 +41,12 @@ def create(
 ) -> None:
     """Make an API key and print it; it is never shown again. The first one turns authentication on."""
 
-    async def add(credentials: Credentials) -> str:
+    async def add(credentials: Credentials, audit: Audit) -> str:
         now_ms = _now_ms()
         expires_ms = None if expires_days is None else now_ms + expires_days * _DAY_MS
         text, key = make_key(name, _roles(role), now_ms=now_ms, expires_ms=expires_ms)
+        what = {"name": name, "roles": sorted(key.roles), "expires_ms": expires_ms}
+        await audit.record(Action.KEY_CREATED, key.key_id, **_who(), after=what)
         await credentials.add_key(key)
         return str(text)
 
@@ -54,7 +59,7 @@ def list_keys(
     output: Annotated[Literal["text", "json"], typer.Option("--format", help="text or json.")] = "text",
 ) -> None:
     """List all keys, also those that were revoked or have expired."""
-    keys = _with_credentials(Credentials.keys)
+    keys = _with_credentials(lambda credentials, _: credentials.keys())
     now_ms = _now_ms()
     if output == "json":
         console.print_json(msgspec.json.encode([_described(key, now_ms) for key in keys]).decode())
@@ -71,10 +76,9 @@ def list_keys(
 def revoke(key_id: Annotated[str, typer.Argument(help="As `proctor keys list` shows it.")]) -> None:
     """Have a key open nothing any more. Running servers know within five seconds."""
 
-    async def end(credentials: Credentials) -> ApiKey:
+    async def end(credentials: Credentials, audit: Audit) -> ApiKey:
         key = await credentials.revoke_key(key_id, _now_ms())
-        if key is None:
-            raise InvalidRequest(f"there is no key {key_id!r}; `proctor keys list` shows them")
+        await audit.record(Action.KEY_REVOKED, key_id, **_who())
         return key
 
     key = _with_credentials(end)
@@ -90,9 +94,11 @@ def rotate(
     """Sign candidate tokens with a new key. Those signed with earlier ones stay valid until they expire."""
     settings = read_settings()
 
-    async def renew(credentials: Credentials) -> None:
+    async def renew(credentials: Credentials, audit: Audit) -> None:
         now_ms = _now_ms()
-        await credentials.add_signing_key(make_signing_key(now_ms))
+        signing = make_signing_key(now_ms)
+        await audit.record(Action.KEY_CREATED, signing.kid, **_who(), after={"signs": "candidate tokens"})
+        await credentials.add_signing_key(signing)
         lifetime_ms = 1000 * settings.candidate_token_seconds
         await credentials.remove_signing_keys(now_ms + 1 if at_once else now_ms - lifetime_ms)
 
@@ -100,14 +106,14 @@ def rotate(
     console.print("candidate tokens are signed with a new key")
 
 
-def _with_credentials(task: Callable[[Credentials], Awaitable[T]]) -> T:
+def _with_credentials(task: Callable[[Credentials, Audit], Awaitable[T]]) -> T:
     from proctor.storage.pool import open_pool
 
     settings = read_settings()
 
     async def main() -> T:
         async with open_pool(settings) as pool:
-            return await task(Credentials(pool))
+            return await task(Credentials(pool), Audit(AuditLog(pool), _now_ms))
 
     with mistakes_told():
         return trio.run(main)
@@ -138,6 +144,10 @@ def _shown(value: object) -> str:
         case list():
             return ", ".join(value)
     return escape("".join(each if each.isprintable() else "?" for each in str(value)))
+
+
+def _who() -> Who:
+    return Who(actor=getpass.getuser(), address="console")
 
 
 def _now_ms() -> int:

@@ -9,6 +9,7 @@ from databases.core import Connection
 
 from proctor.access.keys import ApiKey
 from proctor.access.tokens import SigningKey
+from proctor.errors import InvalidRequest
 from proctor.storage.pool import Pool
 from proctor.storage.rows import check_text
 from proctor.storage.tables import api_keys, signing_keys
@@ -35,21 +36,22 @@ class Credentials:
 
         return await self._pool.run(unit)
 
-    async def revoke_key(self, key_id: str, revoked_ms: int) -> ApiKey | None:
-        """Have a key open nothing from now on; one that was revoked before stays as it is.
+    async def revoke_key(self, key_id: str, revoked_ms: int) -> ApiKey:
+        """Have a key open nothing from now on, and return it; one that was revoked before stays as it is.
 
-        Returns:
-            The key as it is then, or None if there is none.
+        Raises:
+            InvalidRequest: there is no such key.
         """
         there = api_keys.c
         time = sa.func.coalesce(there.revoked_ms, revoked_ms)
         update = sa.update(api_keys).where(there.key_id == key_id).values(revoked_ms=time)
 
-        async def unit(connection: Connection) -> ApiKey | None:
-            rows = await connection.fetch_all(update.returning(api_keys))
-            return _key_of(rows[0]) if rows else None
+        async def unit(connection: Connection) -> list[ApiKey]:
+            return [_key_of(row) for row in await connection.fetch_all(update.returning(api_keys))]
 
-        return await self._pool.run(unit)
+        for key in await self._pool.run(unit):
+            return key
+        raise InvalidRequest(f"there is no key {key_id!r}; `proctor keys list` shows them", field="key_id")
 
     async def note_use(self, used_ms: Mapping[str, int]) -> None:
         """Note when keys, by their ids, were used last."""

@@ -6,6 +6,7 @@ from quart import Quart, Response, g, request, websocket
 
 from proctor.access.gate import Gate
 from proctor.access.roles import STAFF, Principal, Role
+from proctor.audit import Who
 from proctor.errors import Forbidden, Unauthenticated
 
 SUBPROTOCOL = "proctor.v1"
@@ -85,6 +86,11 @@ def principal() -> Principal:
     """Return who makes the request that is being served; not for public ones."""
     found: Principal = g.principal
     return found
+
+
+def who() -> Who:
+    """Return for the audit trail who makes the request, and from where."""
+    return Who(actor=principal().name, address=request.remote_addr)
 
 
 def subprotocol() -> str | None:

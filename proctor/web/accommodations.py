@@ -4,8 +4,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from quart import Blueprint, Response
 from quart_schema import document_response, validate_request
 
-from proctor.model import check_session_id
+from proctor.audit import Action
+from proctor.model import ExamSession, check_session_id
 from proctor.services import Services
+from proctor.web.access import who
 from proctor.web.problems import Problem
 from proctor.web.sessions import Accommodations, Session, json_response, shown
 
@@ -35,9 +37,9 @@ def accommodation_routes(services: Services) -> Blueprint:
 
         Reports follow them from the next one on; 409 when the session is over.
         """
-        return json_response(
-            shown(await services.grants.grant(check_session_id(session_id), data.accommodations))
-        )
+        before = await services.sessions.get(check_session_id(session_id))
+        after = await services.grants.grant(session_id, data.accommodations)
+        return await changed(before, after)
 
     @routes.delete("/<session_id>/accommodations/<accommodation_id>")
     @document_response(Session)
@@ -51,8 +53,26 @@ def accommodation_routes(services: Services) -> Blueprint:
         The session is judged as if it had never been granted, and still shows it, with `withdrawn`; 409 when
         the session is over.
         """
-        return json_response(
-            shown(await services.grants.withdraw(check_session_id(session_id), accommodation_id))
+        before = await services.sessions.get(check_session_id(session_id))
+        after = await services.grants.withdraw(session_id, accommodation_id)
+        return await changed(before, after)
+
+    async def changed(before: ExamSession, after: ExamSession) -> Response:
+        await services.audit.record(
+            Action.ACCOMMODATION_GRANTED,
+            after.session_id,
+            **who(),
+            before=_in_short(before),
+            after=_in_short(after),
         )
+        return json_response(shown(after))
 
     return routes
+
+
+def _in_short(session: ExamSession) -> list[dict[str, object]]:
+    """Return what is granted without the reasons, which may be about somebody's health."""
+    return [
+        {"id": each.id, "type": type(each).__struct_config__.tag, "withdrawn": each.withdrawn is not None}
+        for each in session.accommodations
+    ]

@@ -9,12 +9,14 @@ from quart_schema import document_response, validate_request
 
 from proctor.analysis.compare import Comparison
 from proctor.analysis.schema import Report
+from proctor.audit import Action
 from proctor.errors import InvalidRequest
 from proctor.model import check_session_id
 from proctor.reanalysis import Wish
 from proctor.services import Services
 from proctor.storage.analyses import Analysis
 from proctor.times import iso_from_ms
+from proctor.web.access import who
 from proctor.web.problems import Problem
 from proctor.web.sessions import Accommodations
 
@@ -82,8 +84,10 @@ def analysis_routes(services: Services) -> Blueprint:
 
         The report becomes the version that stands; the ones before are kept. Answers the difference.
         """
+        await services.sessions.get(check_session_id(session_id))
+        await services.audit.record(Action.REANALYSED, session_id, **who(), after={"policy": data.policy})
         wish = Wish(data.requested_by, data.reason, data.policy, data.accommodations)
-        analysis, difference = await reanalysis.reanalyze(check_session_id(session_id), wish)
+        analysis, difference = await reanalysis.reanalyze(session_id, wish)
         return _json(Reanalyzed(version=_shown(analysis), difference=difference))
 
     @routes.get("/<session_id>/analyses")

@@ -6,9 +6,11 @@ from pydantic import BaseModel, Field
 from quart import Blueprint, Response
 from quart_schema import document_response
 
+from proctor.audit import Action, pseudonym
 from proctor.export import exported
 from proctor.model import check_session_id
 from proctor.services import Services
+from proctor.web.access import who
 from proctor.web.problems import Problem
 from proctor.web.sessions import Nothing, json_response
 
@@ -47,7 +49,7 @@ def privacy_routes(services: Services) -> Blueprint:
     @document_response(Problem, 503)
     async def erase_session(session_id: str) -> Response:
         """Erase a session: its frames, reports, dump and itself. One that runs is ended first."""
-        await erasure.erase(check_session_id(session_id))
+        await erasure.erase(check_session_id(session_id), who())
         response = Response(b"", 204)
         del response.headers["Content-Type"]
         return response
@@ -58,7 +60,7 @@ def privacy_routes(services: Services) -> Blueprint:
     @document_response(Problem, 503)
     async def erase_candidate(candidate_id: str) -> Response:
         """Erase everything about a candidate."""
-        sessions = await erasure.erase_candidate(candidate_id)
+        sessions = await erasure.erase_candidate(candidate_id, who())
         return json_response(Erased(candidate_id=candidate_id, sessions=sessions))
 
     @routes.get("/candidate/<path:candidate_id>")
@@ -68,6 +70,7 @@ def privacy_routes(services: Services) -> Blueprint:
     async def export(candidate_id: str) -> Response:
         """Export everything that is kept about a candidate, as JSON."""
         sessions = await erasure.sessions_of(candidate_id)
+        await services.audit.record(Action.EXPORTED, pseudonym(candidate_id), **who())
         body = exported(candidate_id, sessions, services.database, services.archive, services.settings)
         return Response(body, content_type="application/json")
 

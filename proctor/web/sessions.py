@@ -9,10 +9,12 @@ from quart_schema import document_response, validate_querystring, validate_reque
 
 from proctor.accommodations import AnyAccommodation
 from proctor.analysis.schema import Report
+from proctor.audit import Action
 from proctor.errors import InvalidRequest
 from proctor.model import ExamSession, SessionStatus, check_session_id
 from proctor.services import Services, now_ms
 from proctor.times import iso_from_ms
+from proctor.web.access import who
 from proctor.web.problems import Problem
 
 _NAME_MAX_CHARACTERS = 256
@@ -131,6 +133,10 @@ def session_routes(services: Services) -> Blueprint:
             ),
             started_ms=began_ms,
         )
+        there = await services.database.get_session(session.session_id)
+        if there is None or there.candidate_id is None:
+            what = {"exam_id": session.exam_id, "policy": session.policy}
+            await services.audit.record(Action.SESSION_STARTED, session.session_id, **who(), after=what)
         started = await sessions.start(session)
         token = services.gate.token_for(started)
         expires_at = iso_from_ms(now_ms() + 1000 * services.settings.candidate_token_seconds)
@@ -187,7 +193,10 @@ def session_routes(services: Services) -> Blueprint:
 
         Idempotent. 202 when the session has ended but its report, which failed for now, is being retried.
         """
-        if await sessions.end(check_session_id(session_id)):
+        session = await sessions.get(check_session_id(session_id))
+        if session.status is SessionStatus.ACTIVE:
+            await services.audit.record(Action.SESSION_ENDED, session_id, **who())
+        if await sessions.end(session_id):
             response = Response(b"", 204)
             del response.headers["Content-Type"]
             return response

@@ -1,0 +1,104 @@
+"""Whoever changes something is in the audit trail, with what and from where, and no candidate is."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from proctor.access.roles import Role
+from proctor.audit import Action, Audit, pseudonym
+from proctor.storage.audit_log import AuditLog
+from proctor.storage.pool import open_pool
+from tests.fixtures.server import settings_for
+from tests.web.test_access import Guarded, open_guarded
+
+CANDIDATE, REASON = "candidate of exam", "a reason of a very personal kind"
+GRANT = {"accommodations": [{"type": "exempt", "rule": "phone", "reason": REASON}]}
+
+
+@pytest.fixture
+async def guarded(tmp_path):
+    async with open_guarded(settings_for(tmp_path)) as opened:
+        yield opened
+
+
+async def entries(guarded: Guarded, subject: str | None = None) -> list[dict[str, Any]]:
+    """The trail, oldest first; it is intact."""
+    async with open_pool(guarded.server.settings) as pool:
+        audit = Audit(AuditLog(pool), lambda: 0)
+        assert (await audit.verify()).intact
+        found = await audit.entries(subject=subject)
+    said = [msgspec.structs.asdict(each) for each in reversed(found)]
+    for each in said:
+        for name in ("before", "after"):
+            each[name] = each[name] and msgspec.json.decode(each[name])
+    return said
+
+
+async def ok(guarded: Guarded, role: Role, method: str, path: str, **options: Any) -> None:
+    answer = await guarded.ask(role, method, path, **options)
+    assert answer.is_success, answer.text
+
+
+async def test_what_is_done_to_a_session_is_told_in_order(guarded):
+    """Once each, whoever repeats it."""
+    path = "/api/v1/session/exam"
+    for _ in range(2):
+        await guarded.start("exam", exam_id="algebra")
+    await ok(guarded, Role.PROCTOR, "POST", f"{path}/accommodations", json=GRANT)
+    await ok(guarded, Role.PROCTOR, "DELETE", f"{path}/accommodations/a1")
+    for _ in range(2):
+        await ok(guarded, Role.PROCTOR, "POST", f"{path}/end")
+    wish = {"requested_by": "somebody", "reason": REASON, "policy": "default"}
+    await ok(guarded, Role.REVIEWER, "POST", f"{path}/reanalyze", json=wish)
+    await ok(guarded, Role.ADMIN, "DELETE", path)
+    told = await entries(guarded, "exam")
+    granted = {"id": "a1", "type": "exempt", "withdrawn": False}
+    assert [(each["actor"], each["action"], each["before"], each["after"]) for each in told] == [
+        ("integration", Action.SESSION_STARTED, None, {"exam_id": "algebra", "policy": "default"}),
+        ("proctor", Action.ACCOMMODATION_GRANTED, [], [granted]),
+        ("proctor", Action.ACCOMMODATION_GRANTED, [granted], [granted | {"withdrawn": True}]),
+        ("proctor", Action.SESSION_ENDED, None, None),
+        ("reviewer", Action.REANALYSED, None, {"policy": "default"}),
+        ("admin", Action.ERASED, None, None),
+    ]
+    assert {each["address"] for each in told} == {"127.0.0.1"}
+
+
+async def test_what_is_handed_out_and_erased_of_a_candidate_names_nobody(guarded):
+    await guarded.start("exam")
+    path = f"/api/v1/candidate/{CANDIDATE}"
+    await ok(guarded, Role.ADMIN, "GET", path)
+    await ok(guarded, Role.ADMIN, "DELETE", path)
+    told = await entries(guarded, pseudonym(CANDIDATE))
+    assert [(each["action"], each["after"]) for each in told] == [
+        (Action.EXPORTED, None),
+        (Action.ERASED, {"sessions": ["exam"]}),
+    ]
+
+
+async def test_the_trail_holds_no_name_of_a_candidate_and_no_reason(guarded):
+    """Nothing can be erased from it."""
+    await test_what_is_done_to_a_session_is_told_in_order(guarded)
+    await test_what_is_handed_out_and_erased_of_a_candidate_names_nobody(guarded)
+    text = str(await entries(guarded))
+    assert "algebra" in text
+    assert CANDIDATE not in text
+    assert REASON not in text
+
+
+@pytest.mark.parametrize(
+    ("role", "method", "path", "status"),
+    [
+        (Role.REVIEWER, "POST", "/api/v1/session/mine/end", 403),
+        (None, "DELETE", "/api/v1/session/mine", 401),
+        (Role.PROCTOR, "POST", "/api/v1/session/nobody/end", 404),
+        (Role.ADMIN, "DELETE", "/api/v1/session/nobody", 404),
+        (Role.ADMIN, "DELETE", "/api/v1/candidate/nobody", 400),
+        (Role.ADMIN, "GET", "/api/v1/candidate/nobody", 400),
+    ],
+)
+async def test_what_is_refused_leaves_nothing(guarded, role, method, path, status):
+    before = await entries(guarded)
+    assert (await guarded.ask(role, method, path)).status_code == status
+    assert await entries(guarded) == before
