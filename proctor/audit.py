@@ -41,9 +41,7 @@ class Action(StrEnum):
     KEY_REVOKED = "key_revoked"
     """A key was made useless. Subject: the key's id."""
     POLICY_CHANGED = "policy_changed"
-    """What sessions are judged by was changed. Subject: the policy or the session."""
-    DECISION_MADE = "decision_made"
-    """A person decided on a session. Subject: the session."""
+    """A server was started with another policy than the one before. Subject: the policy."""
 
 
 class Who(TypedDict):

@@ -3,7 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypedDict
 
@@ -27,6 +27,7 @@ from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
 from proctor.notices import Notices, open_notices
+from proctor.policy_trail import note_policies
 from proctor.reanalysis import Reanalysis
 from proctor.roster import Roster
 from proctor.sessions import Sessions
@@ -44,20 +45,20 @@ _FLUSH_SHARE = 0.2
 """Of the time to shut down; connections and requests had theirs before, and workers are still to be ended."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Services:
     """What the web pages work with."""
 
     settings: Settings
     metrics: Metrics
-    supervisor: Supervisor
+    supervisor: Supervisor = field(default_factory=Supervisor)
     gate: Gate
     audit: Audit
     database: Database
     store: FrameStore
     archive: Archive
     ingest: Ingest
-    clocks: Clocks
+    clocks: Clocks = field(default_factory=Clocks)
     live: LiveAnalysis
     roster: Roster
     farewells: Farewells
@@ -103,9 +104,9 @@ async def open_services(
         trio.open_nursery() as nursery,
     ):
         granting = Granting(analyzers, policies)
-        gate = Gate(Credentials(pool), settings, now_ms)
-        await gate.load()
-        services = _assemble(settings, gate, pool, store, notices, engine, granting)
+        services = _assemble(settings, pool, store, notices, engine, granting)
+        await services.gate.load()
+        await note_policies(services.audit, policies)
         tasks: dict[str, Callable[[], Awaitable[None]]] = {
             "sockets": services.sockets.run,
             "keys": services.gate.refresh,
@@ -142,15 +143,14 @@ class _Parts(TypedDict):
 
 def _assemble(
     settings: Settings,
-    gate: Gate,
     pool: Pool,
     store: FrameStore,
     notices: Notices,
     engine: Engine,
     granting: Granting,
 ) -> Services:
-    metrics, roster = Metrics(), Roster()
-    database, audit = Database(pool), Audit(AuditLog(pool), now_ms)
+    metrics, roster, database = Metrics(), Roster(), Database(pool)
+    gate, audit = Gate(Credentials(pool), settings, now_ms), Audit(AuditLog(pool), now_ms)
     archive = Archive(store, settings, metrics)
     ingest = Ingest(store, archive, settings, metrics, roster.renew)
     live = LiveAnalysis(store, archive, engine, ingest, settings, metrics, now_ms)
@@ -162,14 +162,12 @@ def _assemble(
     return Services(
         settings=settings,
         metrics=metrics,
-        supervisor=Supervisor(),
         gate=gate,
         audit=audit,
         database=database,
         store=store,
         archive=archive,
         ingest=ingest,
-        clocks=Clocks(),
         live=live,
         roster=roster,
         farewells=farewells,

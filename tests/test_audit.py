@@ -533,7 +533,7 @@ async def test_texts_that_postgresql_refuses_are_mended(audit: Audit) -> None:
     hostile = "a\0b\ud800c\udfffd \x1b[31m'; DROP TABLE audit_log; --"
     mended = hostile.replace("\0", "\ufffd").replace("\ud800", "\ufffd").replace("\udfff", "\ufffd")
     entry = await audit.record(
-        Action.DECISION_MADE, hostile, actor=hostile, address=hostile, before={hostile: [hostile]}, after="\0"
+        Action.ERASED, hostile, actor=hostile, address=hostile, before={hostile: [hostile]}, after="\0"
     )
     assert (entry.actor, entry.address, entry.subject) == (mended,) * 3
     assert entry.before is not None

@@ -102,3 +102,23 @@ async def test_what_is_refused_leaves_nothing(guarded, role, method, path, statu
     before = await entries(guarded)
     assert (await guarded.ask(role, method, path)).status_code == status
     assert await entries(guarded) == before
+
+
+async def test_another_policy_is_told_from_the_next_start_on(tmp_path):
+    """Once, however often the server starts."""
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    (policies / "own.toml").write_text("[rules.phone]\nenabled = true\n")
+    settings = settings_for(tmp_path, policy_directory=policies)
+    for _ in range(2):
+        async with open_guarded(settings) as guarded:
+            [first] = await entries(guarded, "own")
+            assert (first["actor"], first["action"], first["before"]) == (
+                "server",
+                Action.POLICY_CHANGED,
+                None,
+            )
+    (policies / "own.toml").write_text("[rules.phone]\nenabled = false\n")
+    async with open_guarded(settings) as guarded:
+        _, second = await entries(guarded, "own")
+        assert second["before"] == first["after"] != second["after"]
