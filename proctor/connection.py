@@ -7,7 +7,7 @@ server by `finish` with the reason.
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 import structlog
@@ -17,6 +17,7 @@ from proctor import express
 from proctor.clock import ClientClock
 from proctor.ingest import Ingest, clock_message, frame_message
 from proctor.metrics import Metrics
+from proctor.minimise import drop_features
 from proctor.pace import Pace, Unusable
 from proctor.peer import Socket
 from proctor.settings import Settings
@@ -64,6 +65,7 @@ class Connection:
         socket: Socket,
         session_id: str,
         *,
+        dropped: Collection[str] = (),
         clock: ClientClock,
         ingest: Ingest,
         settings: Settings,
@@ -71,6 +73,7 @@ class Connection:
         now_ms: Callable[[], int],
     ) -> None:
         self.session_id = session_id
+        self._dropped = dropped
         self._socket = socket
         self._ingest = ingest
         self._settings = settings
@@ -240,6 +243,7 @@ class Connection:
                 return
             stored_form = clock_message(self.session_id, message)
         else:
+            drop_features(message, self._dropped)
             stored_form = frame_message(self.session_id, message, self._clock, received_ms)
             self._count(len(message.frames))
         self._unsettled.append(stored_form)

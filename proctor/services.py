@@ -1,7 +1,7 @@
 """The one list of everything with a lifetime, in the order in which it opens."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,7 +14,7 @@ from proctor.admissions import Admissions
 from proctor.analysis.discovery import LoadedPlugin, discover
 from proctor.analysis.engine import Engine, open_engine
 from proctor.analysis.granting import Granting
-from proctor.analysis.policy import load_policies
+from proctor.analysis.policy import DEFAULT, Policy, load_policies
 from proctor.archive import Archive
 from proctor.audit import Audit
 from proctor.clocks import Clocks
@@ -26,6 +26,7 @@ from proctor.grants import Grants
 from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
+from proctor.model import ExamSession
 from proctor.notices import Notices, open_notices
 from proctor.policy_trail import note_policies
 from proctor.reanalysis import Reanalysis
@@ -70,8 +71,12 @@ class Services:
     grants: Grants
     reanalysis: Reanalysis
     erasure: Erasure
-    policies: Sequence[str]
-    """Names of the exam policies that a session may choose."""
+    policies: Mapping[str, Policy]
+    """The exam policies that a session may choose, by name."""
+
+    def dropped(self, session: ExamSession) -> Sequence[str]:
+        """Return the names of features that are not to be stored of a session."""
+        return self.policies.get(session.policy, self.policies[DEFAULT]).storage.drop
 
 
 def now_ms() -> int:
@@ -186,5 +191,5 @@ def _assemble(
             now_ms=now_ms,
         ),
         erasure=Erasure(Removal(pool), sessions, store, archive, audit, settings, now_ms),
-        policies=sorted(engine.policies),
+        policies=engine.policies,
     )

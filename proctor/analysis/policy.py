@@ -18,6 +18,7 @@ from proctor.analysis.api import Group
 from proctor.analysis.calibration import Calibration
 from proctor.analysis.discovery import ENGINE_KEYS, LoadedPlugin
 from proctor.errors import Misconfigured
+from proctor.features import VOCABULARY
 from proctor.strict_json import place_and_fault
 
 DEFAULT = "default"
@@ -77,6 +78,20 @@ class VerdictPolicy(Strict, frozen=True, kw_only=True):
             raise ValueError("low_score, medium_score and high_score must rise")
 
 
+class StoragePolicy(Strict, frozen=True, kw_only=True):
+    """What of the frames is kept."""
+
+    drop: tuple[str, ...] = ()
+    """Names of features that are never stored, nor seen by any rule."""
+
+    def __post_init__(self) -> None:
+        for name in self.drop:
+            close = [] if name in VOCABULARY else difflib.get_close_matches(name, VOCABULARY, n=1)
+            # One that was misspelt would be kept.
+            if close:
+                raise ValueError(f"drop: {name!r} is no feature that browsers send; did you mean {close[0]}?")
+
+
 class Rule(Strict, frozen=True, kw_only=True):
     """One analyzer's table, `[rules.NAME]`."""
 
@@ -99,6 +114,7 @@ class Judgement(Strict, frozen=True, kw_only=True):
 
     observation: ObservationPolicy = ObservationPolicy()
     verdict: VerdictPolicy = VerdictPolicy()
+    storage: StoragePolicy = StoragePolicy()
 
 
 class Policy(Judgement, frozen=True, kw_only=True):
@@ -118,6 +134,8 @@ class Policy(Judgement, frozen=True, kw_only=True):
         """Everything but the name, as a file could say it."""
         values: dict[str, Any] = msgspec.to_builtins(self)
         del values["name"]
+        if not self.storage.drop:
+            del values["storage"]  # so that the policies of before there was such a choice are the same
         return values
 
     def on_trial(self, rule: str) -> bool:
@@ -176,7 +194,8 @@ def load_policy(path: Path, analyzers: Sequence[LoadedPlugin]) -> Policy:
         tables, [loaded.plugin.name for loaded in analyzers], path, "rules", "installed analyzers"
     )
     rules = {loaded.plugin.name: _rule(loaded, tables, path) for loaded in analyzers}
-    return Policy(name=path.stem, rules=rules, observation=general.observation, verdict=general.verdict)
+    general_tables = {name: getattr(general, name) for name in Judgement.__struct_fields__}
+    return Policy(name=path.stem, rules=rules, **general_tables)
 
 
 def built_in_policy(analyzers: Sequence[LoadedPlugin]) -> Policy:

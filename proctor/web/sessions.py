@@ -119,7 +119,7 @@ def session_routes(services: Services) -> Blueprint:
         The same request again answers the same session; 409 when it has ended or belongs to somebody else.
         """
         if data.policy not in services.policies:
-            known = ", ".join(services.policies)
+            known = ", ".join(sorted(services.policies))
             raise InvalidRequest(f"policy {data.policy!r} does not exist; there are: {known}", field="policy")
         began_ms = now_ms()
         session = ExamSession(

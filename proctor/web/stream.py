@@ -17,7 +17,8 @@ from werkzeug.datastructures import Headers
 from proctor.connection import Connection
 from proctor.errors import InvalidRequest, SessionEnded, Unavailable
 from proctor.ingest import frame_message
-from proctor.model import check_session_id
+from proctor.minimise import drop_features
+from proctor.model import ExamSession, check_session_id
 from proctor.pace import RequestPaces
 from proctor.services import Services, now_ms
 from proctor.storage.frames import Outcome, ResumePoint
@@ -96,9 +97,9 @@ def stream_routes(services: Services) -> Blueprint:
     async def stream(session_id: str) -> None:
         check_session_id(session_id)
         try:
-            await services.sessions.admit(session_id)
+            session = await services.sessions.admit(session_id)
             resume = await services.store.resume_point(session_id)
-            serve = partial(_serve, services, session_id, resume)
+            serve = partial(_serve, services, session, resume)
         except SessionEnded:
             serve = partial(_refuse_ended, session_id)
         hand_over(websocket.scope, serve)
@@ -132,8 +133,9 @@ def stream_routes(services: Services) -> Blueprint:
             raise InvalidRequest(
                 "a clock message needs a WebSocket; send frames with their timestamps", field="type"
             )
-        await services.sessions.admit(session_id)
+        session = await services.sessions.admit(session_id)
         paces.spend(session_id, len(message.frames), trio.current_time())
+        drop_features(message, services.dropped(session))
         clock = services.clocks.of_requests(session_id)
         stored_form = frame_message(session_id, message, clock, received_ms)
         with trio.move_on_after(_STORE_SECONDS) as storing:
@@ -158,10 +160,12 @@ def stream_routes(services: Services) -> Blueprint:
     return routes
 
 
-async def _serve(services: Services, session_id: str, resume: ResumePoint, socket: WebSocket) -> None:
+async def _serve(services: Services, session: ExamSession, resume: ResumePoint, socket: WebSocket) -> None:
+    session_id = session.session_id
     connection = Connection(
         socket,
         session_id,
+        dropped=services.dropped(session),
         clock=services.clocks.connect(session_id),
         ingest=services.ingest,
         settings=services.settings,
