@@ -12,7 +12,7 @@ import trio
 
 from proctor.archive import Archive
 from proctor.audit import Action, Audit, Who, pseudonym
-from proctor.errors import InvalidRequest, Unavailable
+from proctor.errors import Unavailable, UnknownSession
 from proctor.model import ExamSession
 from proctor.sessions import Sessions
 from proctor.settings import Settings
@@ -70,7 +70,7 @@ class Erasure:
         """Remove everything about a candidate. Returns the ids of the sessions that were erased.
 
         Raises:
-            InvalidRequest: no session is this candidate's.
+            UnknownSession: no session is this candidate's.
             Unavailable: as :meth:`erase`.
         """
         erased = [session.session_id for session in await self.sessions_of(candidate_id)]
@@ -80,10 +80,10 @@ class Erasure:
         return erased
 
     async def sessions_of(self, candidate_id: str) -> list[ExamSession]:
-        """Return a candidate's sessions, at least one. Raises InvalidRequest."""
+        """Return a candidate's sessions, at least one. Raises UnknownSession."""
         found = await self._removal.sessions_of(candidate_id)
         if not found:
-            raise InvalidRequest(f"no session is of candidate {candidate_id!r}", field="candidate_id")
+            raise UnknownSession(f"no session is of candidate {candidate_id!r}", field="candidate_id")
         return found
 
     async def expire(self) -> None:

@@ -10,7 +10,8 @@ from proctor.accommodations import AnyAccommodation
 from proctor.errors import InvalidRequest
 
 SESSION_ID_RULE = "letters, digits, '.', '_' and '-', at most 128 of them, not starting with a dot"
-_SESSION_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}", re.ASCII)
+SESSION_ID_PATTERN = "[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}"
+_SESSION_ID = re.compile(SESSION_ID_PATTERN, re.ASCII)
 
 
 def check_session_id(value: object) -> str:

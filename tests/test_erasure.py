@@ -8,7 +8,7 @@ import trio
 
 from proctor.audit import Audit, Who, pseudonym
 from proctor.erasure import Erasure
-from proctor.errors import InvalidRequest, Unavailable, UnknownSession
+from proctor.errors import Unavailable, UnknownSession
 from proctor.export import exported
 from proctor.model import ExamSession, SessionStatus
 from proctor.storage.audit_log import AuditLog
@@ -117,7 +117,7 @@ async def test_all_sessions_of_a_candidate_are_erased_and_no_others(house):
     erasure = erasure_of(house)
     assert sorted(await erasure.erase_candidate(SECRET, ADMIN)) == ["a", "b"]
     assert (await house.sessions.get("c")).candidate_id == SECRET + "-2"
-    with pytest.raises(InvalidRequest, match="no session is of candidate"):
+    with pytest.raises(UnknownSession, match="no session is of candidate"):
         await erasure.erase_candidate(SECRET, ADMIN)
 
 

@@ -17,7 +17,11 @@ class GrantRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    accommodations: Accommodations = Field(min_length=1, description="To be added to those there are.")
+    accommodations: Accommodations = Field(
+        min_length=1,
+        description="To be added to those there are.",
+        json_schema_extra={"minItems": 1},
+    )
 
 
 def accommodation_routes(services: Services) -> Blueprint:

@@ -21,7 +21,7 @@ from proctor.web.problems import Problem
 from proctor.web.sessions import Accommodations
 
 _WORDS_MAX_CHARACTERS = 500
-_NUMBER = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+VERSION_PATTERN = "[1-9][0-9]{0,8}"
 
 
 class ReanalyzeRequest(BaseModel):
@@ -107,7 +107,7 @@ def analysis_routes(services: Services) -> Blueprint:
     @document_response(Problem, 503)
     async def version(session_id: str, version: str) -> Response:
         """Read a version of a session's report."""
-        if not _NUMBER.fullmatch(version):
+        if not re.fullmatch(VERSION_PATTERN, version, re.ASCII):
             raise InvalidRequest("a version is a whole number from 1", field="version")
         report = await reanalysis.report(check_session_id(session_id), int(version))
         return Response(report, content_type="application/json")

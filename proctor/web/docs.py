@@ -3,11 +3,10 @@
 import re
 from typing import Any, cast
 
-import msgspec
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup, escape
 from quart import Blueprint, Response, current_app, jsonify, redirect
-from quart_schema import OpenAPIProvider, hide
+from quart_schema import hide
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from proctor import __version__, errors
@@ -17,8 +16,6 @@ from proctor.features import VOCABULARY
 from proctor.model import SESSION_ID_RULE
 from proctor.services import Services
 from proctor.web.asyncapi import CLIENT_SHAPES, asyncapi_document, server_messages
-from proctor.web.problems import Problem
-from proctor.web.sessions import Nothing
 from proctor.wire import CloseCode, ErrorCode
 
 _templates = Environment(
@@ -35,26 +32,6 @@ def _prose(text: str) -> Markup:
 
 
 _templates.filters["prose"] = _prose
-
-
-class OpenAPI(OpenAPIProvider):
-    """quart-schema's document, with what it cannot know."""
-
-    def build_response_object(
-        self, model: type[Any], headers_model: type[Any] | None
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Describe an answer; one without content has none, and problems have a type of their own."""
-        described, definitions = super().build_response_object(model, headers_model)
-        if model is Nothing:
-            return {"description": described["description"]}, {}
-        if issubclass(model, msgspec.Struct):  # quart-schema forgets the types that it refers to
-            (schema,), definitions = msgspec.json.schema_components(
-                [model], ref_template="#/components/schemas/{name}"
-            )
-            described["content"]["application/json"]["schema"] = schema
-        if model is Problem:
-            described["content"] = {"application/problem+json": described["content"]["application/json"]}
-        return described, definitions
 
 
 def docs_routes(services: Services) -> Blueprint:

@@ -57,6 +57,7 @@ def privacy_routes(services: Services) -> Blueprint:
     @routes.delete("/candidate/<path:candidate_id>")
     @document_response(Erased)
     @document_response(Problem, 400)
+    @document_response(Problem, 404)
     @document_response(Problem, 503)
     async def erase_candidate(candidate_id: str) -> Response:
         """Erase everything about a candidate."""
@@ -66,6 +67,7 @@ def privacy_routes(services: Services) -> Blueprint:
     @routes.get("/candidate/<path:candidate_id>")
     @document_response(Export)
     @document_response(Problem, 400)
+    @document_response(Problem, 404)
     @document_response(Problem, 503)
     async def export(candidate_id: str) -> Response:
         """Export everything that is kept about a candidate, as JSON."""

@@ -11,7 +11,7 @@ from proctor.accommodations import AnyAccommodation
 from proctor.analysis.schema import Report
 from proctor.audit import Action
 from proctor.errors import InvalidRequest
-from proctor.model import ExamSession, SessionStatus, check_session_id
+from proctor.model import SESSION_ID_PATTERN, ExamSession, SessionStatus, check_session_id
 from proctor.services import Services, now_ms
 from proctor.times import iso_from_ms
 from proctor.web.access import who
@@ -34,7 +34,9 @@ class StartRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     exam_session_id: str = Field(
-        description="Id of the session: letters, digits, '.', '_', '-'; at most 128."
+        description="Id of the session: letters, digits, '.', '_', '-'; at most 128.",
+        # Checked by `check_session_id`, which says what an id is made of.
+        json_schema_extra={"pattern": f"^{SESSION_ID_PATTERN}$"},
     )
     candidate_id: str = Field(
         min_length=1, max_length=_NAME_MAX_CHARACTERS, description="Who takes the exam."

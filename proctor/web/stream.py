@@ -18,7 +18,7 @@ from proctor.connection import Connection
 from proctor.errors import InvalidRequest, SessionEnded, Unavailable
 from proctor.ingest import frame_message
 from proctor.minimise import drop_features
-from proctor.model import ExamSession, check_session_id
+from proctor.model import SESSION_ID_PATTERN, ExamSession, check_session_id
 from proctor.pace import RequestPaces
 from proctor.services import Services, now_ms
 from proctor.storage.frames import Outcome, ResumePoint
@@ -74,7 +74,7 @@ class FallbackMessage(BaseModel):
 
     model_config = ConfigDict(extra="allow")
 
-    session_id: str
+    session_id: str = Field(json_schema_extra={"pattern": f"^{SESSION_ID_PATTERN}$"})
     extracted_features: dict[str, Any] | None = Field(default=None, description="Features of one frame.")
 
 

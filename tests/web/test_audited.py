@@ -94,8 +94,8 @@ async def test_the_trail_holds_no_name_of_a_candidate_and_no_reason(guarded):
         (None, "DELETE", "/api/v1/session/mine", 401),
         (Role.PROCTOR, "POST", "/api/v1/session/nobody/end", 404),
         (Role.ADMIN, "DELETE", "/api/v1/session/nobody", 404),
-        (Role.ADMIN, "DELETE", "/api/v1/candidate/nobody", 400),
-        (Role.ADMIN, "GET", "/api/v1/candidate/nobody", 400),
+        (Role.ADMIN, "DELETE", "/api/v1/candidate/nobody", 404),
+        (Role.ADMIN, "GET", "/api/v1/candidate/nobody", 404),
     ],
 )
 async def test_what_is_refused_leaves_nothing(guarded, role, method, path, status):

@@ -189,6 +189,9 @@ async def test_the_page_has_every_operation_code_and_feature(page: Page, server:
     document = await openapi(server)
     for method, path in OPERATIONS:
         assert path in page.codes
+        roles = document["paths"][path][method].get("x-roles", [])
+        assert ", ".join(roles) in page.text
+        assert bool(roles) is (path != "/health")
         assert document["paths"][path][method]["summary"].replace("`", "") in page.text
     for shape in CLIENT_SHAPES:
         assert shape.name in page.codes
