@@ -56,7 +56,7 @@ class Who(TypedDict):
 def pseudonym(name: str) -> str:
     """Return what stands for a person in the trail, which nothing can be erased from.
 
-    Whoever has the name can find its entries; the trail alone names nobody.
+    Whoever has the name can find its entries, and so can who tries all names that there may be.
     """
     return f"sha256:{_sha256(name.encode(errors='surrogatepass'))}"
 

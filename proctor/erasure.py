@@ -5,7 +5,8 @@ what the frame store remembers, its spools and last its rows, by which everythin
 interrupts an erasure, the next one finishes it.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 import trio
@@ -25,6 +26,7 @@ _log = structlog.get_logger(__name__)
 LOOK_SECONDS = 3600.0
 """How often what is kept is compared with how long it may be."""
 _DAY_MS = 24 * 3600 * 1000
+_AT_ONCE = 100
 _RETENTION = Who(actor="retention", address=None)
 
 
@@ -76,7 +78,8 @@ class Erasure:
         erased = [session.session_id for session in await self.sessions_of(candidate_id)]
         await self._audit.record(Action.ERASED, pseudonym(candidate_id), **who, after={"sessions": erased})
         for session_id in erased:
-            await self.erase(session_id, who)
+            with suppress(UnknownSession):  # somebody else has erased it just now
+                await self.erase(session_id, who)
         return erased
 
     async def sessions_of(self, candidate_id: str) -> list[ExamSession]:
@@ -102,18 +105,40 @@ class Erasure:
         Raises:
             Unavailable: something is down.
         """
-        if days := self._settings.report_retention_days:
-            while old := await self._removal.ended_before(self._days_ago(days), dumped=False):
-                for session in old:
-                    await self.erase(session.session_id, _RETENTION)
-        if days := self._settings.dump_retention_days:
-            while old := await self._removal.ended_before(self._days_ago(days), dumped=True):
-                for session in old:
-                    what = {"kind": "dump"}
-                    await self._audit.record(Action.ERASED, session.session_id, **_RETENTION, before=what)
-                    await remove_dump(self._settings.dump_directory, session.session_id)
-                    await self._removal.forget_dump(session.session_id)
-                    _log.info("dump expired", session=session.session_id)
+        await self._remove_old(self._settings.report_retention_days, self._expire_session, dumped=False)
+        await self._remove_old(self._settings.dump_retention_days, self._expire_dump, dumped=True)
+
+    async def _remove_old(
+        self, days: float, remove: Callable[[str], Awaitable[None]], *, dumped: bool
+    ) -> None:
+        if not days:
+            return
+        failed: dict[str, Unavailable] = {}
+        while True:
+            # Those that cannot be removed stay among the oldest, and must not keep the others.
+            limit = _AT_ONCE + len(failed)
+            old = await self._removal.ended_before(self._days_ago(days), dumped=dumped, limit=limit)
+            due = [session.session_id for session in old if session.session_id not in failed]
+            if not due:
+                break
+            for session_id in due:
+                try:
+                    await remove(session_id)
+                except UnknownSession:
+                    pass  # somebody else has erased it just now
+                except Unavailable as failure:
+                    failed[session_id] = failure
+        for session_id, why in failed.items():
+            _log.warning("cannot remove what has expired", session=session_id, reason=why.detail)
+
+    async def _expire_session(self, session_id: str) -> None:
+        await self.erase(session_id, _RETENTION)
+
+    async def _expire_dump(self, session_id: str) -> None:
+        await remove_dump(self._settings.dump_directory, session_id)
+        await self._audit.record(Action.ERASED, session_id, **_RETENTION, before={"kind": "dump"})
+        await self._removal.forget_dump(session_id)
+        _log.info("dump expired", session=session_id)
 
     def _days_ago(self, days: float) -> int:
         return self._now_ms() - round(days * _DAY_MS)

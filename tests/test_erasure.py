@@ -215,3 +215,36 @@ async def test_what_expires_is_recorded_too(house):
     await erasure_of(house, far, dump_retention_days=1).remove_expired()
     await erasure_of(house, far, report_retention_days=1).remove_expired()
     assert await trail(house) == [("retention", "erased", "old")] * 2
+
+
+async def test_what_cannot_be_removed_keeps_nothing_else(house):
+    """Nor does what somebody else has erased meanwhile."""
+    for session_id in ("a", "b", "c"):
+        await sat(house, session_id)
+    dump = dump_path(house.settings.dump_directory, "a")
+    dump.unlink()
+    dump.mkdir()
+    erasure = erasure_of(house, T0 + 10_000 * DAY_MS, report_retention_days=1)
+    await erasure.remove_expired()
+    assert await house.database.get_session("a") is not None
+    assert await house.database.get_session("b") is None
+    assert await house.database.get_session("c") is None
+    dump.rmdir()
+    await erasure.remove_expired()
+    assert await house.database.get_session("a") is None
+
+
+async def test_a_session_that_vanishes_meanwhile_stops_no_erasure_of_its_candidate(house):
+    for session_id in ("a", "b", "c"):
+        await sat(house, session_id)
+    erasure = erasure_of(house)
+    real = erasure.erase
+
+    async def erase(session_id: str, who: Who) -> None:
+        if session_id == "b":
+            await real(session_id, who)
+        await real(session_id, who)
+
+    erasure.erase = erase  # type: ignore[method-assign]
+    assert await erasure.erase_candidate("C-1", ADMIN) == ["a", "b", "c"]
+    assert await house.database.get_session("c") is None

@@ -10,7 +10,7 @@ from proctor.access.holder import VARIABLE
 from tests.fixtures.process import ServerProcess, proctor, serve
 
 pytestmark = pytest.mark.slow
-CANDIDATE = "C/1 é?"
+CANDIDATE = "/C/1 é?"
 
 
 def dumps(folder: Path) -> list[Path]:
@@ -47,6 +47,8 @@ async def test_what_is_kept_about_a_candidate_is_handed_out_and_erased(tmp_path:
             assert not file.exists()
         done = await proctor(tmp_path, "export", *where, "-o", str(file), **{VARIABLE: admin})
         assert done.returncode == 0, done
+        file.chmod(0o644)
+        done = await proctor(tmp_path, "export", *where, "-o", str(file), **{VARIABLE: admin})
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         sessions = json.loads(file.read_bytes())["sessions"]
         assert [(each["session"]["session_id"], len(each["frames"])) for each in sessions] == [

@@ -1,8 +1,9 @@
 """Recognises who makes a request, by an API key or a candidate token.
 
-Authentication is on once there is a key, if only a revoked one, or where the settings require it. Keys are
-few and in memory, looked up anew every few seconds and whenever an unknown one comes: a key that is made in
-another process opens at once, and one that is revoked closes within `REFRESH_SECONDS`.
+Authentication is on once there is a key, if only a revoked one, or where the settings require it, and stays
+on as long as the process runs, whatever becomes of the database. Keys are few and in memory, looked up anew
+every few seconds and whenever an unknown one comes: a key that is made in another process opens at once, and
+one that is revoked closes within `REFRESH_SECONDS`.
 """
 
 from collections.abc import Callable
@@ -32,28 +33,36 @@ class Gate:
 
     def __init__(self, credentials: Credentials, settings: Settings, now_ms: Callable[[], int]) -> None:
         self._credentials = credentials
-        self._required = settings.authentication == "required"
+        self.on = settings.authentication == "required"
+        """Whether requests need a key or a token."""
         self._token_seconds = settings.candidate_token_seconds
         self._now_ms = now_ms
         self._keys: dict[str, ApiKey] = {}
         self._signing: list[SigningKey] = []
         self._used_ms: dict[str, int] = {}
         self._loading = trio.Lock()
+        self._trouble: Unavailable | None = None
+        """Why the last look failed, if it did."""
         self._loaded_at = -_LOOK_AGAIN_SECONDS
-
-    @property
-    def on(self) -> bool:
-        """Whether requests need a key or a token."""
-        return self._required or bool(self._keys)
 
     async def load(self) -> None:
         """Look up the keys, and make one to sign tokens with if there is none. Raises Unavailable."""
         async with self._loading:
+            await self._load()
+
+    async def _load(self) -> None:
+        self._trouble = None
+        try:
             self._keys = {key.key_id: key for key in await self._credentials.keys()}
+            self.on = self.on or bool(self._keys)
             self._signing = await self._credentials.signing_keys()
             if not self._signing:
                 await self._credentials.add_signing_key(make_signing_key(self._now_ms()))
                 self._signing = await self._credentials.signing_keys()
+        except Unavailable as trouble:
+            self._trouble = trouble
+            raise
+        finally:
             self._loaded_at = trio.current_time()
 
     async def refresh(self) -> None:
@@ -61,9 +70,9 @@ class Gate:
         while True:
             await trio.sleep(REFRESH_SECONDS)
             try:
+                await self.load()  # first, for a database that takes no notes still tells what was revoked
                 used, self._used_ms = self._used_ms, {}
                 await self._credentials.note_use(used)
-                await self.load()
             except Unavailable as failure:
                 _log.warning("keys are as they were", reason=failure.detail)
 
@@ -109,5 +118,10 @@ class Gate:
         return issue(session, self._signing[0], now_ms=self._now_ms(), seconds=self._token_seconds)
 
     async def _look_again(self) -> None:
-        if trio.current_time() - self._loaded_at >= _LOOK_AGAIN_SECONDS:
-            await self.load()
+        asked_at = trio.current_time()
+        async with self._loading:
+            # Whoever waited for another's look has the use of it, also of one that failed.
+            if self._loaded_at < asked_at and asked_at - self._loaded_at >= _LOOK_AGAIN_SECONDS:
+                await self._load()
+            elif self._trouble is not None:
+                raise self._trouble

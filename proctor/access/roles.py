@@ -5,6 +5,9 @@ from enum import StrEnum
 import msgspec
 
 from proctor.errors import Forbidden
+from proctor.model import ExamSession
+
+_ANOTHER = "this token is for another session; use the one that `start` gave for this one"
 
 
 class Role(StrEnum):
@@ -33,11 +36,24 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     roles: frozenset[Role]
     session_id: str | None = None
     """The only session that this one may have to do with; None for all."""
+    session_started_ms: int | None = None
+    """When that began: after an erasure, another session may come to have its id."""
 
     def check_session(self, session_id: str) -> None:
         """Return if this one may have to do with the session. Raises Forbidden."""
         if self.session_id not in (None, session_id):
-            raise Forbidden("this token is for another session; use the one that `start` gave for this one")
+            raise Forbidden(_ANOTHER)
+
+    def check_own(self, session: ExamSession) -> None:
+        """Return if this is the session, and not just its id, that this one may have to do with.
+
+        Raises:
+            Forbidden: it is not.
+        """
+        self.check_session(session.session_id)
+        mine = (self.name, self.session_started_ms)
+        if self.session_id is not None and mine != (session.candidate_id, session.started_ms):
+            raise Forbidden(_ANOTHER)
 
 
 ANYONE = Principal(name="anyone", roles=frozenset(Role))

@@ -18,7 +18,7 @@ ALGORITHM = "HS256"
 AUDIENCE = "proctor-candidate"
 ISSUER = "proctor"
 TOKEN_MAX_CHARACTERS = 4096
-_CLAIMS = ["exp", "iat", "aud", "iss", "sub", "sid"]
+_CLAIMS = ["exp", "iat", "aud", "iss", "sub", "sid", "began"]
 
 
 class SigningKey(msgspec.Struct, frozen=True):
@@ -43,6 +43,7 @@ def issue(session: ExamSession, key: SigningKey, *, now_ms: int, seconds: int) -
         "aud": AUDIENCE,
         "sub": session.candidate_id or "",
         "sid": session.session_id,
+        "began": session.started_ms,
         "iat": now,
         "exp": now + seconds,
     }
@@ -83,4 +84,9 @@ def verify(token: str, keys: Iterable[SigningKey]) -> Principal:
         raise Unauthenticated("the token has expired; start the session again for a new one") from None
     except jwt.InvalidTokenError as error:
         raise Unauthenticated(f"the token cannot be used: {error}") from None
-    return Principal(name=claims["sub"], roles=frozenset({Role.CANDIDATE}), session_id=str(claims["sid"]))
+    return Principal(
+        name=claims["sub"],
+        roles=frozenset({Role.CANDIDATE}),
+        session_id=str(claims["sid"]),
+        session_started_ms=claims["began"],
+    )

@@ -1,5 +1,7 @@
 """`proctor erase` and `proctor export`, which ask a running server."""
 
+import os
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -47,10 +49,11 @@ def export(
                 if not answer.is_success:
                     answer.read()
                     raise _refused(answer)
-                output.touch(mode=0o600, exist_ok=True)
-                with output.open("wb") as file:
+                handle, part = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
+                with os.fdopen(handle, "wb") as file:
                     for chunk in answer.iter_bytes():
                         written += file.write(chunk)
+                Path(part).replace(output)  # whole or not at all
         except httpx.TransportError as failure:
             raise Unavailable(f"{address}: {failure}") from failure
         except OSError as failure:

@@ -10,7 +10,6 @@ from proctor.storage.pool import Pool
 from proctor.storage.rows import check_text, session_of
 from proctor.storage.tables import exam_analyses, exam_sessions
 
-_AT_ONCE = 100
 _there = exam_sessions.c
 
 
@@ -25,10 +24,10 @@ class Removal:
         check_text(candidate_id, "candidate_id")
         return await self._sessions(_there.candidate_id == candidate_id)
 
-    async def ended_before(self, time_ms: int, *, dumped: bool) -> list[ExamSession]:
-        """Return some sessions that ended before this time, the oldest first; or only those with a dump."""
+    async def ended_before(self, time_ms: int, *, dumped: bool, limit: int) -> list[ExamSession]:
+        """Return up to `limit` sessions that ended before this time; or only those with a dump."""
         old = sa.and_(_there.status == SessionStatus.ENDED.value, _there.ended_ms < time_ms)
-        return await self._sessions(sa.and_(old, _there.dumped) if dumped else old, _AT_ONCE)
+        return await self._sessions(sa.and_(old, _there.dumped) if dumped else old, limit)
 
     async def forget_dump(self, session_id: str) -> None:
         """Note that a session's dump is no more."""

@@ -89,6 +89,7 @@ def transaction(db: sqlite3.Connection) -> Iterator[None]:
 def _connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA secure_delete = ON")
     db.execute(f"PRAGMA journal_size_limit = {WAL_MAX_BYTES}")
     return db
 

@@ -2,16 +2,18 @@
 
 from collections.abc import Mapping
 
+import trio
 from quart import Quart, Response, g, request, websocket
 
 from proctor.access.gate import Gate
 from proctor.access.roles import STAFF, Principal, Role
-from proctor.audit import Who
+from proctor.audit import Action, Audit, Who
 from proctor.errors import Forbidden, Unauthenticated
 
 SUBPROTOCOL = "proctor.v1"
 """What a WebSocket speaks, for clients that have to name something beside their token."""
 
+_NOTE_SECONDS = 5.0
 _TOKEN_PROTOCOL = "token."  # noqa: S105 - what stands before a token
 _CANDIDATE, _INTEGRATION, _PROCTOR, _REVIEWER, _ADMIN = Role
 
@@ -91,6 +93,12 @@ def principal() -> Principal:
 def who() -> Who:
     """Return for the audit trail who makes the request, and from where."""
     return Who(actor=principal().name, address=request.remote_addr)
+
+
+async def note_done(audit: Audit, action: Action, subject: str, *, before: object, after: object) -> None:
+    """Record what the request has done already, also if whoever made it hangs up meanwhile."""
+    with trio.move_on_after(_NOTE_SECONDS, shield=True):
+        await audit.record(action, subject, **who(), before=before, after=after)
 
 
 def subprotocol() -> str | None:

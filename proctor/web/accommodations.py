@@ -7,7 +7,7 @@ from quart_schema import document_response, validate_request
 from proctor.audit import Action
 from proctor.model import ExamSession, check_session_id
 from proctor.services import Services
-from proctor.web.access import who
+from proctor.web.access import note_done
 from proctor.web.problems import Problem
 from proctor.web.sessions import Accommodations, Session, json_response, shown
 
@@ -62,13 +62,8 @@ def accommodation_routes(services: Services) -> Blueprint:
         return await changed(before, after)
 
     async def changed(before: ExamSession, after: ExamSession) -> Response:
-        await services.audit.record(
-            Action.ACCOMMODATION_GRANTED,
-            after.session_id,
-            **who(),
-            before=_in_short(before),
-            after=_in_short(after),
-        )
+        short = {"before": _in_short(before), "after": _in_short(after)}
+        await note_done(services.audit, Action.ACCOMMODATION_GRANTED, after.session_id, **short)
         return json_response(shown(after))
 
     return routes

@@ -16,7 +16,7 @@ from proctor.reanalysis import Wish
 from proctor.services import Services
 from proctor.storage.analyses import Analysis
 from proctor.times import iso_from_ms
-from proctor.web.access import who
+from proctor.web.access import note_done
 from proctor.web.problems import Problem
 from proctor.web.sessions import Accommodations
 
@@ -84,10 +84,10 @@ def analysis_routes(services: Services) -> Blueprint:
 
         The report becomes the version that stands; the ones before are kept. Answers the difference.
         """
-        await services.sessions.get(check_session_id(session_id))
-        await services.audit.record(Action.REANALYSED, session_id, **who(), after={"policy": data.policy})
         wish = Wish(data.requested_by, data.reason, data.policy, data.accommodations)
-        analysis, difference = await reanalysis.reanalyze(session_id, wish)
+        analysis, difference = await reanalysis.reanalyze(check_session_id(session_id), wish)
+        after = {"policy": analysis.policy, "version": analysis.version}
+        await note_done(services.audit, Action.REANALYSED, session_id, before=None, after=after)
         return _json(Reanalyzed(version=_shown(analysis), difference=difference))
 
     @routes.get("/<session_id>/analyses")

@@ -20,7 +20,7 @@ from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
 from proctor.web.openapi import OpenAPI
 from proctor.web.origins import guard_origins, origin_patterns
-from proctor.web.privacy import privacy_routes
+from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
 from proctor.web.sessions import session_routes
 from proctor.web.stream import HandedOverWebSocket, stream_routes
@@ -53,6 +53,7 @@ def create_app(services: Services) -> QuartTrio:
         Misconfigured: `allowed_origins` has an entry that is no origin.
     """
     app = ProctorApp("proctor", static_folder=None)
+    app.url_map.converters["name"] = NameConverter
     app.url_map.merge_slashes = False  # an empty session id is a mistake, and no other address
     settings = services.settings
     app.config["MAX_CONTENT_LENGTH"] = settings.request_max_bytes

@@ -7,8 +7,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from quart import Blueprint, Response
 from quart_schema import document_response, validate_querystring
 
-from proctor.access.roles import Role
+from proctor.access.roles import Principal, Role
 from proctor.errors import Forbidden, InvalidRequest, Unavailable
+from proctor.model import SessionStatus
 from proctor.services import Services
 from proctor.settings import Settings
 from proctor.web.access import principal
@@ -71,14 +72,19 @@ def livekit_routes(services: Services) -> Blueprint:
             )
         holder = principal()
         if holder.session_id is not None:
-            await check_own(holder.session_id, room, identity)
+            await check_own(holder, holder.session_id, room, identity)
         watches = not holder.roles & {Role.CANDIDATE, Role.INTEGRATION}
-        made = make_token(room, identity, query_args.name or identity, hidden=watches)
+        # A candidate who chose its own name could pass for somebody else.
+        name = identity if holder.session_id is not None else query_args.name or identity
+        made = make_token(room, identity, name, hidden=watches)
         answer = Token(token=made, url=settings.livekit_url)
         return Response(answer.model_dump_json(), content_type="application/json")
 
-    async def check_own(session_id: str, room: str, identity: str) -> None:
+    async def check_own(holder: Principal, session_id: str, room: str, identity: str) -> None:
         session = await services.sessions.get(session_id)
+        holder.check_own(session)
+        if session.status is not SessionStatus.ACTIVE:
+            raise Forbidden("your session is over")
         if room != session.exam_id:
             raise Forbidden(f"exam_id must be that of your session, {session.exam_id!r}", field="exam_id")
         if identity != session.candidate_id:

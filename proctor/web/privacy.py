@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from quart import Blueprint, Response
 from quart_schema import document_response
+from werkzeug.routing import BaseConverter
 
 from proctor.audit import Action, pseudonym
 from proctor.export import exported
@@ -37,6 +38,13 @@ class Export(BaseModel):
     sessions: list[ExportedSession]
 
 
+class NameConverter(BaseConverter):
+    """Any text as the end of an address, with slashes, dots and line breaks."""
+
+    regex = "(?s:.+)"
+    part_isolating = False
+
+
 def privacy_routes(services: Services) -> Blueprint:
     """Return the routes of those who answer for personal data."""
     routes = Blueprint("privacy", __name__, url_prefix="/api/v1")
@@ -54,7 +62,7 @@ def privacy_routes(services: Services) -> Blueprint:
         del response.headers["Content-Type"]
         return response
 
-    @routes.delete("/candidate/<path:candidate_id>")
+    @routes.delete("/candidate/<name:candidate_id>")
     @document_response(Erased)
     @document_response(Problem, 400)
     @document_response(Problem, 404)
@@ -64,7 +72,7 @@ def privacy_routes(services: Services) -> Blueprint:
         sessions = await erasure.erase_candidate(candidate_id, who())
         return json_response(Erased(candidate_id=candidate_id, sessions=sessions))
 
-    @routes.get("/candidate/<path:candidate_id>")
+    @routes.get("/candidate/<name:candidate_id>")
     @document_response(Export)
     @document_response(Problem, 400)
     @document_response(Problem, 404)
@@ -74,6 +82,8 @@ def privacy_routes(services: Services) -> Blueprint:
         sessions = await erasure.sessions_of(candidate_id)
         await services.audit.record(Action.EXPORTED, pseudonym(candidate_id), **who())
         body = exported(candidate_id, sessions, services.database, services.archive, services.settings)
-        return Response(body, content_type="application/json")
+        response = Response(body, content_type="application/json")
+        response.timeout = None  # who takes nothing is cut off anyway, and who takes it slowly may go on
+        return response
 
     return routes

@@ -14,7 +14,7 @@ from proctor.errors import InvalidRequest
 from proctor.model import SESSION_ID_PATTERN, ExamSession, SessionStatus, check_session_id
 from proctor.services import Services, now_ms
 from proctor.times import iso_from_ms
-from proctor.web.access import who
+from proctor.web.access import principal, who
 from proctor.web.problems import Problem
 
 _NAME_MAX_CHARACTERS = 256
@@ -168,7 +168,9 @@ def session_routes(services: Services) -> Blueprint:
     @document_response(Problem, 503)
     async def get(session_id: str) -> Response:
         """Look up a session."""
-        return json_response(shown(await sessions.get(check_session_id(session_id))))
+        session = await sessions.get(check_session_id(session_id))
+        principal().check_own(session)
+        return json_response(shown(session))
 
     @routes.post("/<session_id>/analyze")
     @document_response(Report)

@@ -98,6 +98,7 @@ def stream_routes(services: Services) -> Blueprint:
         check_session_id(session_id)
         try:
             session = await services.sessions.admit(session_id)
+            principal().check_own(session)
             resume = await services.store.resume_point(session_id)
             serve = partial(_serve, services, session, resume)
         except SessionEnded:
@@ -134,6 +135,7 @@ def stream_routes(services: Services) -> Blueprint:
                 "a clock message needs a WebSocket; send frames with their timestamps", field="type"
             )
         session = await services.sessions.admit(session_id)
+        principal().check_own(session)
         paces.spend(session_id, len(message.frames), trio.current_time())
         drop_features(message, services.dropped(session))
         clock = services.clocks.of_requests(session_id)

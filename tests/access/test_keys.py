@@ -204,3 +204,54 @@ async def test_signing_keys_stay_until_no_token_of_theirs_can_be_valid(credentia
     with pytest.raises(Unauthenticated, match="none of this server"):
         await gate.by_token(old)
     await gate.by_token(gate.token_for(session))
+
+
+async def test_authentication_stays_on_when_the_keys_vanish(credentials, gate, monkeypatch):
+    """As when a database of before them is restored under a server that listens to everybody."""
+    await made(credentials)
+    await gate.load()
+
+    async def none() -> list[object]:
+        return []
+
+    monkeypatch.setattr(credentials, "keys", none)
+    await gate.load()
+    assert gate.on
+    with pytest.raises(Unauthenticated):
+        await gate.identify(None)
+
+
+async def test_many_unknown_keys_at_once_share_a_look_at_the_database(credentials, gate, monkeypatch):
+    """Also if it fails; whoever waited is told so too."""
+    await made(credentials)
+    await gate.load()
+    monkeypatch.setattr(gate_module, "_LOOK_AGAIN_SECONDS", 0.05)
+    await trio.sleep(0.06)
+    gate._credentials = Troubled(credentials, "keys", 1000, Unavailable("down"))
+    refused: list[Exception] = []
+
+    async def ask(number: int) -> None:
+        try:
+            await gate.by_key(f"proctor_{number:016x}_{'A' * 43}")
+        except (Unavailable, Unauthenticated) as failure:
+            refused.append(failure)
+
+    async with trio.open_nursery() as asking:
+        for number in range(100):
+            asking.start_soon(ask, number)
+    assert gate._credentials.times > 990
+    assert {type(failure) for failure in refused} == {Unavailable}
+
+
+async def test_a_database_that_takes_no_notes_still_tells_what_was_revoked(
+    credentials, gate, nursery, monkeypatch
+):
+    monkeypatch.setattr(gate_module, "REFRESH_SECONDS", 0.02)
+    text, key = await made(credentials)
+    await gate.load()
+    await gate.by_key(text)
+    gate._credentials = Troubled(credentials, "note_use", 1000, Unavailable("read-only"))
+    nursery.start_soon(gate.refresh)
+    await credentials.revoke_key(key.key_id, NOW)
+    with trio.fail_after(10), pytest.raises(Unauthenticated, match="was revoked"):
+        await use_for_ever(gate, text)

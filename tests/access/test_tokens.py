@@ -20,7 +20,15 @@ def now() -> int:
 
 
 def claims(**changes: object) -> dict[str, object]:
-    whole = {"iss": ISSUER, "aud": AUDIENCE, "sub": "C-1", "sid": "exam", "iat": now(), "exp": now() + 60}
+    whole = {
+        "iss": ISSUER,
+        "aud": AUDIENCE,
+        "sub": "C-1",
+        "sid": "exam",
+        "began": 0,
+        "iat": now(),
+        "exp": now() + 60,
+    }
     return {name: value for name, value in (whole | changes).items() if value is not None}
 
 
@@ -65,6 +73,7 @@ ATTACKS = {
     "another issuer": lambda: signed(iss="somebody"),
     "no issuer": lambda: signed(iss=None),
     "no session": lambda: signed(sid=None),
+    "no beginning": lambda: signed(began=None),
     "no subject": lambda: signed(sub=None),
     "a subject that is no text": lambda: jwt.encode(claims() | {"sub": 7}, SECRET, "HS256", {"kid": KEY.kid}),
     "no expiry": lambda: signed(exp=None),

@@ -56,7 +56,7 @@ class Guarded:
         return await self.server.http.request(method, path, headers=self.headers(credential), **options)
 
     async def start(self, session_id: str, **more: Any) -> dict[str, Any]:
-        body = {"exam_session_id": session_id, "candidate_id": f"candidate of {session_id}", **more}
+        body = {"exam_session_id": session_id, "candidate_id": f"candidate of {session_id}"} | more
         answer = await self.ask(Role.INTEGRATION, "POST", "/api/v1/session/start", json=body)
         assert answer.status_code == 200, answer.text
         self.tokens[session_id] = answer.json()["token"]
@@ -228,6 +228,21 @@ async def test_start_tells_until_when_its_token_is_good(guarded):
     assert again["token_expires_at"].startswith("20")
 
 
+async def test_a_token_is_not_for_the_next_session_of_the_same_id(guarded):
+    """Which somebody else may take, once the first was erased."""
+    token = guarded.tokens["mine"]
+    assert (await guarded.ask(Role.ADMIN, "DELETE", "/api/v1/session/mine")).status_code == 204
+    await guarded.start("mine", candidate_id="somebody else", exam_id="algebra")
+    assert (await guarded.ask(token, "GET", "/api/v1/session/mine")).status_code == 403
+    query = {"exam_id": "algebra", "member_id": "somebody else"}
+    rooms = await guarded.ask(token, "GET", TestRooms.PATH, params=query)
+    assert rooms.status_code == 403
+    fallback = {"session_id": "mine", **FRAME}
+    sent = await guarded.ask(token, "POST", "/api/v1/session/ws/fallback", json=fallback)
+    assert sent.status_code == 403
+    assert await refusal(guarded, f"mine?token={token}") == 403
+
+
 class TestRooms:
     """LiveKit: candidates as themselves in their own exam, proctors unseen."""
 
@@ -248,6 +263,15 @@ class TestRooms:
         assert (status, "exam_id" in detail) == (403, True)
         status, detail = await self.grants(guarded, mine, "algebra", "candidate of other")
         assert (status, "member_id" in detail) == (403, True)
+
+    async def test_a_candidate_has_no_name_of_its_choice_and_no_room_after_the_end(self, guarded):
+        query = {"exam_id": "algebra", "member_id": "candidate of mine", "name": "Chief Proctor"}
+        answer = await guarded.ask(guarded.tokens["mine"], "GET", self.PATH, params=query)
+        claims = jwt.decode(answer.json()["token"], options={"verify_signature": False})
+        assert claims["name"] == "candidate of mine"
+        await guarded.ask(Role.PROCTOR, "POST", "/api/v1/session/mine/end")
+        answer = await guarded.ask(guarded.tokens["mine"], "GET", self.PATH, params=query)
+        assert (answer.status_code, "over" in answer.json()["detail"]) == (403, True)
 
     async def test_proctors_are_hidden_and_programs_hand_out_any_token(self, guarded):
         watching = await self.grants(guarded, Role.PROCTOR, "algebra", "p")

@@ -59,7 +59,7 @@ async def test_what_is_done_to_a_session_is_told_in_order(guarded):
         ("proctor", Action.ACCOMMODATION_GRANTED, [], [granted]),
         ("proctor", Action.ACCOMMODATION_GRANTED, [granted], [granted | {"withdrawn": True}]),
         ("proctor", Action.SESSION_ENDED, None, None),
-        ("reviewer", Action.REANALYSED, None, {"policy": "default"}),
+        ("reviewer", Action.REANALYSED, None, {"policy": "default", "version": 2}),
         ("admin", Action.ERASED, None, None),
     ]
     assert {each["address"] for each in told} == {"127.0.0.1"}
