@@ -46,21 +46,21 @@ fetch(`/api/v1/session/demo_session/end`, { method: 'POST' })
 """
 
 
-async def test_the_documents_javascript_streams_analyzes_and_ends(server: Server, page: Page):
+async def test_the_documents_javascript_streams_analyzes_and_ends(server: Server, foreign_page: Page):
     """Page and server agree: the frame is stored, the report arrives, and the page hears the end."""
 
     async def run(script: str) -> None:
         here = script.replace("localhost:8000", f"127.0.0.1:{server.port}")
-        await page.call("add_script_tag", content=here)
+        await foreign_page.call("add_script_tag", content=here)
 
-    await page.call("goto", f"{server.url}/docs")
+    await foreign_page.call("goto", f"{server.url}/docs")
     await run(CONNECT_AND_SEND + "setTimeout(() => console.log('sent', ws.readyState), 500);")
-    await page.logs("sent 1")
+    await foreign_page.logs("sent 1")
     await run(ANALYZE)
-    await page.logs("Analysis report")
+    await foreign_page.logs("Analysis report")
     await run(END)
-    await page.logs("Ended")
-    await page.logs("Session ended by server")
+    await foreign_page.logs("Ended")
+    await foreign_page.logs("Session ended by server")
     dump = (server.settings.dump_directory / "demo_session_frames.json").read_text()
     assert dump.count('"face_x":260') == 1
 
@@ -78,12 +78,12 @@ async def test_the_documentation_page_reads_well_and_loads_nothing_from_elsewher
 
 @pytest.mark.parametrize(("allowed", "opens"), [([], False), (["http://localhost:*"], True)])
 async def test_a_foreign_page_streams_only_where_it_is_allowed(
-    tmp_path: Path, page: Page, allowed: list[str], opens: bool
+    tmp_path: Path, foreign_page: Page, allowed: list[str], opens: bool
 ):
     """127.0.0.1 and localhost are different origins to a browser."""
     async with open_server(settings_for(tmp_path, allowed_origins=allowed)) as server:
-        await page.call("goto", f"http://localhost:{server.port}/docs")
-        opened = await page.call(
+        await foreign_page.call("goto", f"http://localhost:{server.port}/docs")
+        opened = await foreign_page.call(
             "evaluate",
             """url => new Promise(resolve => {
                 const ws = new WebSocket(url);

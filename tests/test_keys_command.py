@@ -54,7 +54,8 @@ async def test_the_first_key_turns_authentication_on_in_a_running_server(tmp_pat
     [kept] = await listed(tmp_path)
     assert kept["state"] == "revoked"
     assert kept["last_used_at"] is not None
-    told = (await proctor(tmp_path, "audit", "list", "--format", "json")).stdout.splitlines()
+    subject = ["--subject", str(kept["id"])]
+    told = (await proctor(tmp_path, "audit", "list", *subject, "--format", "json")).stdout.splitlines()
     revoked, created = map(json.loads, told)
     assert (created["action"], revoked["action"]) == ("key_created", "key_revoked")
     assert created["subject"] == revoked["subject"] == kept["id"]

@@ -31,7 +31,7 @@ from proctor.storage.dumps import read_dump
 from proctor.times import iso_from_ms
 from tests.fakes import judged
 from tests.fixtures.process import proctor
-from tests.fixtures.server import Server
+from tests.fixtures.server import Server, open_server, settings_for
 
 T0 = 1_767_603_600_000
 ANALYZERS = discover()
@@ -74,6 +74,11 @@ def run(*arguments: object) -> tuple[int, bytes, str]:
 
 
 class TestAgainstTheServer:
+    @pytest.fixture
+    async def server(self, tmp_path: Path):
+        async with open_server(settings_for(tmp_path, max_frames_per_second=0)) as opened:
+            yield opened
+
     async def test_a_dumps_report_is_the_sessions_final_one(self, server: Server):
         """Wherever it does not follow from what only the database knows of the session."""
         now_ms = time.time_ns() // 1_000_000

@@ -28,8 +28,11 @@ def test_it_counts_as_a_bucket_does(rate: Fraction, sent: list[tuple[int, int]])
     for pause, frames in sent:
         now += Fraction(pause, 100)
         tokens = min(Fraction(full), tokens + rate * Fraction(pause, 100)) - frames
-        assert pace.spend(frames, float(now)) == pace.owes == (tokens < 0)
-        if tokens < 0:
+        owes = pace.spend(frames, float(now))
+        assert owes == pace.owes
+        if abs(tokens) > 1e-6:  # else floats may round it to either side
+            assert owes == (tokens < 0)
+        if owes:
             assert pace.paid_at == pytest.approx(float(now - tokens / rate), abs=1e-6)
             now, tokens = Fraction(pace.paid_at), Fraction(0)
             pace.settle()

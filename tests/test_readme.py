@@ -135,22 +135,19 @@ def test_every_type_of_accommodation_is_described():
         assert f"| `{kind.__struct_config__.tag}` |" in README
 
 
-def function(script: str) -> str:
-    return f"() => {{ {script} }}"
-
-
-async def test_the_javascript_runs(server: Server, page: Page):
-    # Evaluated, for pages of the server itself run no script that was put into them.
-    await page.call("goto", f"{server.url}/docs")
+async def test_the_javascript_runs(server: Server, foreign_page: Page):
+    await foreign_page.call("goto", f"{server.url}/docs")
     stream, calls = blocks("runs in a browser")
-    await page.call("evaluate", function(stream.replace("localhost:8000", f"127.0.0.1:{server.port}")))
-    await page.call("evaluate", "new Promise(done => setTimeout(done, 500))")
+    await foreign_page.call(
+        "add_script_tag", content=stream.replace("localhost:8000", f"127.0.0.1:{server.port}")
+    )
+    await foreign_page.call("evaluate", "new Promise(done => setTimeout(done, 500))")
     analyze, end = calls.split("// End session")
-    await page.call("evaluate", function(analyze))
-    await page.logs("Analysis report")
-    await page.call("evaluate", function(end))
-    await page.logs("Ended")
-    await page.logs("Session ended by server")
+    await foreign_page.call("add_script_tag", content=analyze)
+    await foreign_page.logs("Analysis report")
+    await foreign_page.call("add_script_tag", content=end)
+    await foreign_page.logs("Ended")
+    await foreign_page.logs("Session ended by server")
 
 
 @pytest.mark.parametrize("marker", ["serve command", "test command"])

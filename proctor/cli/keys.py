@@ -3,7 +3,7 @@
 import getpass
 import time
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import msgspec
 import trio
@@ -18,9 +18,10 @@ from proctor.access.tokens import make_signing_key
 from proctor.audit import Action, Audit, Who
 from proctor.cli.console import console, mistakes_told, read_settings
 from proctor.errors import InvalidRequest
-from proctor.storage.audit_log import AuditLog
-from proctor.storage.credentials import Credentials
 from proctor.times import iso_from_ms
+
+if TYPE_CHECKING:  # what it brings would slow down every other command
+    from proctor.storage.credentials import Credentials
 
 T = TypeVar("T")
 
@@ -41,7 +42,7 @@ def create(
 ) -> None:
     """Make an API key and print it; it is never shown again. The first one turns authentication on."""
 
-    async def add(credentials: Credentials, audit: Audit) -> str:
+    async def add(credentials: "Credentials", audit: Audit) -> str:
         now_ms = _now_ms()
         expires_ms = None if expires_days is None else now_ms + expires_days * _DAY_MS
         text, key = make_key(name, _roles(role), now_ms=now_ms, expires_ms=expires_ms)
@@ -76,7 +77,7 @@ def list_keys(
 def revoke(key_id: Annotated[str, typer.Argument(help="As `proctor keys list` shows it.")]) -> None:
     """Have a key open nothing any more. Running servers know within five seconds."""
 
-    async def end(credentials: Credentials, audit: Audit) -> ApiKey:
+    async def end(credentials: "Credentials", audit: Audit) -> ApiKey:
         key = await credentials.revoke_key(key_id, _now_ms())
         await audit.record(Action.KEY_REVOKED, key_id, **_who())
         return key
@@ -94,7 +95,7 @@ def rotate(
     """Sign candidate tokens with a new key. Those signed with earlier ones stay valid until they expire."""
     settings = read_settings()
 
-    async def renew(credentials: Credentials, audit: Audit) -> None:
+    async def renew(credentials: "Credentials", audit: Audit) -> None:
         now_ms = _now_ms()
         signing = make_signing_key(now_ms)
         await audit.record(Action.KEY_CREATED, signing.kid, **_who(), after={"signs": "candidate tokens"})
@@ -106,7 +107,9 @@ def rotate(
     console.print("candidate tokens are signed with a new key")
 
 
-def _with_credentials(task: Callable[[Credentials, Audit], Awaitable[T]]) -> T:
+def _with_credentials(task: Callable[["Credentials", Audit], Awaitable[T]]) -> T:
+    from proctor.storage.audit_log import AuditLog
+    from proctor.storage.credentials import Credentials
     from proctor.storage.pool import open_pool
 
     settings = read_settings()

@@ -277,7 +277,7 @@ async def test_a_start_has_to_say_that_it_is_json(server: Server):
 
 async def test_another_method_is_405_and_says_which_there_are(server: Server):
     for method, path, allowed in (
-        ("DELETE", "/api/v1/session/exam", ["GET", "HEAD", "OPTIONS"]),
+        ("PUT", "/api/v1/session/exam", ["DELETE", "GET", "HEAD", "OPTIONS"]),
         ("GET", "/api/v1/session/exam/end", ["OPTIONS", "POST"]),
         ("PUT", "/health", ["GET", "HEAD", "OPTIONS"]),
         ("POST", "/docs", ["GET", "HEAD", "OPTIONS"]),
