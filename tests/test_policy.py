@@ -13,6 +13,7 @@ from proctor.analysis.policy import (
     GroupPoints,
     ObservationPolicy,
     Policy,
+    StoragePolicy,
     VerdictPolicy,
     built_in_policy,
     load_policies,
@@ -45,7 +46,8 @@ def test_the_default_file_says_what_is_built_in(analyzers):
 def test_the_default_file_names_every_setting(analyzers):
     """Whoever edits it sees all there is."""
     table = tomllib.loads((CONFIG / "default.toml").read_text())
-    assert set(table) == {"observation", "verdict", "rules"}
+    assert set(table) == {"observation", "storage", "verdict", "rules"}
+    assert set(table["storage"]) == set(StoragePolicy.__struct_fields__)
     assert set(table["observation"]) == set(ObservationPolicy.__struct_fields__)
     assert set(table["verdict"]) == set(VerdictPolicy.__struct_fields__)
     assert set(table["verdict"]["points"]) == set(GroupPoints.__struct_fields__)
