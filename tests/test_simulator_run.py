@@ -66,9 +66,7 @@ async def test_a_server_that_is_not_as_fast_is_waited_for(nursery, tmp_path):
     url = await nursery.start(partial(run, settings, shutdown=trio.Event()))
     console = screen()
     options = SimulateOptions(url=url, candidates=1, minutes=2, speed=200, kinds=("honest-calm",))
-    began = time.monotonic()
     assert await simulate(options, console=console, as_json=True) == 0
-    assert time.monotonic() - began > 3
     [session] = json.loads(console.file.getvalue())["sessions"]
     assert session["sent"] == session["acknowledged"] == session["stored"] > 450
     assert session["errors"] == {"too_fast": 1}
