@@ -153,7 +153,7 @@ async def test_use_is_noted_and_revocation_heeded(credentials, gate, clock, nurs
     with trio.fail_after(10), pytest.raises(Unauthenticated, match="was revoked"):
         await use_for_ever(gate, text)
     with trio.fail_after(10):
-        while (kept := (await credentials.keys())[0]).last_used_ms is None:
+        while (kept := (await credentials.keys())[0]).last_used_ms is None:  # noqa: ASYNC110
             await trio.sleep(0.01)
     assert kept.last_used_ms == NOW + 500
     assert kept.revoked_ms == NOW
