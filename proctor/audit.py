@@ -4,11 +4,14 @@ import hashlib
 import re
 from collections.abc import Callable, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import msgspec
 
 from proctor.chain import Entry, Event, Fault, Head, Walk
+
+if TYPE_CHECKING:
+    from proctor.storage.audit_log import AuditLog
 
 TEXT_CHARACTERS = 512
 """Longest actor, address and subject that is kept as it is."""
@@ -61,31 +64,6 @@ def pseudonym(name: str) -> str:
     return f"sha256:{_sha256(name.encode(errors='surrogatepass'))}"
 
 
-class Log(Protocol):
-    """Where entries are kept, as :class:`proctor.storage.audit_log.AuditLog` does."""
-
-    async def append(self, event: Event) -> Entry:
-        """Add the event to the end of the chain."""
-        ...
-
-    async def oldest(self, *, after: int | None, limit: int) -> list[Entry]:
-        """Return up to `limit` entries by rising number, beginning after one."""
-        ...
-
-    async def newest(
-        self,
-        *,
-        subject: str | None,
-        actor: str | None,
-        action: str | None,
-        since_ms: int | None,
-        before: int | None,
-        limit: int,
-    ) -> list[Entry]:
-        """Return up to `limit` of the entries that match, by falling number, beginning before one."""
-        ...
-
-
 class Verification(NamedTuple):
     """How far the trail holds."""
 
@@ -106,7 +84,7 @@ class Audit:
     Every call raises :class:`proctor.errors.Unavailable` if the database is down or slow.
     """
 
-    def __init__(self, log: Log, now_ms: Callable[[], int]) -> None:
+    def __init__(self, log: "AuditLog", now_ms: Callable[[], int]) -> None:
         self._log = log
         self._now_ms = now_ms
 

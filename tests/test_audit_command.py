@@ -31,14 +31,11 @@ README = Path(__file__).parent.parent / "README.md"
 HOSTILE = "[red]x[/red] :smile: \x1b[31m\x1b]0;owned\x07 \r\n\x9b2J \u202eevil\u2028 \\x"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.chdir(tmp_path)
-    url = f"sqlite:///{tmp_path}/x.sqlite3"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    monkeypatch.setenv("DATABASE_URL", url)
-    return Settings(_env_file=None, database_url=url)
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    return Settings(_env_file=None, database_url=database_url)
 
 
 def run(*arguments: str) -> Result:

@@ -44,11 +44,9 @@ BROKEN = NEXT + "        raise RuntimeError('half-way')\n"
 SLOW = NEXT + "        __import__('time').sleep(0.5)\n"
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    if request.param == "sqlite":
-        return Settings(_env_file=None, database_url=f"sqlite:///{tmp_path}/x.sqlite3")
-    return Settings(_env_file=None, database_url=request.getfixturevalue("postgres_url"))
+@pytest.fixture
+def settings(database_url: str) -> Settings:
+    return Settings(_env_file=None, database_url=database_url)
 
 
 @pytest.fixture

@@ -17,6 +17,10 @@ def dumps(folder: Path) -> list[Path]:
     return list(folder.rglob("*_frames*"))
 
 
+def listed(folder: Path) -> list[Path]:
+    return list(folder.glob(".export.json*"))
+
+
 async def key(folder: Path, role: str) -> str:
     return (await proctor(folder, "keys", "create", role, "--role", role)).stdout.strip()
 
@@ -55,6 +59,7 @@ async def test_what_is_kept_about_a_candidate_is_handed_out_and_erased(tmp_path:
             ("one", 1),
             ("two", 1),
         ]
+        assert [path.name for path in listed(tmp_path)] == [], "no part is left behind"
         one = await proctor(tmp_path, "erase", "--session", "one", "--url", server.url, **{VARIABLE: admin})
         assert (one.returncode, one.stdout.split()) == (0, ["erased", "1", "session:", "one"])
         rest = await proctor(tmp_path, "erase", *where, **{VARIABLE: admin})

@@ -1,12 +1,14 @@
 """`proctor erase` and `proctor export`, which ask a running server."""
 
 import os
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, BinaryIO
 from urllib.parse import quote
 
 import httpx
+import msgspec
 import typer
 
 from proctor.access.holder import VARIABLE, authorization
@@ -28,9 +30,10 @@ def erase(
     with mistakes_told():
         if (session is None) == (candidate is None):
             raise InvalidRequest("say either --session or --candidate")
-        kind, name = ("session", session) if session is not None else ("candidate", candidate)
-        answer = _ask("DELETE", url, f"/api/v1/{kind}/{quote(name or '', safe='')}")
-    erased = answer.json()["sessions"] if kind == "candidate" else [name]
+        kind, name = ("session", session) if session is not None else ("candidate", candidate or "")
+        with _asked("DELETE", url, kind, name) as answer:
+            said = answer.read()
+    erased = msgspec.json.decode(said)["sessions"] if kind == "candidate" else [name]
     count = f"{len(erased)} session{'' if len(erased) == 1 else 's'}"
     console.print(f"erased {count}:", *erased, sep="\n  ", markup=False)
 
@@ -41,35 +44,37 @@ def export(
     url: _Url = "http://127.0.0.1:8000",
 ) -> None:
     """Write everything that is kept about a candidate into a file."""
+    part = output.with_name(f".{output.name}.part")
     with mistakes_told():
-        address = f"{url.rstrip('/')}/api/v1/candidate/{quote(candidate, safe='')}"
-        written = 0
         try:
-            with httpx.stream("GET", address, headers=authorization(), timeout=_SECONDS) as answer:
-                if not answer.is_success:
-                    answer.read()
-                    raise _refused(answer)
-                handle, part = tempfile.mkstemp(dir=output.parent, prefix=f".{output.name}.")
-                with os.fdopen(handle, "wb") as file:
-                    for chunk in answer.iter_bytes():
-                        written += file.write(chunk)
-                Path(part).replace(output)  # whole or not at all
-        except httpx.TransportError as failure:
-            raise Unavailable(f"{address}: {failure}") from failure
+            with _asked("GET", url, "candidate", candidate) as answer, _opened(part) as file:
+                written = sum(map(file.write, answer.iter_bytes()))
+            part.replace(output)  # whole or not at all
         except OSError as failure:
             raise InvalidRequest(f"cannot write {output}: {failure.strerror}") from failure
+        finally:
+            part.unlink(missing_ok=True)
     console.print(f"{output}: {written} bytes", markup=False)
 
 
-def _ask(method: str, url: str, path: str) -> httpx.Response:
-    address = url.rstrip("/") + path
+def _opened(part: Path) -> BinaryIO:
+    """Open a file that is new and its owner's."""
+    part.unlink(missing_ok=True)
+    return os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+
+
+@contextmanager
+def _asked(method: str, url: str, kind: str, name: str) -> Iterator[httpx.Response]:
+    """Ask the server about a session or candidate, and let the answer be read."""
+    address = f"{url.rstrip('/')}/api/v1/{kind}/{quote(name, safe='')}"
     try:
-        answer = httpx.request(method, address, headers=authorization(), timeout=_SECONDS)
+        with httpx.stream(method, address, headers=authorization(), timeout=_SECONDS) as answer:
+            if not answer.is_success:
+                answer.read()
+                raise _refused(answer)
+            yield answer
     except httpx.TransportError as failure:
         raise Unavailable(f"{address}: {failure}") from failure
-    if not answer.is_success:
-        raise _refused(answer)
-    return answer
 
 
 def _refused(answer: httpx.Response) -> Exception:

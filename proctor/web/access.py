@@ -8,7 +8,7 @@ from quart import Quart, Response, g, request, websocket
 from proctor.access.gate import Gate
 from proctor.access.roles import STAFF, Principal, Role
 from proctor.audit import Action, Audit, Who
-from proctor.errors import Forbidden, Unauthenticated
+from proctor.errors import Forbidden, Unauthenticated, Unavailable
 
 SUBPROTOCOL = "proctor.v1"
 """What a WebSocket speaks, for clients that have to name something beside their token."""
@@ -69,13 +69,12 @@ def guard_access(app: Quart, gate: Gate) -> None:
         if websocket.endpoint is None:
             return
         token = _token_of_websocket()
+        somebody: Principal | None
         if token is not None and gate.on:
-            candidate = await gate.by_token(token)
-            _admit(candidate, websocket.endpoint, websocket.view_args)
+            somebody = await gate.by_token(token)
         else:
-            header = websocket.headers.get("Authorization")
-            somebody = await _identified(gate, websocket.endpoint, header)
-            _admit(somebody, websocket.endpoint, websocket.view_args)
+            somebody = await _identified(gate, websocket.endpoint, websocket.headers.get("Authorization"))
+        _admit(somebody, websocket.endpoint, websocket.view_args)
 
     @app.after_request
     async def say_how(response: Response) -> Response:
@@ -96,9 +95,15 @@ def who() -> Who:
 
 
 async def note_done(audit: Audit, action: Action, subject: str, *, before: object, after: object) -> None:
-    """Record what the request has done already, also if whoever made it hangs up meanwhile."""
-    with trio.move_on_after(_NOTE_SECONDS, shield=True):
+    """Record what the request has done already, also if whoever made it hangs up meanwhile.
+
+    Raises:
+        Unavailable: it could not be recorded.
+    """
+    with trio.move_on_after(_NOTE_SECONDS, shield=True) as noting:
         await audit.record(action, subject, **who(), before=before, after=after)
+    if noting.cancelled_caught:
+        raise Unavailable("it is done, but could not be recorded; the audit trail lacks it")
 
 
 def subprotocol() -> str | None:
@@ -115,17 +120,17 @@ async def _identified(gate: Gate, endpoint: str, header: str | None) -> Principa
     return await gate.identify(credential.strip() if header is not None else None)
 
 
-def _admit(principal: Principal | None, endpoint: str, arguments: Mapping[str, str] | None) -> None:
-    if principal is None:
+def _admit(somebody: Principal | None, endpoint: str, arguments: Mapping[str, str] | None) -> None:
+    if somebody is None:
         return
     needed = NEEDED.get(endpoint, frozenset())
-    if not needed & principal.roles:
+    if not needed & somebody.roles:
         wanted = " or ".join(sorted(needed)) or "nobody"
-        has = ", ".join(sorted(principal.roles)) or "none"
-        raise Forbidden(f"this is for the role {wanted}; {principal.name!r} has {has}")
+        has = ", ".join(sorted(somebody.roles)) or "none"
+        raise Forbidden(f"this is for the role {wanted}; {somebody.name!r} has {has}")
     if arguments and "session_id" in arguments:
-        principal.check_session(arguments["session_id"])
-    g.principal = principal
+        somebody.check_session(arguments["session_id"])
+    g.principal = somebody
 
 
 def _token_of_websocket() -> str | None:

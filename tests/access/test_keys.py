@@ -29,12 +29,10 @@ class Clock:
         return self.now_ms
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-async def credentials(request, tmp_path):
-    settings = house_settings(tmp_path)
-    if request.param == "postgresql":
-        settings = house_settings(tmp_path, database_url=request.getfixturevalue("postgres_url"))
-        await upgrade_schema(settings)
+@pytest.fixture
+async def credentials(database_url, tmp_path):
+    settings = house_settings(tmp_path, database_url=database_url)
+    await upgrade_schema(settings)
     async with open_pool(settings) as pool:
         yield Credentials(pool)
 

@@ -92,7 +92,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "accommodations.grant": (
         "POST",
         "/api/v1/session/mine/accommodations",
-        {"json": {"type": "exempt", "rule": "phone", "reason": "granted"}},
+        {"json": {"accommodations": [{"type": "exempt", "rule": "phone", "reason": "granted"}]}},
     ),
     "accommodations.withdraw": ("DELETE", "/api/v1/session/mine/accommodations/none", {}),
     "analyses.reanalyze": (

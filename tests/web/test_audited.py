@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import trio
 
 from proctor.access.roles import Role
 from proctor.audit import Action, Audit, pseudonym
@@ -122,3 +123,41 @@ async def test_another_policy_is_told_from_the_next_start_on(tmp_path):
     async with open_guarded(settings) as guarded:
         _, second = await entries(guarded, "own")
         assert second["before"] == first["after"] != second["after"]
+
+
+async def granted(guarded: Guarded) -> None:
+    """A proctor grants something, and hangs up before the answer."""
+    with trio.move_on_after(0.3):
+        await guarded.ask(Role.PROCTOR, "POST", "/api/v1/session/exam/accommodations", json=GRANT)
+        raise AssertionError("the answer came at once")
+
+
+@pytest.mark.parametrize("seconds", [0.6, 3.0], ids=["slow", "too slow"])
+async def test_what_is_done_is_recorded_though_its_client_hangs_up(guarded, monkeypatch, seconds):
+    """As far as that takes no longer than a request may take to stop."""
+    await guarded.start("exam")
+    monkeypatch.setattr("proctor.web.access._NOTE_SECONDS", 2.0)
+    real = Audit.record
+
+    async def record(self: Audit, *arguments: Any, **named: Any) -> Any:
+        await trio.sleep(seconds)
+        return await real(self, *arguments, **named)
+
+    monkeypatch.setattr(Audit, "record", record)
+    await granted(guarded)
+    await trio.sleep(seconds + 0.5)
+    monkeypatch.undo()
+    told = [each["action"] for each in await entries(guarded, "exam")]
+    assert (Action.ACCOMMODATION_GRANTED in told) is (seconds < 2)
+
+
+async def test_what_could_not_be_recorded_is_not_said_to_be_done(guarded, monkeypatch):
+    await guarded.start("exam")
+    monkeypatch.setattr("proctor.web.access._NOTE_SECONDS", 0.2)
+
+    async def record(*_: Any, **__: Any) -> None:
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(Audit, "record", record)
+    answer = await guarded.ask(Role.PROCTOR, "POST", "/api/v1/session/exam/accommodations", json=GRANT)
+    assert (answer.status_code, "recorded" in answer.json()["detail"]) == (503, True)
