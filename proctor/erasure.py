@@ -1,8 +1,8 @@
 """Removes what is kept about people: on request at once, and by itself when its time is over.
 
-A session that still runs is ended first, so that no process has anything of it under way. Then go its dump,
-what the frame store remembers, its spools and last its rows, by which everything else is found: whatever
-interrupts an erasure, the next one finishes it.
+A session that still runs is ended first, so that no process has anything of it under way and the frame store is
+empty of it. Then go its dump, what a process that woke late may have spooled, and last its rows, by which
+everything else is found: whatever interrupts an erasure, the next one finishes it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -63,7 +63,6 @@ class Erasure:
         if not await self._sessions.end(session_id):
             raise Unavailable(f"session {session_id!r} is still ending; ask again in a few seconds")
         await remove_dump(self._settings.dump_directory, session_id)
-        await self._store.clear(session_id)
         await self._archive.remove(session_id)
         await self._removal.remove_session(session_id)
         _log.info("session erased", session=session_id)

@@ -15,6 +15,7 @@ from proctor.storage.audit_log import AuditLog
 from proctor.storage.dumps import dump_path
 from proctor.storage.removal import Removal
 from proctor.storage.schema import upgrade_schema
+from proctor.storage.spool import spool_path
 from proctor.wire import CloseCode
 from tests.fakes import Troubled
 from tests.house import House, house_settings, open_house
@@ -91,6 +92,14 @@ async def test_an_erased_session_is_gone_everywhere(house, tmp_path, ended):
     assert dump_path(house.settings.dump_directory, "exam-2").exists()
     with pytest.raises(UnknownSession):
         await erasure.erase("exam", ADMIN)
+
+
+async def test_what_a_process_that_woke_late_has_spooled_goes_too(house):
+    await sat(house, "exam")
+    spool = spool_path(house.settings.dump_directory, "exam", house.store.epoch)
+    spool.write_bytes(b"{}")
+    await erasure_of(house).erase("exam", ADMIN)
+    assert not spool.exists()
 
 
 async def test_clients_of_a_session_that_is_erased_are_let_go(house):

@@ -155,6 +155,8 @@ async def test_a_token_is_for_its_own_session(guarded):
     ).status_code == 202
     other = await guarded.ask(mine, "POST", fallback, json={"session_id": "other", **FRAME})
     assert (other.status_code, other.json()["detail"][:30]) == (403, "this token is for another sess")
+    none = await guarded.ask(mine, "POST", fallback, json={"session_id": "unheard-of", **FRAME})
+    assert none.status_code == 403, "nobody learns which sessions there are"
     async with guarded.server.stream("other", extra_headers=[bearer(guarded.tokens["other"])]) as client:
         assert client.resumed["last_seq"] is None, "the frame went nowhere"
 
