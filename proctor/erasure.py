@@ -1,7 +1,7 @@
 """Removes what is kept about people: on request at once, and by itself when its time is over.
 
-A session that still runs is ended first, so that no process has anything of it under way and the frame store is
-empty of it. Then go its dump, what a process that woke late may have spooled, and last its rows, by which
+A session that still runs is ended first, so that no process has anything of it under way and the frame store
+is empty of it. Then go its dump, what a process that woke late may have spooled, and last its rows, by which
 everything else is found: whatever interrupts an erasure, the next one finishes it.
 """
 
