@@ -27,6 +27,9 @@ from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
 from proctor.model import ExamSession
+from proctor.monitor.board import Board, open_board
+from proctor.monitor.feed import Feed
+from proctor.monitor.looking import Looking
 from proctor.notices import Notices, open_notices
 from proctor.policy_trail import note_policies
 from proctor.reanalysis import Reanalysis
@@ -71,6 +74,8 @@ class Services:
     grants: Grants
     reanalysis: Reanalysis
     erasure: Erasure
+    looking: Looking
+    feed: Feed
     policies: Mapping[str, Policy]
     """The exam policies that a session may choose, by name."""
 
@@ -105,11 +110,12 @@ async def open_services(
         open_pool(settings) as pool,
         open_frame_store(settings) as store,
         open_notices(settings) as notices,
+        open_board(settings) as board,
         open_engine(settings, analyzers, policies) as engine,
         trio.open_nursery() as nursery,
     ):
         granting = Granting(analyzers, policies)
-        services = _assemble(settings, pool, store, notices, engine, granting)
+        services = _assemble(settings, pool, store, notices, board, engine, granting)
         await services.gate.load()
         await note_policies(services.audit, policies)
         tasks: dict[str, Callable[[], Awaitable[None]]] = {
@@ -125,6 +131,8 @@ async def open_services(
             "notices": services.farewells.listen,
             "reconciliation": services.farewells.reconcile,
             "retention": services.erasure.expire,
+            "looking": services.looking.run,
+            "feed": services.feed.run,
         }
         for name, task in tasks.items():
             nursery.start_soon(services.supervisor.run, name, task, name=name)
@@ -151,6 +159,7 @@ def _assemble(
     pool: Pool,
     store: FrameStore,
     notices: Notices,
+    board: Board,
     engine: Engine,
     granting: Granting,
 ) -> Services:
@@ -191,5 +200,7 @@ def _assemble(
             now_ms=now_ms,
         ),
         erasure=Erasure(Removal(pool), sessions, store, archive, audit, settings, now_ms),
+        looking=Looking(board, engine, store, database, ingest, roster),
+        feed=Feed(board, database, now_ms),
         policies=engine.policies,
     )

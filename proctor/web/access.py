@@ -38,6 +38,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "analyses.reanalyze": frozenset({_REVIEWER}),
     "analyses.versions": frozenset({_REVIEWER}),
     "analyses.version": frozenset({_REVIEWER}),
+    "monitor.watch": frozenset({_PROCTOR}),
     "privacy.erase_session": frozenset({_ADMIN}),
     "privacy.erase_candidate": frozenset({_ADMIN}),
     "privacy.export": frozenset({_ADMIN}),
@@ -45,6 +46,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "health.health": PUBLIC,
     "health.metrics": STAFF,
     "home.home": STAFF,
+    "monitor_page.monitor": frozenset({_PROCTOR}),
     "assets.asset": PUBLIC,
     "sign_in.ask": PUBLIC,
     "sign_in.with_key": PUBLIC,
@@ -60,7 +62,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
 }
 """By endpoint, the roles of which one is needed. What is not listed is for nobody."""
 
-PAGES = frozenset({"home.home"})
+PAGES = frozenset({"home.home", "monitor_page.monitor"})
 """Endpoints that people look at, and are sent to sign in from."""
 
 

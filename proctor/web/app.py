@@ -19,10 +19,12 @@ from proctor.web.docs import docs_routes
 from proctor.web.headers import harden
 from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
+from proctor.web.monitor import monitor_routes
 from proctor.web.openapi import OpenAPI
 from proctor.web.origins import guard_origins, origin_patterns
 from proctor.web.pages.assets import asset_routes
 from proctor.web.pages.home import home_routes, show_refusals
+from proctor.web.pages.monitor import monitor_page
 from proctor.web.pages.shell import Shell
 from proctor.web.pages.sign_in import sign_in_routes
 from proctor.web.privacy import NameConverter, privacy_routes
@@ -86,12 +88,14 @@ def create_app(services: Services) -> QuartTrio:
         accommodation_routes(services),
         analysis_routes(services),
         privacy_routes(services),
+        monitor_routes(services),
         livekit_routes(services),
         health_routes(services),
         docs_routes(services),
         asset_routes(),
         sign_in_routes(services, cookies, shell),
         home_routes(),
+        monitor_page(shell),
     ):
         app.register_blueprint(routes)
     return app
