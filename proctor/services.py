@@ -118,23 +118,7 @@ async def open_services(
         services = _assemble(settings, pool, store, notices, board, engine, granting)
         await services.gate.load()
         await note_policies(services.audit, policies)
-        tasks: dict[str, Callable[[], Awaitable[None]]] = {
-            "sockets": services.sockets.run,
-            "keys": services.gate.refresh,
-            "admissions": services.admissions.serve,
-            "ingest": services.ingest.write,
-            "spool": services.archive.write,
-            "spool sweep": partial(services.archive.sweep, services.database),
-            "live analysis": partial(services.live.follow, services.database.active_sessions),
-            "live analysis of others": partial(services.live.sweep, services.database.running_sessions),
-            "finalization": services.endings.finalize,
-            "notices": services.farewells.listen,
-            "reconciliation": services.farewells.reconcile,
-            "retention": services.erasure.expire,
-            "looking": services.looking.run,
-            "feed": services.feed.run,
-        }
-        for name, task in tasks.items():
+        for name, task in _tasks(services).items():
             nursery.start_soon(services.supervisor.run, name, task, name=name)
         yield services
         with trio.move_on_after(_FLUSH_SHARE * settings.shutdown_timeout_seconds):
@@ -142,6 +126,26 @@ async def open_services(
             with suppress(Unavailable):
                 await services.archive.flush()
         nursery.cancel_scope.cancel(reason="server stopping")
+
+
+def _tasks(services: Services) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Return what runs as long as the server does, by name."""
+    return {
+        "sockets": services.sockets.run,
+        "keys": services.gate.refresh,
+        "admissions": services.admissions.serve,
+        "ingest": services.ingest.write,
+        "spool": services.archive.write,
+        "spool sweep": partial(services.archive.sweep, services.database),
+        "live analysis": partial(services.live.follow, services.database.active_sessions),
+        "live analysis of others": partial(services.live.sweep, services.database.running_sessions),
+        "finalization": services.endings.finalize,
+        "notices": services.farewells.listen,
+        "reconciliation": services.farewells.reconcile,
+        "retention": services.erasure.expire,
+        "looking": services.looking.run,
+        "feed": services.feed.run,
+    }
 
 
 class _Parts(TypedDict):
