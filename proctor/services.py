@@ -23,6 +23,7 @@ from proctor.erasure import Erasure
 from proctor.errors import Misconfigured, Unavailable
 from proctor.farewells import Farewells
 from proctor.grants import Grants
+from proctor.idle import IdleSessions
 from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
@@ -33,6 +34,7 @@ from proctor.reanalysis import Reanalysis
 from proctor.roster import Roster
 from proctor.sessions import Sessions
 from proctor.settings import Settings
+from proctor.storage.audit_cuts import AuditCuts
 from proctor.storage.audit_log import AuditLog
 from proctor.storage.credentials import Credentials
 from proctor.storage.database import Database
@@ -71,6 +73,7 @@ class Services:
     grants: Grants
     reanalysis: Reanalysis
     erasure: Erasure
+    idle: IdleSessions
     policies: Mapping[str, Policy]
     """The exam policies that a session may choose, by name."""
 
@@ -125,6 +128,7 @@ async def open_services(
             "notices": services.farewells.listen,
             "reconciliation": services.farewells.reconcile,
             "retention": services.erasure.expire,
+            "idle sessions": services.idle.follow,
         }
         for name, task in tasks.items():
             nursery.start_soon(services.supervisor.run, name, task, name=name)
@@ -162,7 +166,7 @@ def _assemble(
     farewells = Farewells(roster, ingest, database, notices)
     parts = _Parts(database=database, store=store, live=live, settings=settings, now_ms=now_ms)
     endings = Endings(**parts, archive=archive, farewells=farewells, metrics=metrics)
-    admissions = Admissions(database, gate, now_ms)
+    admissions = Admissions(database, store, gate, now_ms)
     sessions = Sessions(**parts, endings=endings, admissions=admissions)
     return Services(
         settings=settings,
@@ -190,6 +194,7 @@ def _assemble(
             settings=settings,
             now_ms=now_ms,
         ),
-        erasure=Erasure(Removal(pool), sessions, store, archive, audit, settings, now_ms),
+        erasure=Erasure(Removal(pool), sessions, store, archive, audit, AuditCuts(pool), settings, now_ms),
+        idle=IdleSessions(Removal(pool), database, store, endings, audit, settings, now_ms),
         policies=engine.policies,
     )
