@@ -39,6 +39,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "livekit.token": frozenset({_CANDIDATE, _INTEGRATION, _PROCTOR}),
     "health.health": PUBLIC,
     "health.metrics": STAFF,
+    "kept.privacy": PUBLIC,
     "docs.home": PUBLIC,
     "docs.docs": PUBLIC,
     "docs.style": PUBLIC,

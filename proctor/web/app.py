@@ -17,6 +17,7 @@ from proctor.web.analyses import analysis_routes
 from proctor.web.docs import docs_routes
 from proctor.web.headers import harden
 from proctor.web.health import health_routes
+from proctor.web.kept import kept_routes
 from proctor.web.livekit import livekit_routes
 from proctor.web.openapi import OpenAPI
 from proctor.web.origins import guard_origins, origin_patterns
@@ -79,6 +80,7 @@ def create_app(services: Services) -> QuartTrio:
         privacy_routes(services),
         livekit_routes(services),
         health_routes(services),
+        kept_routes(services),
         docs_routes(services),
     ):
         app.register_blueprint(routes)

@@ -261,6 +261,7 @@ class TestRooms:
         mine = guarded.tokens["mine"]
         granted = await self.grants(guarded, mine, "algebra", "candidate of mine")
         assert (granted["canPublish"], granted.get("hidden", False)) == (True, False)
+        assert (granted["canSubscribe"], granted["canPublishData"]) == (False, False)
         status, detail = await self.grants(guarded, mine, "geometry", "candidate of mine")
         assert (status, "exam_id" in detail) == (403, True)
         status, detail = await self.grants(guarded, mine, "algebra", "candidate of other")
@@ -280,6 +281,7 @@ class TestRooms:
         assert (watching["canPublish"], watching["hidden"], watching["canSubscribe"]) == (False, True, True)
         handed_out = await self.grants(guarded, Role.INTEGRATION, "algebra", "anyone")
         assert (handed_out["canPublish"], handed_out.get("hidden", False)) == (True, False)
+        assert handed_out["canSubscribe"] is True
 
 
 async def test_nothing_of_a_credential_is_logged_or_told(guarded, capfd):
