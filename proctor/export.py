@@ -8,6 +8,7 @@ import msgspec
 import trio
 
 from proctor.archive import Archive
+from proctor.errors import Unavailable
 from proctor.model import ExamSession
 from proctor.settings import Settings
 from proctor.storage.database import Database
@@ -51,7 +52,7 @@ async def exported(
 
 
 async def check_dumps(sessions: Sequence[ExamSession], settings: Settings) -> None:
-    """Return if the dumps of all sessions can be opened. Raises Unavailable or OSError."""
+    """Return if the dumps of all sessions can be opened. Raises Unavailable."""
     keys = DumpKeys.of(settings)
 
     def check() -> None:
@@ -61,7 +62,10 @@ async def check_dumps(sessions: Sequence[ExamSession], settings: Settings) -> No
                 with open_dump(path, keys) as file:
                     file.read(1)
 
-    await trio.to_thread.run_sync(check)
+    try:
+        await trio.to_thread.run_sync(check)
+    except OSError as error:
+        raise Unavailable(f"cannot read a dump: {error.strerror or error}") from error
 
 
 async def _dumped(path: Path, keys: DumpKeys) -> AsyncGenerator[bytes, None]:

@@ -62,7 +62,7 @@ class IdleSessions:
         """End each session that is idle, as of when it received something last.
 
         Raises:
-            Unavailable: the database or the frame store is down.
+            Unavailable: the database, the frame store or the disk is in trouble.
         """
         hours = self._settings.session_idle_hours
         if not hours:
@@ -74,9 +74,11 @@ class IdleSessions:
                 await self._end(session.session_id, last_ms, hours)
 
     async def _received_ms(self, session: ExamSession) -> int:
-        spooled = await trio.to_thread.run_sync(
-            spooled_until_ms, self._settings.dump_directory, session.session_id
-        )
+        folder, session_id = self._settings.dump_directory, session.session_id
+        try:
+            spooled = await trio.to_thread.run_sync(spooled_until_ms, folder, session_id)
+        except OSError as error:
+            raise Unavailable(f"cannot look at the spool of {session_id!r}: {error}") from error
         return max(session.started_ms, spooled)
 
     async def _has_fresh_frames(self, session: ExamSession) -> bool:

@@ -160,3 +160,10 @@ async def test_the_command_decrypts_to_a_file_for_its_owner_only(tmp_path, monke
     wrong = CliRunner().invoke(app, [*command, "-o", "other.json"])
     assert (wrong.exit_code, wrong.stderr.startswith("Unavailable: DUMP_ENCRYPTION_KEY: exam_")) == (2, True)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["exam_frames.json", "exam_frames.json.age"]
+
+
+async def test_settings_that_cannot_be_read_are_named_without_what_is_in_them(tmp_path, monkeypatch):
+    path = await write(tmp_path, count=1)
+    monkeypatch.setenv("PORT", "secret")
+    with pytest.raises(Misconfigured, match=r"mend these settings first: PORT$"):
+        read_dump(path)

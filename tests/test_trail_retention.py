@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 
 from proctor import trail_retention
 from proctor.audit import Action, Audit, Who, former_pseudonym
-from proctor.chain import START, Entry, Fault, Head
+from proctor.chain import START, Entry, Event, Fault, Head, Walk, seal
 from proctor.errors import InvalidRequest, Unavailable
 from proctor.settings import Settings
 from proctor.storage.audit_cuts import AuditCuts
@@ -157,6 +158,21 @@ async def test_other_cuts_show(trail: Trail, statement: str, fault: Fault) -> No
     found = (await trail.audit.verify()).fault
     assert found is not None
     assert (found.number, found.reason.startswith(fault.reason)) == (fault.number, True), found
+
+
+def test_a_walk_does_not_end_well_where_none_says_that_it_may_begin_late() -> None:
+    start = Head(4, "ab" * 32)
+    event = Event(at_ms=1, actor="a", address=None, action="erased", subject="s", before=None, after=None)
+    entry = seal(event, start)
+    walk = Walk(None, start)
+    assert walk.step(entry) is None
+    assert walk.end() == Fault(1, "is missing: the next one is 5")
+    assert walk.head == START
+    for subject, vouched_by in ((str(start), 6), (f"4:{'cd' * 32}", None)):
+        cut = msgspec.structs.replace(event, action="trail_cut", subject=subject)
+        walk = Walk(None, start)
+        assert walk.step(entry) is walk.step(seal(cut, Head(5, entry.hash))) is None
+        assert walk.vouched_by == vouched_by
 
 
 async def test_heads_that_were_noted(trail: Trail) -> None:

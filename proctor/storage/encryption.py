@@ -55,8 +55,11 @@ class DumpKeys:
         """Return those of the environment, for who has no settings at hand. Raises Misconfigured."""
         try:
             return cls.of(Settings(**_AS_THEY_ARE))
-        except (ValidationError, SettingsError) as error:
-            raise Misconfigured(f"the settings cannot be read: {error}") from error
+        except ValidationError as error:
+            names = ", ".join(str(fault["loc"][0]).upper() for fault in error.errors())
+            raise Misconfigured(f"mend these settings first: {names}") from error
+        except SettingsError as error:
+            raise Misconfigured(str(error)) from error
 
 
 def new_key() -> str:
