@@ -2,9 +2,8 @@
 
 from typing import Any, cast
 
-from quart import Blueprint, Response, current_app, jsonify, redirect
+from quart import Blueprint, Response, current_app, jsonify
 from quart_schema import hide
-from werkzeug.wrappers import Response as WerkzeugResponse
 
 from proctor import __version__, errors
 from proctor.analysis.schema import report_schema
@@ -13,18 +12,14 @@ from proctor.features import VOCABULARY
 from proctor.model import SESSION_ID_RULE
 from proctor.services import Services
 from proctor.web.asyncapi import CLIENT_SHAPES, asyncapi_document, server_messages
-from proctor.web.pages import templates
+from proctor.web.kept import privacy_page
+from proctor.web.rendering import templates
 from proctor.wire import CloseCode, ErrorCode
 
 
 def docs_routes(services: Services) -> Blueprint:
-    """Return the routes of the documentation."""
+    """Return the routes of the documentation, of the API and of what is kept."""
     routes = Blueprint("docs", __name__)
-
-    @routes.get("/")
-    @hide
-    async def home() -> WerkzeugResponse:
-        return redirect("/docs")
 
     @routes.get("/docs")
     @hide
@@ -42,6 +37,11 @@ def docs_routes(services: Services) -> Blueprint:
             settings=services.settings,
         )
         return Response(page, content_type="text/html; charset=utf-8")
+
+    @routes.get("/privacy")
+    @hide
+    async def privacy() -> Response:
+        return privacy_page(services)
 
     @routes.get("/docs.css")
     @hide

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import sqlalchemy as sa
-from quart import Blueprint, Response
-from quart_schema import hide
+from quart import Response
 
 from proctor import __version__
+from proctor.analysis.glance import Glance
 from proctor.analysis.schema import report_schema
 from proctor.audit import Action
 from proctor.features import VOCABULARY
@@ -15,12 +15,13 @@ from proctor.services import Services
 from proctor.settings import Settings
 from proctor.storage.encryption import DumpKeys
 from proctor.storage.tables import metadata
-from proctor.web.pages import templates
+from proctor.web.rendering import templates
 
 SERVER_KEYS = ("session_id", "frame_id", "timestamp", "received_at", "client_timestamp", "event")
 """What a stored frame has besides features."""
 
 _ANALYSIS = ["numbers per rule", "excerpts of what was observed"]
+_GLANCE = list(Glance.__struct_fields__)
 _ERASED = "it is erased"
 
 
@@ -33,25 +34,18 @@ class Kept(NamedTuple):
     until: str
 
 
-def kept_routes(services: Services) -> Blueprint:
-    """Return the route of the privacy page."""
-    routes = Blueprint("kept", __name__)
-
-    @routes.get("/privacy")
-    @hide
-    async def privacy() -> Response:
-        policies = sorted(services.policies.items())
-        page = templates.get_template("privacy.html").render(
-            version=__version__,
-            kept=everything_kept(services.settings, services.store.kind),
-            vocabulary=VOCABULARY,
-            dropped={name: policy.storage.drop for name, policy in policies},
-            idle=_span(services.settings.session_idle_hours, "hour"),
-            actions=Action,
-        )
-        return Response(page, content_type="text/html; charset=utf-8")
-
-    return routes
+def privacy_page(services: Services) -> Response:
+    """Return the page."""
+    policies = sorted(services.policies.items())
+    page = templates.get_template("privacy.html").render(
+        version=__version__,
+        kept=everything_kept(services.settings, services.store.kind),
+        vocabulary=VOCABULARY,
+        dropped={name: policy.storage.drop for name, policy in policies},
+        idle=_span(services.settings.session_idle_hours, "hour"),
+        actions=Action,
+    )
+    return Response(page, content_type="text/html; charset=utf-8")
 
 
 def everything_kept(settings: Settings, store: str) -> list[Kept]:
@@ -64,6 +58,7 @@ def everything_kept(settings: Settings, store: str) -> list[Kept]:
         Kept("Frames of a running session", frames, buffer, f"{age} after they were stored"),
         Kept("The same, until the session has ended", frames, "a file of the server", "the session's end"),
         Kept("The analysis so far", _ANALYSIS, buffer, "the session's end"),
+        Kept("What proctors see of it meanwhile", _GLANCE, "memory, or Redis", "the session's end, or a day"),
         Kept(
             "That a session is over, and which messages were stored",
             ["the session's id", "numbers and digests of messages"],
