@@ -25,11 +25,13 @@ from proctor.web.origins import guard_origins, origin_patterns
 from proctor.web.pages.assets import asset_routes
 from proctor.web.pages.home import home_routes, show_refusals
 from proctor.web.pages.monitor import monitor_page
+from proctor.web.pages.session import session_page
 from proctor.web.pages.shell import Shell
 from proctor.web.pages.sign_in import sign_in_routes
 from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
 from proctor.web.sessions import session_routes
+from proctor.web.signals import signal_routes
 from proctor.web.stream import HandedOverWebSocket, stream_routes
 
 
@@ -89,6 +91,7 @@ def create_app(services: Services) -> QuartTrio:
         analysis_routes(services),
         privacy_routes(services),
         monitor_routes(services),
+        signal_routes(services),
         livekit_routes(services),
         health_routes(services),
         docs_routes(services),
@@ -96,6 +99,7 @@ def create_app(services: Services) -> QuartTrio:
         sign_in_routes(services, cookies, shell),
         home_routes(),
         monitor_page(shell),
+        session_page(services, shell),
     ):
         app.register_blueprint(routes)
     return app

@@ -112,6 +112,8 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "health.health": ("GET", "/health", {}),
     "home.home": ("GET", "/", {}),
     "monitor_page.monitor": ("GET", "/monitor", {}),
+    "session_page.session": ("GET", "/session/mine", {}),
+    "signals.session_signals": ("GET", "/api/v1/session/mine/signals", {}),
     "assets.asset": ("GET", "/assets/pages.css", {}),
     "sign_in.ask": ("GET", "/sign-in", {}),
     "sign_in.language": ("POST", "/language", {}),
