@@ -17,6 +17,7 @@ from proctor.simulator.replay import Recording
 from proctor.storage.dumps import dump_path, find_dump, read_dump, remove_dump, write_dump
 from proctor.storage.encryption import DumpKeys, Encrypting, new_key, open_dump
 from proctor.testing import recorded
+from tests.fixtures.server import open_server, settings_for
 from tests.house import House, house_settings, open_house
 from tests.test_erasure import SECRET, T0, erasure_of, export_of, sat, traces
 
@@ -167,3 +168,18 @@ async def test_settings_that_cannot_be_read_are_named_without_what_is_in_them(tm
     monkeypatch.setenv("PORT", "secret")
     with pytest.raises(Misconfigured, match=r"mend these settings first: PORT$"):
         read_dump(path)
+
+
+async def test_a_server_draws_and_exports_what_it_has_encrypted(tmp_path):
+    async with open_server(settings_for(tmp_path, dump_encryption_key=SecretStr(NEW))) as server:
+        start = {"exam_session_id": "exam", "candidate_id": "C-1"}
+        assert (await server.http.post("/api/v1/session/start", json=start)).status_code == 200
+        frame = {"session_id": "exam", "face_present": 1, "no_of_face": 1}
+        assert (await server.http.post("/api/v1/session/ws/fallback", json=frame)).status_code == 202
+        assert (await server.http.post("/api/v1/session/exam/end")).status_code == 204
+        assert find_dump(tmp_path / "dumps", "exam") == tmp_path / "dumps/exam_frames.json.age"
+        assert (await server.http.get("/api/v1/session/exam/signals")).status_code == 200
+        export = (await server.http.get("/api/v1/candidate/C-1")).json()
+        assert [each["no_of_face"] for each in export["sessions"][0]["frames"]] == [1]
+        (tmp_path / "dumps/exam_frames.json.age").unlink()
+        assert (await server.http.get("/api/v1/session/exam/signals")).status_code == 404
