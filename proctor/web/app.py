@@ -21,6 +21,7 @@ from proctor.web.docs import docs_routes
 from proctor.web.headers import harden
 from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
+from proctor.web.messages import message_routes
 from proctor.web.monitor import monitor_routes
 from proctor.web.openapi import OpenAPI
 from proctor.web.origins import guard_origins, origin_patterns
@@ -99,6 +100,7 @@ def _api_routes(services: Services) -> Iterator[Blueprint]:
     yield analysis_routes(services)
     yield privacy_routes(services)
     yield monitor_routes(services)
+    yield message_routes(services)
     yield signal_routes(services)
     yield livekit_routes(services)
     yield health_routes(services)
