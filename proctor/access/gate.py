@@ -98,6 +98,11 @@ class Gate:
         self._used_ms[key.key_id] = now_ms
         return key.principal()
 
+    def key_named(self, credential: str) -> str | None:
+        """Return the id of the key that this claims to be; None if there is no such key."""
+        given = KeyText.parse(credential)
+        return given.key_id if given is not None and given.key_id in self._keys else None
+
     async def by_token(self, token: str) -> Principal:
         """Return which candidate holds a token. Raises as :meth:`by_key`."""
         kid = key_named(token)

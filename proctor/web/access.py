@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 
 import trio
-from quart import Quart, Response, g, request, websocket
+from quart import Quart, Response, g, has_request_context, request, websocket
 
 from proctor.access.gate import Gate
+from proctor.access.limits import Limits, network_of
 from proctor.access.roles import STAFF, Principal, Role
 from proctor.audit import Action, Audit, Who
 from proctor.errors import Forbidden, Unauthenticated, Unavailable
@@ -49,38 +50,47 @@ NEEDED: Mapping[str, frozenset[Role]] = {
 """By endpoint, the roles of which one is needed. What is not listed is for nobody."""
 
 
-def guard_access(app: Quart, gate: Gate) -> None:
-    """Let nobody do what their role does not need.
+def guard_access(app: Quart, gate: Gate, limits: Limits) -> None:
+    """Let nobody do what their role does not need, or ask too often.
 
     A request brings its key or token as `Authorization: Bearer …`. A browser's WebSocket cannot, and brings a
     candidate's token as the subprotocol `token.…` or as `?token=…`. Keys are not taken there, because
     addresses end up in other people's logs.
     """
 
+    async def recognise(
+        endpoint: str | None, header: str | None, token: str | None = None
+    ) -> Principal | None:
+        address, now = network_of(client_address()), trio.current_time()
+        has_key = token is not None or (header or "").lower().startswith("bearer ")
+        if endpoint is None or NEEDED.get(endpoint) is PUBLIC or not (gate.on and has_key):
+            limits.visit(address, now)
+            return None if endpoint is None else await _identified(gate, endpoint, header)
+        if token is not None:
+            return await limits.identify(token, None, address, now, gate.by_token)
+        credential = (header or "").partition(" ")[2].strip()
+        return await limits.identify(credential, gate.key_named(credential), address, now, gate.identify)
+
     @app.before_request
     async def check_request() -> None:
         # A preflight carries no credentials; an address that does not exist is told to be so.
-        if request.method != "OPTIONS" and request.endpoint is not None:
-            somebody = await _identified(gate, request.endpoint, request.headers.get("Authorization"))
-            _admit(somebody, request.endpoint, request.view_args)
+        endpoint = None if request.method == "OPTIONS" else request.endpoint
+        somebody = await recognise(endpoint, request.headers.get("Authorization"))
+        _admit(somebody, endpoint, request.view_args)
 
     @app.before_websocket
     async def check_websocket() -> None:
-        if websocket.endpoint is None:
-            return
-        token = _token_of_websocket()
-        somebody: Principal | None
-        if token is not None and gate.on:
-            somebody = await gate.by_token(token)
-        else:
-            somebody = await _identified(gate, websocket.endpoint, websocket.headers.get("Authorization"))
+        header, token = websocket.headers.get("Authorization"), _token_of_websocket()
+        somebody = await recognise(websocket.endpoint, header, token)
         _admit(somebody, websocket.endpoint, websocket.view_args)
 
-    @app.after_request
-    async def say_how(response: Response) -> Response:
-        if response.status_code == Unauthenticated.status:
+    async def say_how(response: Response | None) -> Response | None:
+        if response is not None and response.status_code == Unauthenticated.status:
             response.headers["WWW-Authenticate"] = "Bearer"
         return response
+
+    app.after_request(say_how)
+    app.after_websocket(say_how)  # type: ignore[type-var]
 
 
 def principal() -> Principal:
@@ -89,9 +99,14 @@ def principal() -> Principal:
     return found
 
 
+def client_address() -> str:
+    """Return the address that the request, or the WebSocket's handshake, comes from."""
+    return (request if has_request_context() else websocket).remote_addr or ""
+
+
 def who() -> Who:
     """Return for the audit trail who makes the request, and from where."""
-    return Who(actor=principal().name, address=request.remote_addr)
+    return Who(actor=principal().name, address=client_address())
 
 
 async def note_done(audit: Audit, action: Action, subject: str, *, before: object, after: object) -> None:
@@ -120,8 +135,8 @@ async def _identified(gate: Gate, endpoint: str, header: str | None) -> Principa
     return await gate.identify(credential.strip() if header is not None else None)
 
 
-def _admit(somebody: Principal | None, endpoint: str, arguments: Mapping[str, str] | None) -> None:
-    if somebody is None:
+def _admit(somebody: Principal | None, endpoint: str | None, arguments: Mapping[str, str] | None) -> None:
+    if somebody is None or endpoint is None:
         return
     needed = NEEDED.get(endpoint, frozenset())
     if not needed & somebody.roles:

@@ -8,6 +8,7 @@ from quart_trio.wrappers import TrioRequest
 from werkzeug.exceptions import UnsupportedMediaType
 
 from proctor import __version__
+from proctor.access.limits import Limits
 from proctor.errors import InvalidRequest
 from proctor.services import Services
 from proctor.strict_json import parse
@@ -22,6 +23,7 @@ from proctor.web.openapi import OpenAPI
 from proctor.web.origins import guard_origins, origin_patterns
 from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
+from proctor.web.proxies import BehindProxies, proxy_networks
 from proctor.web.sessions import session_routes
 from proctor.web.stream import HandedOverWebSocket, stream_routes
 
@@ -50,7 +52,8 @@ def create_app(services: Services) -> QuartTrio:
     """Return the application that serves `services`. It owns nothing: they outlive it.
 
     Raises:
-        Misconfigured: `allowed_origins` has an entry that is no origin.
+        Misconfigured: `allowed_origins` has an entry that is no origin, or `trusted_proxies` one that is no
+            address.
     """
     app = ProctorApp("proctor", static_folder=None)
     app.url_map.converters["name"] = NameConverter
@@ -69,7 +72,7 @@ def create_app(services: Services) -> QuartTrio:
     )
     harden(app)
     guard_origins(app, origin_patterns(settings.allowed_origins))
-    guard_access(app, services.gate)
+    guard_access(app, services.gate, Limits(settings))
     add_error_handlers(app)
     for routes in (
         stream_routes(services),
@@ -82,4 +85,5 @@ def create_app(services: Services) -> QuartTrio:
         docs_routes(services),
     ):
         app.register_blueprint(routes)
+    app.asgi_app = BehindProxies(app.asgi_app, proxy_networks(settings.trusted_proxies))  # type: ignore[method-assign]
     return app

@@ -18,7 +18,10 @@ HEADERS = {
 def harden(app: Quart) -> None:
     """Add the headers to every answer, also to those of errors."""
 
-    @app.after_request
-    async def add(response: Response) -> Response:
-        response.headers.update(HEADERS)
+    async def add(response: Response | None) -> Response | None:
+        if response is not None:
+            response.headers.update(HEADERS)
         return response
+
+    app.after_request(add)
+    app.after_websocket(add)  # type: ignore[type-var]
