@@ -94,8 +94,15 @@ class Protocol(H11Protocol):
         """Ignore h2c: the request is served over HTTP/1.1, as RFC 9110 section 7.8 allows."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        if not request.target.isascii():
-            await self._send_error_response(400)
+        refused = 0 if request.target.isascii() else 400
+        # h11 holds what has not come to its end to the limit, and not what comes in one piece.
+        if (
+            sum(len(name) + len(value) for name, value in request.headers)
+            > self.config.h11_max_incomplete_size
+        ):
+            refused = 431
+        if refused:
+            await self._send_error_response(refused)
             await self.send(Closed())
             return
         parts = self.app, self.config, self.context, self.task_group, self.ssl, self.client, self.server
