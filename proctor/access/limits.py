@@ -112,11 +112,18 @@ class Limits:
             raise
         self._good.put(digest, value=True)
         of_session = somebody.session_id is not None
-        whose = f"of session {somebody.session_id}" if of_session else f"with the key {key_id}"
+        self.hold(f"of session {somebody.session_id}" if of_session else f"with the key {key_id}", now)
+        return somebody
+
+    def hold(self, whose: str, now: float) -> None:
+        """Count one request of somebody who is known.
+
+        Raises:
+            Throttled: there were too many.
+        """
         wait_seconds = self._holders.take(whose, now)
         most = self._settings.key_requests_per_second
         _refuse(wait_seconds, f"requests per second {whose} (KEY_REQUESTS_PER_SECOND)", most)
-        return somebody
 
     def _refuse_guess(self, wait_seconds: float) -> None:
         what = "wrong keys or tokens per minute from your address (ADDRESS_FAILURES_PER_MINUTE)"

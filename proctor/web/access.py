@@ -1,15 +1,20 @@
 """Which role a request needs, and whether whoever makes it has that."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import quote
 
 import trio
-from quart import Quart, Response, g, has_request_context, request, websocket
+from quart import Quart, Response, g, has_request_context, redirect, request, websocket
+from quart.wrappers import Request, Websocket
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from proctor.access.gate import Gate
 from proctor.access.limits import Limits, network_of
+from proctor.access.pages import CSRF_FIELD, CSRF_HEADER
 from proctor.access.roles import STAFF, Principal, Role
 from proctor.audit import Action, Audit, Who
 from proctor.errors import Forbidden, Unauthenticated, Unavailable
+from proctor.web.cookies import Cookies
 
 SUBPROTOCOL = "proctor.v1"
 """What a WebSocket speaks, for clients that have to name something beside their token."""
@@ -34,13 +39,24 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "analyses.reanalyze": frozenset({_REVIEWER}),
     "analyses.versions": frozenset({_REVIEWER}),
     "analyses.version": frozenset({_REVIEWER}),
+    "signals.session_signals": frozenset({_PROCTOR, _REVIEWER}),
+    "monitor.watch": frozenset({_PROCTOR}),
     "privacy.erase_session": frozenset({_ADMIN}),
     "privacy.erase_candidate": frozenset({_ADMIN}),
     "privacy.export": frozenset({_ADMIN}),
     "livekit.token": frozenset({_CANDIDATE, _INTEGRATION, _PROCTOR}),
     "health.health": PUBLIC,
     "health.metrics": STAFF,
-    "docs.home": PUBLIC,
+    "home.home": STAFF,
+    "monitor_page.monitor": frozenset({_PROCTOR}),
+    "session_page.session": frozenset({_PROCTOR, _REVIEWER}),
+    "assets.asset": PUBLIC,
+    "sign_in.ask": PUBLIC,
+    "sign_in.with_key": PUBLIC,
+    "sign_in.elsewhere": PUBLIC,
+    "sign_in.back": PUBLIC,
+    "sign_in.sign_out": PUBLIC,
+    "sign_in.language": PUBLIC,
     "docs.docs": PUBLIC,
     "docs.style": PUBLIC,
     "docs.asyncapi": PUBLIC,
@@ -49,39 +65,50 @@ NEEDED: Mapping[str, frozenset[Role]] = {
 }
 """By endpoint, the roles of which one is needed. What is not listed is for nobody."""
 
+PAGES = frozenset({"home.home", "monitor_page.monitor", "session_page.session"})
+"""Endpoints that people look at, and are sent to sign in from."""
 
-def guard_access(app: Quart, gate: Gate, limits: Limits) -> None:
+
+def guard_access(app: Quart, gate: Gate, cookies: Cookies, limits: Limits) -> None:
     """Let nobody do what their role does not need, or ask too often.
 
     A request brings its key or token as `Authorization: Bearer …`. A browser's WebSocket cannot, and brings a
     candidate's token as the subprotocol `token.…` or as `?token=…`. Keys are not taken there, because
-    addresses end up in other people's logs.
+    addresses end up in other people's logs. People who are signed in bring a cookie.
     """
 
-    async def recognise(
-        endpoint: str | None, header: str | None, token: str | None = None
-    ) -> Principal | None:
-        address, now = network_of(client_address()), trio.current_time()
-        has_key = token is not None or (header or "").lower().startswith("bearer ")
-        if endpoint is None or NEEDED.get(endpoint) is PUBLIC or not (gate.on and has_key):
-            limits.visit(address, now)
-            return None if endpoint is None else await _identified(gate, endpoint, header)
-        if token is not None:
-            return await limits.identify(token, None, address, now, gate.by_token)
-        credential = (header or "").partition(" ")[2].strip()
-        return await limits.identify(credential, gate.key_named(credential), address, now, gate.identify)
+    async def recognise(asked: Request | Websocket, token: str | None = None) -> Principal | None:
+        # A preflight carries no credentials; an address that does not exist is told to be so.
+        endpoint = None if asked.method == "OPTIONS" else asked.endpoint
+        public = endpoint is None or NEEDED.get(endpoint) is PUBLIC
+        header = asked.headers.get("Authorization")
+        if not public and gate.on and token is not None:
+            return await identified(limits, token, gate.by_token, key_id=None)
+        if not public and gate.on and (header or "").lower().startswith("bearer "):
+            credential = (header or "").partition(" ")[2].strip()
+            key_id = gate.key_named(credential)
+            return await identified(limits, credential, gate.identify, key_id=key_id)
+        if not public and gate.on and header is None and cookies.signed_in in asked.cookies:
+            somebody = await _signed_in(gate, cookies, asked)
+            limits.hold(f"of {somebody.name}", trio.current_time())
+            return somebody
+        limits.visit(network_of(client_address()), trio.current_time())
+        return None if public else await _identified(gate, header)
 
     @app.before_request
-    async def check_request() -> None:
-        # A preflight carries no credentials; an address that does not exist is told to be so.
-        endpoint = None if request.method == "OPTIONS" else request.endpoint
-        somebody = await recognise(endpoint, request.headers.get("Authorization"))
-        _admit(somebody, endpoint, request.view_args)
+    async def check_request() -> WerkzeugResponse | None:
+        try:
+            somebody = await recognise(request)
+        except Unauthenticated:
+            if request.endpoint not in PAGES:
+                raise
+            return redirect(f"/sign-in?next={quote(request.full_path.removesuffix('?'))}")
+        _admit(somebody, request.endpoint, request.view_args)
+        return None
 
     @app.before_websocket
     async def check_websocket() -> None:
-        header, token = websocket.headers.get("Authorization"), _token_of_websocket()
-        somebody = await recognise(websocket.endpoint, header, token)
+        somebody = await recognise(websocket, _token_of_websocket())
         _admit(somebody, websocket.endpoint, websocket.view_args)
 
     async def say_how(response: Response | None) -> Response | None:
@@ -109,6 +136,18 @@ def who() -> Who:
     return Who(actor=principal().name, address=client_address())
 
 
+async def identified(
+    limits: Limits,
+    credential: str,
+    identify: Callable[[str], Awaitable[Principal]],
+    *,
+    key_id: str | None,
+) -> Principal:
+    """Return who holds a credential, held to the limits for where it comes from. Raises as `Limits` does."""
+    address = network_of(client_address())
+    return await limits.identify(credential, key_id, address, trio.current_time(), identify)
+
+
 async def note_done(audit: Audit, action: Action, subject: str, *, before: object, after: object) -> None:
     """Record what the request has done already, also if whoever made it hangs up meanwhile.
 
@@ -126,13 +165,27 @@ def subprotocol() -> str | None:
     return SUBPROTOCOL if SUBPROTOCOL in websocket.requested_subprotocols else None
 
 
-async def _identified(gate: Gate, endpoint: str, header: str | None) -> Principal | None:
-    if NEEDED.get(endpoint) is PUBLIC:
-        return None
+async def _identified(gate: Gate, header: str | None) -> Principal:
     scheme, _, credential = (header or "").partition(" ")
     if header is not None and scheme.lower() != "bearer":
         raise Unauthenticated("write the header as `Authorization: Bearer KEY_OR_TOKEN`")
     return await gate.identify(credential.strip() if header is not None else None)
+
+
+async def _signed_in(gate: Gate, cookies: Cookies, asked: Request | Websocket) -> Principal:
+    """Return who is signed in to the pages. Browsers send a cookie whoever has them send something."""
+    somebody, session = await gate.by_cookie(asked.cookies[cookies.signed_in])
+    g.page_session = session
+    if isinstance(asked, Websocket):
+        # Of its own page, since the origins that may stream, with a token, may not act for who is signed in.
+        if not cookies.is_own(asked):
+            raise Forbidden("only this server's own pages may open this with a cookie; others send a key")
+    elif asked.method not in ("GET", "HEAD"):
+        given = asked.headers.get(CSRF_HEADER)
+        if given is None and asked.mimetype == "application/x-www-form-urlencoded":
+            given = (await asked.form).get(CSRF_FIELD)
+        session.check_csrf(given)
+    return somebody
 
 
 def _admit(somebody: Principal | None, endpoint: str | None, arguments: Mapping[str, str] | None) -> None:

@@ -10,8 +10,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-    # Answers are about people, and are theirs who asked.
-    "Cache-Control": "no-store",
 }
 
 
@@ -21,6 +19,8 @@ def harden(app: Quart) -> None:
     async def add(response: Response | None) -> Response | None:
         if response is not None:
             response.headers.update(HEADERS)
+            # Answers are about people, and are theirs who asked; files of our own say that they are not.
+            response.headers.setdefault("Cache-Control", "no-store")
         return response
 
     app.after_request(add)

@@ -318,7 +318,7 @@ async def test_a_request_behind_a_handshake_is_no_failure(path, together, capsys
         assert (answered + await read_to_end(stream)).count(b"HTTP/1.1 ") == 1
         assert await server.serves()
     logged = capsys.readouterr().err
-    assert logged.count("Traceback") == logged.count("on purpose")
+    assert logged.count("Traceback") == logged.count("RuntimeError: on purpose")
     assert "connection failed" not in logged
 
 
