@@ -69,16 +69,7 @@ def create_app(services: Services) -> QuartTrio:
     app.url_map.merge_slashes = False  # an empty session id is a mistake, and no other address
     settings = services.settings
     app.config["MAX_CONTENT_LENGTH"] = settings.request_max_bytes
-    QuartSchema(
-        app,
-        info=Info(title="Proctor", version=__version__),
-        conversion_preference="pydantic",
-        security_schemes={"bearer": HttpSecurityScheme("bearer")},
-        openapi_provider_class=OpenAPI,
-        swagger_ui_path=None,
-        redoc_ui_path=None,
-        scalar_ui_path=None,
-    )
+    _describe(app)
     harden(app)
     cookies = Cookies(settings)
     shell = Shell(cookies)
@@ -108,3 +99,17 @@ def create_app(services: Services) -> QuartTrio:
         app.register_blueprint(routes)
     app.asgi_app = BehindProxies(app.asgi_app, proxy_networks(settings.trusted_proxies))  # type: ignore[method-assign]
     return app
+
+
+def _describe(app: ProctorApp) -> None:
+    """Have quart-schema check what comes and goes, and write the OpenAPI document."""
+    QuartSchema(
+        app,
+        info=Info(title="Proctor", version=__version__),
+        conversion_preference="pydantic",
+        security_schemes={"bearer": HttpSecurityScheme("bearer")},
+        openapi_provider_class=OpenAPI,
+        swagger_ui_path=None,
+        redoc_ui_path=None,
+        scalar_ui_path=None,
+    )
