@@ -30,6 +30,11 @@ QUICK = Settings(analysis_timeout_seconds=0.5, analysis_memory_mb=256)
 
 
 @pytest.fixture
+def forked_workers():
+    """None are: they start as an operator's do."""
+
+
+@pytest.fixture
 def installed(monkeypatch):
     """The built-in rules, and of the rogues those asked for."""
     monkeypatch.syspath_prepend(str(ROGUES))
