@@ -30,6 +30,7 @@ def test_everything_that_a_distribution_needs_is_written(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 def test_its_tests_pass_as_written(tmp_path):
     """Installed without network; the contract suite is among them."""
     folder = write_distribution("hand_busy", tmp_path)
@@ -72,6 +73,7 @@ def test_a_class_hides_nothing_and_is_not_taken_for_tests(tmp_path, name, class_
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.parametrize("name", ["group", "test_x"])
 def test_the_tests_of_names_that_mean_something_pass(tmp_path, name):
     folder = write_distribution(name, tmp_path)
