@@ -46,6 +46,11 @@ class Settings(BaseSettings):
         Path("analysis_dumps"),
         description="Where `{session_id}_frames.json` is written when a session ends; before, in `spool`.",
     )
+    dump_encryption_key: SecretStr = Field(
+        SecretStr(""),
+        description="Secret age keys, newest first, with commas between: dumps are written encrypted with "
+        "the first, as `{session_id}_frames.json.age`, and read with any. Empty: plain.",
+    )
     dump_retention_days: float = Field(
         0, ge=0, description="Days after its end that a session's dump is removed; 0 keeps it."
     )
@@ -53,6 +58,16 @@ class Settings(BaseSettings):
         0,
         ge=0,
         description="Days after its end that a session is removed, with reports and dump; 0 keeps it.",
+    )
+    session_idle_hours: float = Field(
+        48.0,
+        ge=0,
+        description="A running session that received nothing for so long is ended by the server; 0 never.",
+    )
+    audit_retention_days: float = Field(
+        0,
+        ge=0,
+        description="Days after which an entry of the audit trail is removed, within a day; 0 keeps it.",
     )
     policy_directory: Path = Field(Path("config"), description="Folder of the exam policies (`NAME.toml`).")
     heartbeat_interval_seconds: float = Field(
@@ -114,6 +129,31 @@ class Settings(BaseSettings):
     )
     candidate_token_seconds: int = Field(
         12 * 3600, ge=60, description="How long the token that `start` returns is valid."
+    )
+    public_url: str = Field(
+        "",
+        pattern=r"^(https?://[^/?#\s]+/?)?$",
+        description="Address of this server as browsers see it, `https://proctor.example.org`.",
+    )
+    sign_in_seconds: int = Field(
+        10 * 3600, ge=60, description="How long somebody stays signed in to the web pages."
+    )
+    oidc_issuer: str = Field(
+        "", description="OpenID provider whose accounts may sign in to the pages; needs `PUBLIC_URL`."
+    )
+    oidc_client_id: str = Field("", description="What the OpenID provider calls this server.")
+    oidc_client_secret: SecretStr = Field(
+        SecretStr(""), description="Secret that goes with it; empty for a public client."
+    )
+    oidc_scope: str = Field(
+        "openid email profile", description="What is asked of the OpenID provider, between spaces."
+    )
+    oidc_roles_claim: str = Field(
+        "groups", description="Claim of the ID token that has the names which `OIDC_ROLES` maps."
+    )
+    oidc_roles: dict[str, list[str]] = Field(
+        {},
+        description='Roles by group: `{"exam-office": ["proctor", "reviewer"]}`. Who has none stays outside.',
     )
     allowed_origins: list[str] = Field(
         ["http://localhost:*", "http://127.0.0.1:*"],

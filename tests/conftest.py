@@ -1,5 +1,7 @@
 """Fixtures that several test modules share."""
 
+import sys
+import threading
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -36,6 +38,21 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         if item.get_closest_marker("no_cover"):
             patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True, trylast=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Where pytest-cov pauses, stop what measures its worker as a process as any other, and goes on then."""
+    if not item.get_closest_marker("no_cover"):
+        return (yield)
+    here, in_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    try:
+        return (yield)
+    finally:
+        sys.settrace(here)
+        threading.settrace(in_threads)
 
 
 @pytest.fixture(autouse=True)

@@ -27,7 +27,7 @@ from proctor.storage.tables import metadata
 from tests.fixtures.postgres import PostgresHandle
 
 T = TypeVar("T")
-LATEST = "0004"
+LATEST = "0005"
 
 NEXT = f"""
     import sqlalchemy as sa

@@ -1,5 +1,6 @@
 """Who gets in, and to what: every endpoint, every role, tokens on WebSockets, the address to listen on."""
 
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from proctor.main import run
 from proctor.settings import Settings
 from proctor.storage.credentials import Credentials
 from proctor.storage.pool import open_pool
-from proctor.web.access import NEEDED, PUBLIC
+from proctor.web.access import NEEDED, PAGES, PUBLIC
 from tests.fixtures.server import Server, open_server, settings_for
 
 LIVEKIT = {
@@ -109,8 +110,20 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "stream.fallback": ("POST", "/api/v1/session/ws/fallback", {"json": {"session_id": "mine", **FRAME}}),
     "health.metrics": ("GET", "/metrics", {}),
     "health.health": ("GET", "/health", {}),
-    "docs.home": ("GET", "/", {}),
+    "home.home": ("GET", "/", {}),
+    "monitor_page.monitor": ("GET", "/monitor", {}),
+    "session_page.session": ("GET", "/session/mine", {}),
+    "signals.session_signals": ("GET", "/api/v1/session/mine/signals", {}),
+    "assets.asset": ("GET", "/assets/pages.css", {}),
+    "sign_in.ask": ("GET", "/sign-in", {}),
+    "sign_in.language": ("POST", "/language", {}),
+    "sign_in.sign_out": ("POST", "/sign-out", {}),
+    # Public as well; what they answer is in test_sign_in.py.
+    "sign_in.with_key": ("GET", "/sign-in", {}),
+    "sign_in.elsewhere": ("GET", "/sign-in", {}),
+    "sign_in.back": ("GET", "/sign-in", {}),
     "docs.docs": ("GET", "/docs", {}),
+    "docs.privacy": ("GET", "/privacy", {}),
     "docs.style": ("GET", "/docs.css", {}),
     "docs.asyncapi": ("GET", "/asyncapi.json", {}),
     "docs.report": ("GET", "/api/v1/schema/report.json", {}),
@@ -121,23 +134,26 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
 async def test_every_endpoint_is_for_its_roles_alone(guarded):
     """Others are told what it needs, whoever they are, and nothing has happened."""
     await guarded.start("ending")
-    assert REQUESTS.keys() | {"stream.stream"} == NEEDED.keys()
+    assert REQUESTS.keys() | {"stream.stream", "monitor.watch"} == NEEDED.keys()
     for endpoint, (method, path, options) in REQUESTS.items():
         needed = NEEDED[endpoint]
         nobody = await guarded.ask(None, method, path, **options)
         if needed is PUBLIC:
-            assert nobody.status_code in (200, 302), endpoint
+            assert nobody.status_code in (200, 303), endpoint
             continue
-        assert nobody.status_code == 401, endpoint
-        assert nobody.headers["www-authenticate"] == "Bearer"
+        if endpoint in PAGES:
+            assert nobody.headers["Location"].startswith("/sign-in?next=/"), endpoint
+        else:
+            assert nobody.status_code == 401, endpoint
+            assert nobody.headers["www-authenticate"] == "Bearer"
         for role in sorted(STAFF):
             answer = await guarded.ask(role, method, path, **options)
             if role in needed:
                 assert answer.status_code not in (401, 403), (endpoint, role, answer.text)
             else:
                 assert answer.status_code == 403, (endpoint, role)
-                assert answer.json()["type"] == "/docs#problem-forbidden"
-                assert all(each in answer.json()["detail"] for each in needed)
+                assert endpoint in PAGES or answer.json()["type"] == "/docs#problem-forbidden"
+                assert all(each in answer.text for each in needed)
         answer = await guarded.ask(guarded.tokens["mine"], method, path, **options)
         assert (answer.status_code == 403) == (Role.CANDIDATE not in needed or "livekit" in endpoint), (
             endpoint
@@ -161,15 +177,21 @@ async def test_a_token_is_for_its_own_session(guarded):
         assert client.resumed["last_seq"] is None, "the frame went nowhere"
 
 
-async def refusal(guarded: Guarded, session_id: str, **options: Any) -> int:
-    """Return the status that a WebSocket is refused with."""
-    with pytest.RaisesGroup(ConnectionRejected, flatten_subgroups=True) as refused:
-        async with guarded.server.stream(session_id, **options):
+async def refused(server: Server, session_id: str, **options: Any) -> ConnectionRejected:
+    """Return how a WebSocket is refused."""
+    with pytest.RaisesGroup(ConnectionRejected, flatten_subgroups=True) as raised:
+        async with server.stream(session_id, **options):
             pass
-    (failure,) = refused.value.split(ConnectionRejected)[0].exceptions
+    (failure,) = raised.value.split(ConnectionRejected)[0].exceptions
     while isinstance(failure, BaseExceptionGroup):
         (failure,) = failure.exceptions
-    return failure.status_code
+    assert isinstance(failure, ConnectionRejected)
+    return failure
+
+
+async def refusal(guarded: Guarded, session_id: str, **options: Any) -> int:
+    """Return the status that a WebSocket is refused with."""
+    return (await refused(guarded.server, session_id, **options)).status_code
 
 
 def bearer(credential: str) -> tuple[bytes, bytes]:
@@ -231,9 +253,11 @@ async def test_start_tells_until_when_its_token_is_good(guarded):
 
 
 async def test_a_token_is_not_for_the_next_session_of_the_same_id(guarded):
-    """Which somebody else may take, once the first was erased."""
+    """Which somebody else may take, once the first was erased and the frame store has forgotten it."""
     token = guarded.tokens["mine"]
     assert (await guarded.ask(Role.ADMIN, "DELETE", "/api/v1/session/mine")).status_code == 204
+    with sqlite3.connect(guarded.server.settings.frame_store_path) as frames:
+        frames.execute("UPDATE sessions SET sealed = 0")
     await guarded.start("mine", candidate_id="somebody else", exam_id="algebra")
     assert (await guarded.ask(token, "GET", "/api/v1/session/mine")).status_code == 403
     query = {"exam_id": "algebra", "member_id": "somebody else"}
@@ -261,6 +285,7 @@ class TestRooms:
         mine = guarded.tokens["mine"]
         granted = await self.grants(guarded, mine, "algebra", "candidate of mine")
         assert (granted["canPublish"], granted.get("hidden", False)) == (True, False)
+        assert (granted["canSubscribe"], granted["canPublishData"]) == (False, False)
         status, detail = await self.grants(guarded, mine, "geometry", "candidate of mine")
         assert (status, "exam_id" in detail) == (403, True)
         status, detail = await self.grants(guarded, mine, "algebra", "candidate of other")
@@ -280,6 +305,7 @@ class TestRooms:
         assert (watching["canPublish"], watching["hidden"], watching["canSubscribe"]) == (False, True, True)
         handed_out = await self.grants(guarded, Role.INTEGRATION, "algebra", "anyone")
         assert (handed_out["canPublish"], handed_out.get("hidden", False)) == (True, False)
+        assert handed_out["canSubscribe"] is True
 
 
 async def test_nothing_of_a_credential_is_logged_or_told(guarded, capfd):
