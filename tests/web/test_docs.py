@@ -24,6 +24,8 @@ OPERATIONS = {
     ("get", "/api/v1/session/{session_id}"),
     ("post", "/api/v1/session/{session_id}/analyze"),
     ("post", "/api/v1/session/{session_id}/end"),
+    ("get", "/api/v1/session/{session_id}/signals"),
+    ("post", "/api/v1/session/{session_id}/message"),
     ("post", "/api/v1/session/{session_id}/accommodations"),
     ("delete", "/api/v1/session/{session_id}/accommodations/{accommodation_id}"),
     ("post", "/api/v1/session/{session_id}/reanalyze"),
@@ -180,7 +182,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 async def page(server: Server) -> Page:
-    answer = await server.http.get("/", follow_redirects=True)
+    answer = await server.http.get("/docs")
     assert answer.url.path == "/docs"
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     return Page(answer.text)
