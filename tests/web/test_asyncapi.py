@@ -89,7 +89,8 @@ def test_every_message_of_both_sides_is_there():
     assert {name.removeprefix("client_") for name in names if name.startswith("client_")} == {
         shape.name for shape in CLIENT_SHAPES
     }
-    assert server_messages().keys() == {"resume", "heartbeat", "ack", "error", "clock", "session_ended"}
+    told = {"resume", "heartbeat", "ack", "error", "clock", "session_ended", "message", "alert"}
+    assert server_messages().keys() == told
     assert set(server_messages().values()) == set(get_args(ServerMessage))
     operations = DOCUMENT["operations"]
     listed = operations["receive"]["messages"] + operations["send"]["messages"]
