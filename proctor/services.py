@@ -30,6 +30,7 @@ from proctor.model import ExamSession
 from proctor.notices import Notices, open_notices
 from proctor.policy_trail import note_policies
 from proctor.reanalysis import Reanalysis
+from proctor.reviewing import Reviewing
 from proctor.roster import Roster
 from proctor.sessions import Sessions
 from proctor.settings import Settings
@@ -39,6 +40,7 @@ from proctor.storage.database import Database
 from proctor.storage.frames import FrameStore, open_frame_store
 from proctor.storage.pool import Pool, open_pool
 from proctor.storage.removal import Removal
+from proctor.storage.reviews import Reviews
 from proctor.supervisor import Supervisor
 from proctor.web.sockets import Sockets
 
@@ -70,6 +72,8 @@ class Services:
     granting: Granting
     grants: Grants
     reanalysis: Reanalysis
+    reviews: Reviews
+    reviewing: Reviewing
     erasure: Erasure
     policies: Mapping[str, Policy]
     """The exam policies that a session may choose, by name."""
@@ -154,7 +158,7 @@ def _assemble(
     engine: Engine,
     granting: Granting,
 ) -> Services:
-    metrics, roster, database = Metrics(), Roster(), Database(pool)
+    metrics, roster, database, reviews = Metrics(), Roster(), Database(pool), Reviews(pool)
     gate, audit = Gate(Credentials(pool), settings, now_ms), Audit(AuditLog(pool), now_ms)
     archive = Archive(store, settings, metrics)
     ingest = Ingest(store, archive, settings, metrics, roster.renew)
@@ -190,6 +194,8 @@ def _assemble(
             settings=settings,
             now_ms=now_ms,
         ),
+        reviews=reviews,
+        reviewing=Reviewing(reviews, database, engine.policies, now_ms),
         erasure=Erasure(Removal(pool), sessions, store, archive, audit, settings, now_ms),
         policies=engine.policies,
     )

@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from proctor.access.keys import ApiKey, KeyText
+from proctor.access.links import Link, issue_link, verify_link
 from proctor.access.roles import ANYONE, Principal
 from proctor.access.tokens import SigningKey, issue, key_named, make_signing_key, verify
 from proctor.errors import Unauthenticated, Unavailable
@@ -36,6 +37,7 @@ class Gate:
         self.on = settings.authentication == "required"
         """Whether requests need a key or a token."""
         self._token_seconds = settings.candidate_token_seconds
+        self._link_seconds = settings.transparency_link_seconds
         self._now_ms = now_ms
         self._keys: dict[str, ApiKey] = {}
         self._signing: list[SigningKey] = []
@@ -100,10 +102,13 @@ class Gate:
 
     async def by_token(self, token: str) -> Principal:
         """Return which candidate holds a token. Raises as :meth:`by_key`."""
-        kid = key_named(token)
-        if kid is not None and kid not in {key.kid for key in self._signing}:
-            await self._look_again()
+        await self._know_key_of(token)
         return verify(token, self._signing)
+
+    async def by_link(self, token: str) -> Link:
+        """Return what a link is to whose address ends so. Raises as :meth:`by_key`."""
+        await self._know_key_of(token)
+        return verify_link(token, self._signing)
 
     async def identify(self, credential: str | None) -> Principal:
         """Return who sends an `Authorization: Bearer` of this credential. Raises as :meth:`by_key`."""
@@ -116,6 +121,17 @@ class Gate:
     def token_for(self, session: ExamSession) -> str:
         """Return a new token for the session's candidate."""
         return issue(session, self._signing[0], now_ms=self._now_ms(), seconds=self._token_seconds)
+
+    def link_to(self, session: ExamSession) -> tuple[str, int]:
+        """Return what a new link to what is kept about a candidate ends in, and until when it is good."""
+        now_ms, seconds = self._now_ms(), self._link_seconds
+        token = issue_link(session, self._signing[0], now_ms=now_ms, seconds=seconds)
+        return token, now_ms + 1000 * seconds
+
+    async def _know_key_of(self, token: str) -> None:
+        kid = key_named(token)
+        if kid is not None and kid not in {key.kid for key in self._signing}:
+            await self._look_again()
 
     async def _look_again(self) -> None:
         asked_at = trio.current_time()

@@ -22,8 +22,12 @@ from proctor.web.openapi import OpenAPI
 from proctor.web.origins import guard_origins, origin_patterns
 from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
+from proctor.web.review import review_routes
+from proctor.web.review_exports import export_routes
 from proctor.web.sessions import session_routes
+from proctor.web.statistics import statistics_routes
 from proctor.web.stream import HandedOverWebSocket, stream_routes
+from proctor.web.transparency import transparency_routes
 
 
 class StrictRequest(TrioRequest):
@@ -76,6 +80,10 @@ def create_app(services: Services) -> QuartTrio:
         session_routes(services),
         accommodation_routes(services),
         analysis_routes(services),
+        review_routes(services),
+        export_routes(services),
+        statistics_routes(services),
+        transparency_routes(services),
         privacy_routes(services),
         livekit_routes(services),
         health_routes(services),

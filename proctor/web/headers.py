@@ -20,5 +20,8 @@ def harden(app: Quart) -> None:
 
     @app.after_request
     async def add(response: Response) -> Response:
-        response.headers.update(HEADERS)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(
+                name, value
+            )  # a route may be stricter about itself, or has its reason
         return response

@@ -28,6 +28,7 @@ class ExportedSession(BaseModel):
 
     session: dict[str, Any]
     reports: list[dict[str, Any]] = Field(description="Each version, and who asked for it and why.")
+    review: list[dict[str, Any]] = Field(description="What reviewers did, and the candidate said.")
     frames: list[dict[str, Any]] = Field(description="As they are stored, in time order.")
 
 
@@ -81,7 +82,14 @@ def privacy_routes(services: Services) -> Blueprint:
         """Export everything that is kept about a candidate, as JSON."""
         sessions = await erasure.sessions_of(candidate_id)
         await services.audit.record(Action.EXPORTED, pseudonym(candidate_id), **who())
-        body = exported(candidate_id, sessions, services.database, services.archive, services.settings)
+        body = exported(
+            candidate_id,
+            sessions,
+            services.database,
+            services.reviews,
+            services.archive,
+            services.settings,
+        )
         response = Response(body, content_type="application/json")
         response.timeout = None  # who takes nothing is cut off anyway, and who takes it slowly may go on
         return response
