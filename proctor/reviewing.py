@@ -51,7 +51,8 @@ class Reviewing:
         policies: Mapping[str, Policy],
         now_ms: Callable[[], int],
     ) -> None:
-        self._reviews = reviews
+        self.reviews = reviews
+        """Where they are kept."""
         self._database = database
         self._policies = policies
         self._now_ms = now_ms
@@ -63,13 +64,13 @@ class Reviewing:
             UnknownSession: there is no such session.
             Conflict: it has not ended.
         """
-        standing = await self._reviews.standing(session_id)
+        standing = await self.reviews.standing(session_id)
         if standing is None or standing.session.status is not SessionStatus.ENDED:
             session = await self._database.get_session(session_id)
             if session is None:
                 raise UnknownSession.of(session_id)
             raise Conflict(f"session {session_id!r} is {session.status}; it is reviewed once it has ended")
-        return self._case(standing, await self._reviews.events(session_id))
+        return self._case(standing, await self.reviews.events(session_id))
 
     async def act(
         self, session_id: str, wish: Wish, *, reviewer: str, seen: int, version: int
@@ -89,7 +90,7 @@ class Reviewing:
         if (seen, version) != (case.review.number, case.subject.version):
             return case, None
         event = add(case.review, wish, case.subject, case.policy, reviewer=reviewer, at_ms=self._now_ms())
-        if not await self._reviews.append(session_id, event):
+        if not await self.reviews.append(session_id, event):
             return await self.open(session_id), None
         _log.info("reviewed", session=session_id, number=event.number, act=event.act.value)
         return case, event
@@ -104,7 +105,7 @@ class Reviewing:
         while True:
             case = await self.open(session_id)
             event = state(case.review, text, case.subject, at_ms=self._now_ms())
-            if await self._reviews.append(session_id, event):
+            if await self.reviews.append(session_id, event):
                 return event
 
     async def earlier(self, case: Case) -> dict[str, list[ReviewEvent]]:

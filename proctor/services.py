@@ -72,7 +72,6 @@ class Services:
     granting: Granting
     grants: Grants
     reanalysis: Reanalysis
-    reviews: Reviews
     reviewing: Reviewing
     erasure: Erasure
     policies: Mapping[str, Policy]
@@ -158,7 +157,7 @@ def _assemble(
     engine: Engine,
     granting: Granting,
 ) -> Services:
-    metrics, roster, database, reviews = Metrics(), Roster(), Database(pool), Reviews(pool)
+    metrics, roster, database = Metrics(), Roster(), Database(pool)
     gate, audit = Gate(Credentials(pool), settings, now_ms), Audit(AuditLog(pool), now_ms)
     archive = Archive(store, settings, metrics)
     ingest = Ingest(store, archive, settings, metrics, roster.renew)
@@ -194,8 +193,7 @@ def _assemble(
             settings=settings,
             now_ms=now_ms,
         ),
-        reviews=reviews,
-        reviewing=Reviewing(reviews, database, engine.policies, now_ms),
+        reviewing=Reviewing(Reviews(pool), database, engine.policies, now_ms),
         erasure=Erasure(Removal(pool), sessions, store, archive, audit, settings, now_ms),
         policies=engine.policies,
     )

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from quart import Blueprint
 from quart_schema import HttpSecurityScheme, Info, QuartSchema
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
@@ -14,12 +15,17 @@ from proctor.strict_json import parse
 from proctor.web.access import guard_access
 from proctor.web.accommodations import accommodation_routes
 from proctor.web.analyses import analysis_routes
+from proctor.web.cookies import Cookies
 from proctor.web.docs import docs_routes
 from proctor.web.headers import harden
 from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
 from proctor.web.openapi import OpenAPI
 from proctor.web.origins import guard_origins, origin_patterns
+from proctor.web.pages.assets import asset_routes
+from proctor.web.pages.home import home_routes, show_refusals
+from proctor.web.pages.shell import Shell
+from proctor.web.pages.sign_in import sign_in_routes
 from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
 from proctor.web.review import review_routes
@@ -72,10 +78,20 @@ def create_app(services: Services) -> QuartTrio:
         scalar_ui_path=None,
     )
     harden(app)
-    guard_origins(app, origin_patterns(settings.allowed_origins))
-    guard_access(app, services.gate)
+    cookies = Cookies(settings)
+    shell = Shell(cookies)
+    own = [settings.public_url.rstrip("/")] if settings.public_url else []
+    guard_origins(app, origin_patterns([*settings.allowed_origins, *own]))
+    guard_access(app, services.gate, cookies)
     add_error_handlers(app)
-    for routes in (
+    show_refusals(app, shell)
+    for routes in _routes(services, cookies, shell):
+        app.register_blueprint(routes)
+    return app
+
+
+def _routes(services: Services, cookies: Cookies, shell: Shell) -> tuple[Blueprint, ...]:
+    return (
         stream_routes(services),
         session_routes(services),
         accommodation_routes(services),
@@ -88,6 +104,7 @@ def create_app(services: Services) -> QuartTrio:
         livekit_routes(services),
         health_routes(services),
         docs_routes(services),
-    ):
-        app.register_blueprint(routes)
-    return app
+        asset_routes(),
+        sign_in_routes(services, cookies, shell),
+        home_routes(),
+    )

@@ -86,7 +86,7 @@ def privacy_routes(services: Services) -> Blueprint:
             candidate_id,
             sessions,
             services.database,
-            services.reviews,
+            services.reviewing.reviews,
             services.archive,
             services.settings,
         )

@@ -134,12 +134,12 @@ def review_routes(services: Services) -> Blueprint:
     async def queue(query_args: QueueQuery) -> Response:
         """List ended sessions in the order in which to look at them."""
         wanted = query_args.wanted()
-        found, place = await services.reviews.queue(
+        found, place = await services.reviewing.reviews.queue(
             wanted, principal().name, limit=query_args.limit, after=query_args.after
         )
         counts = [
             QueueCount(review_priority=count.priority, state=count.state, sessions=count.sessions)
-            for count in await services.reviews.counts(wanted.exam_id)
+            for count in await services.reviewing.reviews.counts(wanted.exam_id)
         ]
         return _json(Queue(sessions=[queued_view(each) for each in found], counts=counts, next=place))
 
@@ -149,7 +149,7 @@ def review_routes(services: Services) -> Blueprint:
     @document_response(Problem, 404)
     @document_response(Problem, 409)
     @document_response(Problem, 503)
-    async def get(session_id: str) -> Response:
+    async def read(session_id: str) -> Response:
         """Read a session's review: findings, what was said of them, and what can be done next."""
         return _json(await shown(await reviewing.open(check_session_id(session_id))))
 

@@ -80,7 +80,7 @@ def export_routes(services: Services) -> Blueprint:
             wanted = msgspec.structs.replace(wanted, priorities=tuple(RANKS))
         after = {name: value for name, value in query.model_dump(mode="json").items() if value is not None}
         await services.audit.record(Action.EXPORTED, "review", **who(), after=after)
-        body = write(_pages(services.reviews, wanted, principal().name))
+        body = write(_pages(services.reviewing.reviews, wanted, principal().name))
         response = _taken(Response(body, content_type=content_type), name)
         response.timeout = None  # who takes nothing is cut off anyway, and who takes it slowly may go on
         return response

@@ -31,11 +31,13 @@ def statistics_routes(services: Services) -> Blueprint:
         tally, after = Tally(), ""
         async with counting:
             while True:
-                page = await services.reviews.of_exam(exam_id, after=after, limit=_SESSIONS_AT_ONCE)
+                page = await services.reviewing.reviews.of_exam(exam_id, after=after, limit=_SESSIONS_AT_ONCE)
                 if not page:
                     break
                 after = page[-1].session.session_id
-                events = await services.reviews.events_of([each.session.session_id for each in page])
+                events = await services.reviewing.reviews.events_of(
+                    [each.session.session_id for each in page]
+                )
 
                 def count() -> None:
                     for each in page:  # noqa: B023 - it is over before the next page

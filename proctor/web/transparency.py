@@ -10,13 +10,14 @@ from quart import Blueprint, Response, redirect, request, url_for
 from quart_schema import document_response, hide
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from proctor.access.links import issue_link, verify_link
 from proctor.audit import Action, Who
 from proctor.errors import InvalidRequest, ProctorError, UnknownSession
 from proctor.model import check_session_id
 from proctor.review_acts import CANDIDATE
 from proctor.review_view import in_short
 from proctor.reviewing import Case
-from proctor.services import Services
+from proctor.services import Services, now_ms
 from proctor.storage.reviews import NOTE_CHARACTERS
 from proctor.times import iso_from_ms
 from proctor.transparency import disclose
@@ -57,10 +58,12 @@ def transparency_routes(services: Services) -> Blueprint:
     async def link(session_id: str) -> Response:
         """Make a link to a page that tells the candidate what is kept about them, and takes a statement."""
         case = await services.reviewing.open(check_session_id(session_id))
-        token, expires_ms = services.gate.link_to(case.session)
-        expires_at = iso_from_ms(expires_ms)
+        seconds, made_ms = services.settings.transparency_link_seconds, now_ms()
+        token = issue_link(case.session, services.gate.signing_key, now_ms=made_ms, seconds=seconds)
+        expires_at = iso_from_ms(made_ms + 1000 * seconds)
         await services.audit.record(Action.LINKED, session_id, **who(), after={"expires_at": expires_at})
-        url = url_for("transparency.page", token=token, _external=True)
+        own = services.settings.public_url.rstrip("/") or request.host_url.rstrip("/")
+        url = own + url_for("transparency.page", token=token)
         return json_response(TransparencyLink(url=url, expires_at=expires_at))
 
     @routes.get("/transparency/<token>")
@@ -89,7 +92,7 @@ def transparency_routes(services: Services) -> Blueprint:
         return redirect(url_for("transparency.page", token=token), 303)
 
     async def linked(token: str) -> Case:
-        link = await services.gate.by_link(token)
+        link = verify_link(token, await services.gate.keys_for(token))
         case = await services.reviewing.open(link.session_id)
         if not link.is_of(case.session):
             raise UnknownSession("what was kept has been erased")
