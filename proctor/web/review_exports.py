@@ -1,9 +1,11 @@
 """What reviewers take away: the queue as CSV and JSON, and a session as a page to keep or print."""
 
 from collections.abc import AsyncGenerator, Callable
+from typing import ClassVar
 
 import msgspec
 import trio
+from pydantic import BaseModel
 from quart import Blueprint, Response
 from quart_schema import document_response, validate_querystring
 
@@ -28,6 +30,18 @@ _COLUMNS = [name for name in QueuedView.__struct_fields__ if name != "first_look
 _Pages = AsyncGenerator[list[dict[str, str | int | None]]]
 
 
+class CsvFile(BaseModel):
+    """A spreadsheet."""
+
+    media_type: ClassVar[str] = "text/csv"
+
+
+class HtmlPage(BaseModel):
+    """A page that needs nothing from anywhere."""
+
+    media_type: ClassVar[str] = "text/html"
+
+
 class ExportedQueue(msgspec.Struct, frozen=True, kw_only=True):
     """The whole queue."""
 
@@ -41,6 +55,7 @@ def export_routes(services: Services) -> Blueprint:
 
     @routes.get("/review.csv")
     @validate_querystring(QueueFilter)
+    @document_response(CsvFile)
     @document_response(Problem, 400)
     @document_response(Problem, 503)
     async def queue_csv(query_args: QueueFilter) -> Response:
@@ -57,6 +72,7 @@ def export_routes(services: Services) -> Blueprint:
         return await exported(query_args, _json, "application/json", "review.json")
 
     @routes.get("/session/<session_id>/report.html")
+    @document_response(HtmlPage)
     @document_response(Problem, 400)
     @document_response(Problem, 404)
     @document_response(Problem, 409)
