@@ -7,7 +7,7 @@ import msgspec
 
 from proctor.analysis.api import Finding, Group, Level
 from proctor.analysis.verdict import Priority
-from proctor.analysis.wording import clock, counted, length
+from proctor.analysis.wording import clock, length
 from proctor.features import VOCABULARY
 from proctor.model import ExamSession
 from proctor.review import Review, ReviewState
@@ -17,42 +17,16 @@ from proctor.times import iso_from_ms, ms_from_iso
 _DAY_MS = 24 * 3600 * 1000
 
 _MEASURED: Mapping[str, tuple[str, ...]] = {
-    "whether and where a face is in the picture": ("face_", "no_of_face", "nose_", "mouth_"),
-    "where the eyes are and where they look": ("left_eye", "right_eye", "pupil_", "gaze"),
-    "how the head is turned": ("head_",),
-    "where hands are": ("hand_", "left_hand", "right_hand"),
-    "whether there is something like a phone": ("phone_",),
+    "face": ("face_", "no_of_face", "nose_", "mouth_"),
+    "eyes": ("left_eye", "right_eye", "pupil_", "gaze"),
+    "head": ("head_",),
+    "hands": ("hand_", "left_hand", "right_hand"),
+    "phone": ("phone_",),
 }
 """What the browser measures, by how the names of the features begin."""
 
-_NOTICED: Mapping[str, str] = {
-    "phone": "Something like a phone was in the picture",
-    "multiple_faces": "More than one face was in the picture",
-    "no_face": "Your face was not in the picture",
-    "gaze": "You seemed to look away from the screen",
-    "head": "Your head was turned away",
-    "window": "You were outside the exam's window",
-    "clipboard": "Something was copied or pasted",
-    "speech": "You seemed to speak",
-}
-"""By category; of others the rule's own words are shown."""
-
-_VERDICTS: Mapping[Priority, str] = {
-    Priority.NONE: "Nothing was noticed that asks for a closer look.",
-    Priority.LOW: "Little was noticed. If somebody looks at it, a glance is enough.",
-    Priority.MEDIUM: "Some things were noticed that a person should look at.",
-    Priority.HIGH: "Things were noticed that a person should look at soon.",
-    Priority.INSUFFICIENT: "Too little could be observed to say anything, neither for you nor against you. "
-    "That is no fault of yours.",
-}
-
-_REVIEWS: Mapping[ReviewState, str] = {
-    ReviewState.OPEN: "Nobody has decided anything about your session. People decide, never this program.",
-    ReviewState.AWAITING_SECOND: "A person has looked at your session, and a second one will, without "
-    "knowing what the first thought. People decide, never this program.",
-    ReviewState.DECIDED: "People have looked at your session and closed the review. Your institution tells "
-    "you what came of it.",
-}
+Words = Mapping[str, Any]
+"""Texts in the reader's language: the table `transparency` of the pages' texts."""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -139,7 +113,9 @@ class _Told(msgspec.Struct):
     analyzers: dict[str, _Titled] = {}
 
 
-def disclose(session: ExamSession, report: bytes, review: Review, settings: Settings) -> Disclosure:
+def disclose(
+    session: ExamSession, report: bytes, review: Review, settings: Settings, words: Words
+) -> Disclosure:
     """Return what a candidate is shown of an ended session."""
     told = msgspec.json.decode(report, type=_Told)
     said = review.statement
@@ -149,35 +125,31 @@ def disclose(session: ExamSession, report: bytes, review: Review, settings: Sett
         exam_id=session.exam_id,
         started_at=iso_from_ms(session.started_ms),
         ended_at=None if session.ended_ms is None else iso_from_ms(session.ended_ms),
-        stored=list(_stored(session, told, settings)),
-        verdict=list(_verdict(told)),
-        noticed=[_noticed(each, told) for each in told.findings if each.level is Level.CONCERN],
-        besides=list(_besides(told)),
-        unknown=list(_unknown(told.data_quality)),
-        granted=list(_granted(told.accommodations)),
-        review=_REVIEWS[review.state],
+        stored=list(_stored(session, told, settings, words)),
+        verdict=list(_verdict(told, words)),
+        noticed=[_noticed(each, told, words) for each in told.findings if each.level is Level.CONCERN],
+        besides=list(_besides(told, words)),
+        unknown=list(_unknown(told.data_quality, words)),
+        granted=list(_granted(told.accommodations, words)),
+        review=words["reviews"][review.state],
         statement=None if said is None else said.note,
         statement_at=None if said is None else iso_from_ms(said.at_ms),
         open=review.state is not ReviewState.DECIDED,
     )
 
 
-def _stored(session: ExamSession, told: _Told, settings: Settings) -> Iterator[Stored]:
-    yield Stored("Pictures and sound", "None. They never left your browser.")
-    measured = [words for words, starts in _MEASURED.items() if _was_seen(starts, told)]
-    detail = f"{counted(told.session_info.total_frames, 'measurement')} that your browser made"
-    if measured:
-        detail += f": {'; '.join(measured)}"
-    yield Stored("Measurements", f"{detail}; and what happened in the exam's page, such as leaving it.")
+def _stored(session: ExamSession, told: _Told, settings: Settings, words: Words) -> Iterator[Stored]:
+    yield Stored(words["pictures"], words["no_pictures"])
+    measured = [words["measured"][name] for name, starts in _MEASURED.items() if _was_seen(starts, told)]
+    counted = words["frames"].format(n=told.session_info.total_frames)
+    yield Stored(words["measurements"], "; ".join([counted, *measured, words["happenings"]]))
+    kept = words["deleted"]
     if session.dumped:
-        kept = _until(session.ended_ms, settings.dump_retention_days)
-        yield Stored("How long measurements are kept", kept)
-    else:
-        yield Stored("How long measurements are kept", "They have been deleted. Only the report is left.")
-    kept = _until(session.ended_ms, settings.report_retention_days)
-    yield Stored("The report and its review", f"With what people noted who reviewed it. {kept}")
+        kept = _until(session.ended_ms, settings.dump_retention_days, words)
+    yield Stored(words["measurements_kept"], kept)
+    yield Stored(words["report_kept"], _until(session.ended_ms, settings.report_retention_days, words))
     for name, value in session.metadata.items():
-        yield Stored(f"From your institution: {name}", _plain(value))
+        yield Stored(words["metadata"].format(name=name), _plain(value))
 
 
 def _was_seen(starts: tuple[str, ...], told: _Told) -> bool:
@@ -187,74 +159,64 @@ def _was_seen(starts: tuple[str, ...], told: _Told) -> bool:
     )
 
 
-def _until(ended_ms: int | None, days: float) -> str:
+def _until(ended_ms: int | None, days: float, words: Words) -> str:
     if not days or ended_ms is None:
-        return "Kept until your institution deletes it."
-    return f"Deleted on {iso_from_ms(ended_ms + round(days * _DAY_MS))[:10]}."
+        return str(words["kept"])
+    return str(words["until"].format(day=iso_from_ms(ended_ms + round(days * _DAY_MS))[:10]))
 
 
 def _plain(value: Any) -> str:
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
 
 
-def _verdict(told: _Told) -> Iterator[str]:
-    yield _VERDICTS[told.verdict.review_priority]
-    counting = [share for share in told.contributions if share.points]
-    shares = [f"{share.title} ({counted(share.points, 'point')})" for share in counting]
+def _verdict(told: _Told, words: Words) -> Iterator[str]:
+    yield words["verdicts"][told.verdict.review_priority]
+    shares = [f"{share.title}: {share.points}" for share in told.contributions if share.points]
     if shares:
-        yield f"Your session has {told.verdict.score:.0f} of 100 points. They come from: {', '.join(shares)}."
-    yield "Points only say which sessions people look at first, and not that you did anything wrong."
+        yield words["points"].format(score=round(told.verdict.score), shares="; ".join(shares))
+    yield words["no_guilt"]
 
 
-def _noticed(finding: Finding, told: _Told) -> Noticed:
+def _noticed(finding: Finding, told: _Told, words: Words) -> Noticed:
     first = told.session_info.first_frame_at
     begun_ms = ms_from_iso(first) if first else 0
     return Noticed(
-        words=_words(finding, told),
+        words=words["noticed"].get(finding.category) or _own_words(finding, told),
         at=iso_from_ms(begun_ms + round(finding.start_seconds * 1000)),
         clock=clock(finding.start_seconds),
         lasted=length(finding.end_seconds - finding.start_seconds),
     )
 
 
-def _words(finding: Finding, told: _Told) -> str:
-    if finding.category in _NOTICED:
-        return _NOTICED[finding.category]
+def _own_words(finding: Finding, told: _Told) -> str:
+    """Return how the rule itself puts it, of a category that is none of the usual ones."""
     titled = told.analyzers.get(finding.rule)
     return f"{titled.title}: {finding.message}" if titled is not None and titled.title else finding.message
 
 
-def _besides(told: _Told) -> Iterator[str]:
+def _besides(told: _Told, words: Words) -> Iterator[str]:
     """Say once of each kind of thing how often it was and how long."""
-    infos = [each for each in told.findings if each.level is Level.INFO]
-    for technical in (False, True):
-        kinds: dict[str, list[Finding]] = {}
-        for each in infos:
-            if (each.group is Group.TECHNICAL) is technical:
-                kinds.setdefault(_kind(each, told), []).append(each)
-        for words, some in kinds.items():
-            seconds = sum(each.end_seconds - each.start_seconds for each in some)
-            often = counted(len(some), "time")
-            weight = "never counts" if technical else "weighs little, as everybody does it now and then"
-            yield f"{words}: {often}, {length(seconds)} in all. That {weight}."
+    kinds: dict[tuple[bool, str], list[Finding]] = {}
+    for each in told.findings:
+        if each.level is Level.INFO:
+            titled = told.analyzers.get(each.rule)
+            own = titled.title if titled is not None and titled.title else each.category
+            kind = words["noticed"].get(each.category) or own
+            kinds.setdefault((each.group is Group.TECHNICAL, kind), []).append(each)
+    for (technical, kind), some in sorted(kinds.items()):
+        seconds = sum(each.end_seconds - each.start_seconds for each in some)
+        form = words["technical"] if technical else words["in_passing"]
+        yield form.format(what=kind, n=len(some), length=length(seconds))
 
 
-def _kind(finding: Finding, told: _Told) -> str:
-    titled = told.analyzers.get(finding.rule)
-    return _NOTICED.get(finding.category) or (titled.title if titled is not None else "") or finding.category
-
-
-def _unknown(quality: _Quality) -> Iterator[str]:
+def _unknown(quality: _Quality, words: Words) -> Iterator[str]:
     missing = quality.session_seconds - quality.observed_seconds
     if missing >= 1:
-        yield (
-            f"Of {length(quality.session_seconds)}, {length(missing)} could not be observed, for example "
-            "because the connection was slow. That does not count against you."
-        )
+        yield words["unobserved"].format(length=length(quality.session_seconds), missing=length(missing))
 
 
-def _granted(granted: Sequence[_Granted]) -> Iterator[str]:
+def _granted(granted: Sequence[_Granted], words: Words) -> Iterator[str]:
     for each in granted:
-        aside = len(each.suppressed)
-        because = f" Because of it, {counted(aside, 'finding')} did not count." if aside else ""
-        yield f"{each.description or 'An accommodation'}.{because}"
+        yield each.description or words["accommodation"]
+        if each.suppressed:
+            yield words["set_aside"].format(n=len(each.suppressed))

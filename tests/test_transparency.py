@@ -11,6 +11,7 @@ from proctor.reviewing import findings_by_key
 from proctor.settings import Settings
 from proctor.testing import ORIGIN_MS
 from proctor.transparency import disclose
+from proctor.web.pages.shell import texts_of
 from tests.reviewed import report_on
 
 SESSION = ExamSession(
@@ -24,20 +25,22 @@ SESSION = ExamSession(
 )
 
 
-def told(kind: str = "high", review=None, session: ExamSession = SESSION, **settings):
+def told(kind: str = "high", review=None, session: ExamSession = SESSION, language: str = "en", **settings):
     report = report_on("a", kind)
     review = review or fold([], digest_of(findings_by_key(report)))
-    return disclose(session, report, review, Settings(_env_file=None, **settings))
+    words = texts_of(language)["transparency"]
+    return disclose(session, report, review, Settings(_env_file=None, **settings), words)
 
 
 def test_all_that_is_kept_is_told_with_how_long():
     stored = {each.what: each.detail for each in told(dump_retention_days=1, report_retention_days=30).stored}
     assert stored["Pictures and sound"].startswith("None.")
-    assert "1421 measurements" in stored["Measurements"]
+    assert stored["Measurements"].startswith("1421 times your browser measured; ")
     assert "whether and where a face is in the picture" in stored["Measurements"]
     assert "hands" not in stored["Measurements"], "they were not measured"
-    assert stored["How long measurements are kept"] == "Deleted on 2026-01-06."
-    assert stored["The report and its review"].endswith("Deleted on 2026-02-04.")
+    assert stored["How long measurements are kept"] == "Until 2026-01-06, then it is deleted."
+    [kept] = [detail for what, detail in stored.items() if what.startswith("How long the report is kept")]
+    assert kept == "Until 2026-02-04, then it is deleted."
     assert stored["From your institution: seat"] == "12"
     assert stored["From your institution: extra"] == '{"room":3}'
     gone = msgspec.structs.replace(SESSION, dumped=False)
@@ -49,7 +52,7 @@ def test_all_that_is_kept_is_told_with_how_long():
 def test_what_was_noticed_is_told_to_the_candidate_and_accuses_nobody():
     disclosure = told()
     assert disclosure.verdict[0] == "Things were noticed that a person should look at soon."
-    assert "Phone in view (" in disclosure.verdict[1]
+    assert "Phone in view: " in disclosure.verdict[1]
     phone = disclosure.noticed[0]
     assert (phone.words, phone.at, phone.clock, phone.lasted) == (
         "Something like a phone was in the picture",
@@ -60,6 +63,7 @@ def test_what_was_noticed_is_told_to_the_candidate_and_accuses_nobody():
     text = str(disclosure).lower()
     assert not any(word in text for word in ("cheat", "suspicious", "guilt", "violation"))
     assert told("short").verdict[0].startswith("Too little could be observed")
+    assert told(language="de").noticed[0].words == "Etwas wie ein Telefon war im Bild"
 
 
 @pytest.mark.parametrize("kind", ["none", "short"])

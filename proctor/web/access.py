@@ -38,6 +38,8 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "analyses.reanalyze": frozenset({_REVIEWER}),
     "analyses.versions": frozenset({_REVIEWER}),
     "analyses.version": frozenset({_REVIEWER}),
+    "review_page.queue": frozenset({_REVIEWER}),
+    "review_page.session": frozenset({_REVIEWER}),
     "review.queue": frozenset({_REVIEWER}),
     "review.read": frozenset({_REVIEWER}),
     "review.act": frozenset({_REVIEWER}),
@@ -48,6 +50,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "transparency.link": frozenset({_REVIEWER}),
     "transparency.page": PUBLIC,
     "transparency.state": PUBLIC,
+    "monitor.watch": frozenset({_PROCTOR}),
     "privacy.erase_session": frozenset({_ADMIN}),
     "privacy.erase_candidate": frozenset({_ADMIN}),
     "privacy.export": frozenset({_ADMIN}),
@@ -55,6 +58,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "health.health": PUBLIC,
     "health.metrics": STAFF,
     "home.home": STAFF,
+    "monitor_page.monitor": frozenset({_PROCTOR}),
     "assets.asset": PUBLIC,
     "sign_in.ask": PUBLIC,
     "sign_in.with_key": PUBLIC,
@@ -70,7 +74,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
 }
 """By endpoint, the roles of which one is needed. What is not listed is for nobody."""
 
-PAGES = frozenset({"home.home"})
+PAGES = frozenset({"home.home", "monitor_page.monitor", "review_page.queue", "review_page.session"})
 """Endpoints that people look at, and are sent to sign in from."""
 
 

@@ -20,10 +20,13 @@ from proctor.web.docs import docs_routes
 from proctor.web.headers import harden
 from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
+from proctor.web.monitor import monitor_routes
 from proctor.web.openapi import OpenAPI
 from proctor.web.origins import guard_origins, origin_patterns
 from proctor.web.pages.assets import asset_routes
 from proctor.web.pages.home import home_routes, show_refusals
+from proctor.web.pages.monitor import monitor_page
+from proctor.web.pages.review import review_page
 from proctor.web.pages.shell import Shell
 from proctor.web.pages.sign_in import sign_in_routes
 from proctor.web.privacy import NameConverter, privacy_routes
@@ -99,12 +102,15 @@ def _routes(services: Services, cookies: Cookies, shell: Shell) -> tuple[Bluepri
         review_routes(services),
         export_routes(services),
         statistics_routes(services),
-        transparency_routes(services),
+        transparency_routes(services, shell),
         privacy_routes(services),
+        monitor_routes(services),
         livekit_routes(services),
         health_routes(services),
         docs_routes(services),
         asset_routes(),
         sign_in_routes(services, cookies, shell),
         home_routes(),
+        monitor_page(shell),
+        review_page(shell),
     )

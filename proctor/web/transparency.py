@@ -4,7 +4,6 @@ The link is the credential. So it stands in no log, pages that are opened from h
 copy of the page is kept on the way.
 """
 
-from jinja2 import Environment, PackageLoader, select_autoescape
 from pydantic import BaseModel, Field
 from quart import Blueprint, Response, redirect, request, url_for
 from quart_schema import document_response, hide
@@ -22,18 +21,12 @@ from proctor.storage.reviews import NOTE_CHARACTERS
 from proctor.times import iso_from_ms
 from proctor.transparency import disclose
 from proctor.web.access import who
+from proctor.web.pages.shell import Shell, texts_of
 from proctor.web.problems import Problem
 from proctor.web.sessions import json_response
 
 _NOBODY = Who(actor=CANDIDATE, address=None)
 """Where a candidate is, is not recorded: nothing can be erased from the trail."""
-
-_templates = Environment(
-    loader=PackageLoader("proctor.web", "templates"),
-    autoescape=select_autoescape(),
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
 
 
 class TransparencyLink(BaseModel):
@@ -45,7 +38,7 @@ class TransparencyLink(BaseModel):
     expires_at: str = Field(description="ISO 8601, UTC.")
 
 
-def transparency_routes(services: Services) -> Blueprint:
+def transparency_routes(services: Services, shell: Shell) -> Blueprint:
     """Return the routes of candidates who want to know."""
     routes = Blueprint("transparency", __name__)
 
@@ -99,26 +92,19 @@ def transparency_routes(services: Services) -> Blueprint:
         return case
 
     def shown(case: Case, text: str | None = None, error: ProctorError | None = None) -> Response:
-        told = disclose(case.session, case.report, case.review, services.settings)
+        words = texts_of(shell.language())["transparency"]
+        told = disclose(case.session, case.report, case.review, services.settings, words)
         draft = text if text is not None else told.statement or ""
-        return _page(error, told=told, draft=draft, characters=NOTE_CHARACTERS)
+        return page_of(error, told=told, draft=draft, characters=NOTE_CHARACTERS)
 
     def refused(error: ProctorError) -> Response:
-        return _page(error, told=None)
+        return page_of(error, told=None)
 
-    @routes.after_request
-    async def keep_to_itself(response: Response) -> Response:
-        # The form comes with its origin, which browsers leave out under `no-referrer`.
-        response.headers["Referrer-Policy"] = "same-origin"
-        return response
+    def page_of(error: ProctorError | None, **content: object) -> Response:
+        status, failure = (200, None) if error is None else (error.status, error.detail)
+        return shell.page("transparency", status=status, failure=failure, **content)
 
     return routes
-
-
-def _page(error: ProctorError | None, **values: object) -> Response:
-    body = _templates.get_template("transparency.html").render(error=error, **values)
-    status = 200 if error is None else error.status
-    return Response(body, status, content_type="text/html; charset=utf-8")
 
 
 def _statement(text: str) -> str:

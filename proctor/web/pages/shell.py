@@ -21,7 +21,10 @@ Texts = dict[str, Any]
 LANGUAGES = {"en": "English", "de": "Deutsch"}
 """Languages of the pages by their code, in their own names; the first is for whoever reads none of them."""
 
-_MENU: tuple[tuple[str, str, Role], ...] = ()
+_MENU: tuple[tuple[str, str, Role], ...] = (
+    ("monitor", "/monitor", Role.PROCTOR),
+    ("review", "/review", Role.REVIEWER),
+)
 """Pages that everything else is reached from, and whom they are for."""
 
 _templates = Environment(
@@ -66,6 +69,8 @@ class Shell:
         )
         response = Response(body, status, content_type="text/html; charset=utf-8")
         response.headers["Content-Language"] = language
+        # Browsers leave out where a form comes from under `no-referrer`, and it would be refused.
+        response.headers["Referrer-Policy"] = "same-origin"
         response.vary.update(("Accept-Language", "Cookie"))
         return response
 

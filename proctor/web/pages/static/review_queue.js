@@ -1,23 +1,26 @@
 // The queue of ended sessions: filtered, a page at a time, those that could not be ranked apart.
 
-import { queue as fetchQueue } from "./review_api.js";
-import { choice, h, text } from "./review_dom.js";
+import { call, element, fill, texts } from "./common.js";
+
+const ask = (filters) => {
+  const wanted = Object.entries(filters).filter(([, value]) => value);
+  return call("GET", `/api/v1/review?${new URLSearchParams(wanted)}`);
+};
 
 export class Queue {
-  constructor(onOpen) {
+  constructor(onOpen, onFailure) {
     this.onOpen = onOpen;
+    this.onFailure = onFailure;
     this.list = document.getElementById("queue");
     this.apart = document.getElementById("apart");
     this.form = document.getElementById("filters");
     this.more = document.getElementById("more");
-    this.counts = document.getElementById("counts");
-    this.sessions = [];
+    this.ranked = [];
+    this.unranked = [];
     this.current = null;
+    this.asked = 0;
     this.form.addEventListener("change", () => this.load());
-    this.form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.load();
-    });
+    this.form.addEventListener("submit", (event) => event.preventDefault());
     this.more.addEventListener("click", () => this.next());
   }
 
@@ -27,36 +30,44 @@ export class Queue {
 
   async load() {
     const filters = this.filters();
-    const ranked = filters.priority === "insufficient" ? null : await fetchQueue(filters);
-    const apart =
-      filters.priority && filters.priority !== "insufficient"
-        ? null
-        : await fetchQueue({ ...filters, priority: "insufficient", limit: 500 });
-    this.sessions = ranked?.sessions ?? [];
-    this.unranked = apart?.sessions ?? [];
-    this.place = ranked?.next ?? null;
-    this.tell((ranked ?? apart).counts);
-    this.show();
+    const asked = ++this.asked;
+    try {
+      const all = !filters.priority;
+      const [ranked, apart] = await Promise.all([
+        ask(filters),
+        all ? ask({ ...filters, priority: "insufficient", limit: 500 }) : null,
+      ]);
+      if (asked !== this.asked) return; // other filters were chosen meanwhile
+      this.ranked = ranked.sessions;
+      this.unranked = apart?.sessions ?? [];
+      this.place = ranked.next;
+      this.tell(ranked.counts);
+      this.show();
+    } catch (failure) {
+      this.onFailure(failure);
+    }
   }
 
   async next() {
-    const page = await fetchQueue({ ...this.filters(), after: this.place });
-    this.sessions.push(...page.sessions);
-    this.place = page.next;
-    this.show();
+    try {
+      const page = await ask({ ...this.filters(), after: this.place });
+      const first = this.ranked.length;
+      this.ranked.push(...page.sessions);
+      this.place = page.next;
+      this.show();
+      this.list.children[first]?.firstChild.focus();
+    } catch (failure) {
+      this.onFailure(failure);
+    }
   }
 
   tell(counts) {
     const of = (state) => counts.filter((each) => each.state === state).reduce((sum, each) => sum + each.sessions, 0);
-    this.counts.textContent = text("counts", {
-      open: of("open"),
-      second: of("awaiting_second"),
-      decided: of("decided"),
-    });
+    const numbers = { open: of("open"), second: of("awaiting_second"), decided: of("decided") };
+    document.getElementById("counts").textContent = fill(texts.counts, numbers);
     const exam = this.form.elements.exam_id.value;
     for (const anchor of document.querySelectorAll("[data-export]")) {
-      const query = new URLSearchParams(exam ? { exam_id: exam } : {});
-      anchor.href = `/api/v1/review.${anchor.dataset.export}?${query}`;
+      anchor.href = `/api/v1/review.${anchor.dataset.export}${exam ? `?${new URLSearchParams({ exam_id: exam })}` : ""}`;
     }
     const figures = document.getElementById("figures");
     figures.hidden = !exam;
@@ -64,35 +75,30 @@ export class Queue {
   }
 
   show() {
-    this.list.replaceChildren(...this.sessions.map((session) => this.row(session)));
+    this.list.replaceChildren(...this.ranked.map((session) => this.row(session)));
     this.apart.replaceChildren(...this.unranked.map((session) => this.row(session)));
-    document.getElementById("none").hidden = this.sessions.length + this.unranked.length > 0;
+    document.getElementById("none").hidden = this.ranked.length + this.unranked.length > 0;
     document.getElementById("apart-part").hidden = this.unranked.length === 0;
-    this.more.hidden = this.place === null;
+    this.more.hidden = !this.place;
   }
 
   row(session) {
-    const state = session.decision ? choice("decisions", session.decision) : choice("states", session.state);
-    const priority = choice("priorities", session.review_priority);
     const open = (event) => {
       if (event.metaKey || event.ctrlKey || event.shiftKey) return;
       event.preventDefault();
       this.onOpen(session.session_id);
     };
-    return h(
+    const current = session.session_id === this.current ? "true" : null;
+    return element(
       "li",
       {},
-      h(
+      element(
         "a",
-        {
-          href: `/review/${encodeURIComponent(session.session_id)}`,
-          onclick: open,
-          "aria-current": session.session_id === this.current ? "true" : null,
-        },
-        h("span", { class: `badge ${session.review_priority}` }, priority),
-        h("span", { class: "who-sat" }, session.candidate_id ?? session.session_id),
-        h("span", { class: "number" }, String(session.score)),
-        h("span", { class: "muted state" }, state),
+        { href: `/review/${encodeURIComponent(session.session_id)}`, onclick: open, "aria-current": current },
+        element("span", { class: `badge ${session.review_priority}` }, texts.priority[session.review_priority]),
+        element("span", { class: "name" }, session.candidate_id ?? session.session_id),
+        element("span", { class: "score" }, String(session.score)),
+        element("span", { class: "muted" }, session.decision ? texts.decision[session.decision] : texts.state[session.state]),
       ),
     );
   }
@@ -100,22 +106,22 @@ export class Queue {
   mark(id) {
     this.current = id;
     this.show();
-    this.list.parentElement.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
+    document.querySelector(".queue [aria-current]")?.scrollIntoView({ block: "nearest" });
   }
 
-  // Takes over what has become of a session without moving it, so that the next one stays the next.
-  update(review) {
-    const own = [...this.sessions, ...this.unranked].find((each) => each.session_id === review.session_id);
-    if (own) Object.assign(own, { state: review.state, decision: review.decision, first_look: review.first_look });
+  /** Takes over what has become of a session without moving it, so that the next one stays the next. */
+  update({ session_id, state, decision, first_look }) {
+    const own = [...this.ranked, ...this.unranked].find((each) => each.session_id === session_id);
+    if (own) Object.assign(own, { state, decision, first_look });
     this.show();
   }
 
-  // The next session that is this reviewer's to look at, or merely the one beside it.
-  beside(id, step, unfinished) {
-    const all = [...this.sessions, ...this.unranked];
-    let place = all.findIndex((each) => each.session_id === id) + step;
+  /** The session beside one; or, if `mine`, the next one that this reviewer can do something about. */
+  beside(id, step, mine = false) {
+    const all = [...this.ranked, ...this.unranked];
     const done = (each) => each.state === "decided" || (each.state === "awaiting_second" && each.first_look);
-    while (unfinished && all[place] && done(all[place])) place += step;
+    let place = all.findIndex((each) => each.session_id === id) + step;
+    while (mine && all[place] && done(all[place])) place += step;
     return all[place]?.session_id ?? null;
   }
 }
