@@ -142,7 +142,7 @@ def _stored(session: ExamSession, told: _Told, settings: Settings, words: Words)
     yield Stored(words["pictures"], words["no_pictures"])
     measured = [words["measured"][name] for name, starts in _MEASURED.items() if _was_seen(starts, told)]
     counted = words["frames"].format(n=told.session_info.total_frames)
-    yield Stored(words["measurements"], "; ".join([counted, *measured, words["happenings"]]))
+    yield Stored(words["measurements"], f"{counted}: {'; '.join([*measured, words['happenings']])}.")
     kept = words["deleted"]
     if session.dumped:
         kept = _until(session.ended_ms, settings.dump_retention_days, words)

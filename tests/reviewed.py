@@ -47,13 +47,8 @@ def report_on(session_id: str, kind: str, exam_id: str = "algebra", shadow: str 
 
 
 def _session(session_id: str, exam_id: str, **more: Any) -> ExamSession:
-    return ExamSession(
-        session_id=session_id,
-        candidate_id=f"candidate of {session_id}",
-        exam_id=exam_id,
-        started_ms=ORIGIN_MS,
-        **more,
-    )
+    fields = {"candidate_id": f"candidate of {session_id}", "started_ms": ORIGIN_MS} | more
+    return ExamSession(session_id=session_id, exam_id=exam_id, **fields)
 
 
 async def sat(

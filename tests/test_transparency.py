@@ -35,7 +35,7 @@ def told(kind: str = "high", review=None, session: ExamSession = SESSION, langua
 def test_all_that_is_kept_is_told_with_how_long():
     stored = {each.what: each.detail for each in told(dump_retention_days=1, report_retention_days=30).stored}
     assert stored["Pictures and sound"].startswith("None.")
-    assert stored["Measurements"].startswith("1421 times your browser measured; ")
+    assert stored["Measurements"].startswith("1421 times your browser told: whether")
     assert "whether and where a face is in the picture" in stored["Measurements"]
     assert "hands" not in stored["Measurements"], "they were not measured"
     assert stored["How long measurements are kept"] == "Until 2026-01-06, then it is deleted."

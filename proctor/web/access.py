@@ -38,6 +38,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "analyses.reanalyze": frozenset({_REVIEWER}),
     "analyses.versions": frozenset({_REVIEWER}),
     "analyses.version": frozenset({_REVIEWER}),
+    "exam_page.exam": frozenset({_REVIEWER, _ADMIN}),
     "review_page.queue": frozenset({_REVIEWER}),
     "review_page.session": frozenset({_REVIEWER}),
     "review.queue": frozenset({_REVIEWER}),
@@ -74,7 +75,9 @@ NEEDED: Mapping[str, frozenset[Role]] = {
 }
 """By endpoint, the roles of which one is needed. What is not listed is for nobody."""
 
-PAGES = frozenset({"home.home", "monitor_page.monitor", "review_page.queue", "review_page.session"})
+PAGES = frozenset(
+    {"home.home", "monitor_page.monitor", "review_page.queue", "review_page.session", "exam_page.exam"}
+)
 """Endpoints that people look at, and are sent to sign in from."""
 
 

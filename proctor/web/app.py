@@ -24,6 +24,7 @@ from proctor.web.monitor import monitor_routes
 from proctor.web.openapi import OpenAPI
 from proctor.web.origins import guard_origins, origin_patterns
 from proctor.web.pages.assets import asset_routes
+from proctor.web.pages.exam import exam_page
 from proctor.web.pages.home import home_routes, show_refusals
 from proctor.web.pages.monitor import monitor_page
 from proctor.web.pages.review import review_page
@@ -34,7 +35,7 @@ from proctor.web.problems import add_error_handlers
 from proctor.web.review import review_routes
 from proctor.web.review_exports import export_routes
 from proctor.web.sessions import session_routes
-from proctor.web.statistics import statistics_routes
+from proctor.web.statistics import Counting, statistics_routes
 from proctor.web.stream import HandedOverWebSocket, stream_routes
 from proctor.web.transparency import transparency_routes
 
@@ -94,6 +95,7 @@ def create_app(services: Services) -> QuartTrio:
 
 
 def _routes(services: Services, cookies: Cookies, shell: Shell) -> tuple[Blueprint, ...]:
+    counting = Counting(services.reviewing.reviews)
     return (
         stream_routes(services),
         session_routes(services),
@@ -101,7 +103,7 @@ def _routes(services: Services, cookies: Cookies, shell: Shell) -> tuple[Bluepri
         analysis_routes(services),
         review_routes(services),
         export_routes(services),
-        statistics_routes(services),
+        statistics_routes(counting),
         transparency_routes(services, shell),
         privacy_routes(services),
         monitor_routes(services),
@@ -113,4 +115,5 @@ def _routes(services: Services, cookies: Cookies, shell: Shell) -> tuple[Bluepri
         home_routes(),
         monitor_page(shell),
         review_page(shell),
+        exam_page(shell, counting),
     )

@@ -1,22 +1,52 @@
 """An exam in figures, over HTTP."""
 
+from collections.abc import Mapping, Sequence
+
 import msgspec
 import trio
 from quart import Blueprint, Response
 from quart_schema import document_response
 
 from proctor.exam_statistics import Statistics, Tally
-from proctor.services import Services
+from proctor.review import ReviewEvent
+from proctor.storage.reviews import Reviews, Standing
 from proctor.web.problems import Problem
 
 _SESSIONS_AT_ONCE = 20
 """Whose reports are in memory at the same time."""
 
 
-def statistics_routes(services: Services) -> Blueprint:
-    """Return the routes of those who look at whole exams."""
+class Counting:
+    """Counts exams, one at a time."""
+
+    def __init__(self, reviews: Reviews) -> None:
+        self._reviews = reviews
+        self._turn = trio.CapacityLimiter(1)
+
+    async def count(self, exam_id: str) -> Statistics:
+        """Return an exam in figures.
+
+        Raises:
+            InvalidRequest: this can be no exam's id.
+            Unavailable: the database is down.
+        """
+        tally, after = Tally(), ""
+        async with self._turn:
+            while page := await self._reviews.of_exam(exam_id, after=after, limit=_SESSIONS_AT_ONCE):
+                after = page[-1].session.session_id
+                events = await self._reviews.events_of([each.session.session_id for each in page])
+                await trio.to_thread.run_sync(_take_in, tally, page, events)
+        return tally.statistics(exam_id)
+
+
+def _take_in(tally: Tally, page: Sequence[Standing], events: Mapping[str, Sequence[ReviewEvent]]) -> None:
+    for each in page:
+        tally.add(each.report, events[each.session.session_id])
+
+
+def statistics_routes(counting: Counting) -> Blueprint:
+    """Return the routes of programs that look at whole exams."""
     routes = Blueprint("statistics", __name__, url_prefix="/api/v1/exam")
-    counting = trio.CapacityLimiter(1)
 
     @routes.get("/<name:exam_id>/statistics")
     @document_response(Statistics)
@@ -28,22 +58,7 @@ def statistics_routes(services: Services) -> Blueprint:
         Of sessions that have ended, by the reports that stand. What another policy would have found is for
         `proctor evaluate` and `proctor analyze --policy`, which judge the dumps again.
         """
-        tally, after = Tally(), ""
-        async with counting:
-            while True:
-                page = await services.reviewing.reviews.of_exam(exam_id, after=after, limit=_SESSIONS_AT_ONCE)
-                if not page:
-                    break
-                after = page[-1].session.session_id
-                events = await services.reviewing.reviews.events_of(
-                    [each.session.session_id for each in page]
-                )
-
-                def count() -> None:
-                    for each in page:  # noqa: B023 - it is over before the next page
-                        tally.add(each.report, events[each.session.session_id])  # noqa: B023
-
-                await trio.to_thread.run_sync(count)
-        return Response(msgspec.json.encode(tally.statistics(exam_id)), content_type="application/json")
+        counted = await counting.count(exam_id)
+        return Response(msgspec.json.encode(counted), content_type="application/json")
 
     return routes

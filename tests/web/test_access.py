@@ -125,6 +125,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "health.health": ("GET", "/health", {}),
     "home.home": ("GET", "/", {}),
     "monitor_page.monitor": ("GET", "/monitor", {}),
+    "exam_page.exam": ("GET", "/exam/algebra", {}),
     "review_page.queue": ("GET", "/review", {}),
     "review_page.session": ("GET", "/review/mine", {}),
     "assets.asset": ("GET", "/assets/pages.css", {}),

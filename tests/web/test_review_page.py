@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from tests.fixtures.browser import Page
+from tests.fixtures.browser import Page, open_page
+from tests.reviewed import sat
 from tests.web.test_review import XSS, Staff, open_staff
 
 pytestmark = pytest.mark.usefixtures("hard_limit")
@@ -88,3 +89,45 @@ async def test_what_others_do_meanwhile_is_shown_and_nothing_is_done(staff, page
     await shown(page, "#body", "This is the second look")
     assert "alert(1)" not in await page.call("inner_text", "#body")
     assert (await staff.get("ann", "/review/a"))["number"] == 1
+
+
+PAGES = {
+    "/review/x": "#statement",
+    "/exam/%3Cscript%3Ealert(1)%3C%2Fscript%3E": ".figures h1",
+}
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+async def test_whatever_texts_there_are_they_are_texts_and_fit_the_screen(staff, width):
+    """On every page, in every field, also on a phone; and a candidate's form works as browsers send it."""
+    names = {"candidate_id": XSS, "metadata": {XSS: XSS}}
+    await sat(staff.database, "x", "high", XSS, shadow="multiple_faces", **names)
+    answer = await staff.ask("ann", "POST", "/session/x/transparency")
+    key = (await staff.get("ann", "/review/x"))["findings"][0]["key"]
+    await staff.act("ann", "x", "confirm", finding=key, note=XSS)
+    async with open_page(width, 800) as page:
+        link = answer.json()["url"]
+        await page.call("goto", link)
+        await page.call("fill", "#text", f"It was my calculator. {XSS}")
+        await page.call("press", "#text", "Tab")
+        await page.call("press", ":focus", "Enter")
+        await shown(page, "blockquote", "It was my calculator.")
+        await fits(page, "blockquote")
+        await sign_in(page, staff, "bob")
+        for path, selector in PAGES.items():
+            await page.call("goto", f"{staff.server.url}{path}")
+            await page.call("wait_for_selector", selector, timeout=10_000)
+            await fits(page, selector)
+        await page.call("goto", f"{staff.server.url}/review/x")
+        await shown(page, "#queue [aria-current]", XSS)
+        await page.call("click", "summary >> text=What was done")
+        await shown(page, ".acts", f"“{XSS}”")
+        assert await page.call("errors") == []
+        assert not any("Refused" in line or "violates" in line for line in await page.call("console"))
+
+
+async def fits(page: Page, selector: str) -> None:
+    """Hold a page to be as wide as the screen, and to show the text as text."""
+    assert XSS in await page.call("inner_text", selector)
+    assert await page.call("evaluate", "document.querySelectorAll('main script').length") == 0
+    assert await page.call("evaluate", "document.documentElement.scrollWidth - innerWidth") <= 0
