@@ -51,6 +51,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "transparency.link": frozenset({_REVIEWER}),
     "transparency.page": PUBLIC,
     "transparency.state": PUBLIC,
+    "signals.session_signals": frozenset({_PROCTOR, _REVIEWER}),
     "monitor.watch": frozenset({_PROCTOR}),
     "privacy.erase_session": frozenset({_ADMIN}),
     "privacy.erase_candidate": frozenset({_ADMIN}),
@@ -60,6 +61,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "health.metrics": STAFF,
     "home.home": STAFF,
     "monitor_page.monitor": frozenset({_PROCTOR}),
+    "session_page.session": frozenset({_PROCTOR, _REVIEWER}),
     "assets.asset": PUBLIC,
     "sign_in.ask": PUBLIC,
     "sign_in.with_key": PUBLIC,
@@ -68,6 +70,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "sign_in.sign_out": PUBLIC,
     "sign_in.language": PUBLIC,
     "docs.docs": PUBLIC,
+    "docs.privacy": PUBLIC,
     "docs.style": PUBLIC,
     "docs.asyncapi": PUBLIC,
     "docs.report": PUBLIC,
@@ -76,7 +79,14 @@ NEEDED: Mapping[str, frozenset[Role]] = {
 """By endpoint, the roles of which one is needed. What is not listed is for nobody."""
 
 PAGES = frozenset(
-    {"home.home", "monitor_page.monitor", "review_page.queue", "review_page.session", "exam_page.exam"}
+    {
+        "home.home",
+        "monitor_page.monitor",
+        "session_page.session",
+        "review_page.queue",
+        "review_page.session",
+        "exam_page.exam",
+    }
 )
 """Endpoints that people look at, and are sent to sign in from."""
 

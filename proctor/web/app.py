@@ -28,6 +28,7 @@ from proctor.web.pages.exam import exam_page
 from proctor.web.pages.home import home_routes, show_refusals
 from proctor.web.pages.monitor import monitor_page
 from proctor.web.pages.review import review_page
+from proctor.web.pages.session import session_page
 from proctor.web.pages.shell import Shell
 from proctor.web.pages.sign_in import sign_in_routes
 from proctor.web.privacy import NameConverter, privacy_routes
@@ -35,6 +36,7 @@ from proctor.web.problems import add_error_handlers
 from proctor.web.review import review_routes
 from proctor.web.review_exports import export_routes
 from proctor.web.sessions import session_routes
+from proctor.web.signals import signal_routes
 from proctor.web.statistics import Counting, statistics_routes
 from proctor.web.stream import HandedOverWebSocket, stream_routes
 from proctor.web.transparency import transparency_routes
@@ -107,6 +109,7 @@ def _routes(services: Services, cookies: Cookies, shell: Shell) -> tuple[Bluepri
         transparency_routes(services, shell),
         privacy_routes(services),
         monitor_routes(services),
+        signal_routes(services),
         livekit_routes(services),
         health_routes(services),
         docs_routes(services),
@@ -114,6 +117,7 @@ def _routes(services: Services, cookies: Cookies, shell: Shell) -> tuple[Bluepri
         sign_in_routes(services, cookies, shell),
         home_routes(),
         monitor_page(shell),
+        session_page(services, shell),
         review_page(shell),
         exam_page(shell, counting),
     )

@@ -16,7 +16,7 @@ from proctor.review_view import view
 from proctor.services import Services
 from proctor.session_page import session_page
 from proctor.spreadsheet import BOM, csv_rows
-from proctor.storage.dumps import dump_path
+from proctor.storage.encryption import DumpKeys
 from proctor.storage.reviews import RANKS, Filter, Reviews
 from proctor.web.access import principal, who
 from proctor.web.problems import Problem
@@ -52,6 +52,7 @@ def export_routes(services: Services) -> Blueprint:
     """Return the routes of what is taken away."""
     routes = Blueprint("exports", __name__, url_prefix="/api/v1")
     drawing = trio.CapacityLimiter(_DRAWN_AT_ONCE)
+    keys = DumpKeys.of(services.settings)
 
     @routes.get("/review.csv")
     @validate_querystring(QueueFilter)
@@ -82,10 +83,10 @@ def export_routes(services: Services) -> Blueprint:
         case = await services.reviewing.open(check_session_id(session_id))
         seen = view(case, await services.reviewing.earlier(case), principal().name)
         await services.audit.record(Action.EXPORTED, session_id, **who())
-        path = dump_path(services.settings.dump_directory, session_id)
+        folder = services.settings.dump_directory
         policy = services.policies.get(case.session.policy, services.policies[DEFAULT])
         async with drawing:
-            drawn = await trio.to_thread.run_sync(session_page, case, seen, path, policy)
+            drawn = await trio.to_thread.run_sync(session_page, case, seen, policy, folder, keys)
         return _taken(Response(drawn, content_type="text/html; charset=utf-8"), f"{session_id}.html")
 
     async def exported(

@@ -69,8 +69,6 @@ class Shell:
         )
         response = Response(body, status, content_type="text/html; charset=utf-8")
         response.headers["Content-Language"] = language
-        # Browsers leave out where a form comes from under `no-referrer`, and it would be refused.
-        response.headers["Referrer-Policy"] = "same-origin"
         response.vary.update(("Accept-Language", "Cookie"))
         return response
 
