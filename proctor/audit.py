@@ -52,6 +52,8 @@ class Action(StrEnum):
     """A key to the server was made. Subject: the key's id; never the key."""
     KEY_REVOKED = "key_revoked"
     """A key was made useless. Subject: the key's id."""
+    MESSAGE_SENT = "message_sent"
+    """A candidate was written to. Subject: the session; what was written is not kept."""
     SIGNED_IN = "signed_in"
     """Somebody signed in to the pages. Subject: who, by name of the key or the account."""
     POLICY_CHANGED = "policy_changed"

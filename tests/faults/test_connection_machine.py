@@ -18,6 +18,7 @@ from proctor.connection import Connection
 from proctor.errors import Unavailable
 from proctor.ingest import Ingest
 from proctor.metrics import Metrics
+from proctor.pace import Allowance, Pace
 from proctor.settings import Settings
 from proctor.storage.frames import FrameMessage, Outcome, PartlyStored, Receipt, ResumePoint
 from proctor.wire import CloseCode
@@ -172,6 +173,7 @@ class ConnectionMachine(RuleBasedStateMachine):
             peer,
             "exam",
             clock=ClientClock(),
+            pace=Pace(Allowance(SETTINGS)),
             ingest=self.ingest,
             settings=SETTINGS,
             metrics=Metrics(),
