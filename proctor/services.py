@@ -206,7 +206,7 @@ def _assemble(
         reviewing=Reviewing(Reviews(pool), database, engine.policies, now_ms),
         erasure=Erasure(Removal(pool), sessions, store, archive, audit, AuditCuts(pool), settings, now_ms),
         idle=IdleSessions(Removal(pool), database, store, endings, audit, settings, now_ms),
-        looking=Looking(board, engine, store, database, ingest, roster),
+        looking=Looking(board, engine, store, database, ingest, farewells, now_ms),
         feed=Feed(board, database, now_ms),
         policies=engine.policies,
     )
