@@ -43,6 +43,12 @@ class Action(StrEnum):
     """A key to the server was made. Subject: the key's id; never the key."""
     KEY_REVOKED = "key_revoked"
     """A key was made useless. Subject: the key's id."""
+    WEBHOOK_ADDED = "webhook_added"
+    """An address is told what happens. Subject: the webhook's id; never its secret."""
+    WEBHOOK_REMOVED = "webhook_removed"
+    """An address is told nothing any more. Subject: the webhook's id."""
+    WEBHOOK_DISABLED = "webhook_disabled"
+    """An address answered that it wants no more. Subject: the webhook's id."""
     POLICY_CHANGED = "policy_changed"
     """A server was started with another policy than the one before. Subject: the policy."""
 

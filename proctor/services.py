@@ -26,6 +26,7 @@ from proctor.grants import Grants
 from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
+from proctor.milestones import Presence
 from proctor.model import ExamSession
 from proctor.notices import Notices, open_notices
 from proctor.policy_trail import note_policies
@@ -37,10 +38,12 @@ from proctor.storage.audit_log import AuditLog
 from proctor.storage.credentials import Credentials
 from proctor.storage.database import Database
 from proctor.storage.frames import FrameStore, open_frame_store
+from proctor.storage.milestones import Milestones
 from proctor.storage.pool import Pool, open_pool
 from proctor.storage.removal import Removal
 from proctor.supervisor import Supervisor
 from proctor.web.sockets import Sockets
+from proctor.webhooks.announcing import Announcing
 
 _FLUSH_SHARE = 0.2
 """Of the time to shut down; connections and requests had theirs before, and workers are still to be ended."""
@@ -71,6 +74,9 @@ class Services:
     grants: Grants
     reanalysis: Reanalysis
     erasure: Erasure
+    announcing: Announcing
+    milestones: Milestones
+    presence: Presence
     policies: Mapping[str, Policy]
     """The exam policies that a session may choose, by name."""
 
@@ -112,28 +118,37 @@ async def open_services(
         services = _assemble(settings, pool, store, notices, engine, granting)
         await services.gate.load()
         await note_policies(services.audit, policies)
-        tasks: dict[str, Callable[[], Awaitable[None]]] = {
-            "sockets": services.sockets.run,
-            "keys": services.gate.refresh,
-            "admissions": services.admissions.serve,
-            "ingest": services.ingest.write,
-            "spool": services.archive.write,
-            "spool sweep": partial(services.archive.sweep, services.database),
-            "live analysis": partial(services.live.follow, services.database.active_sessions),
-            "live analysis of others": partial(services.live.sweep, services.database.running_sessions),
-            "finalization": services.endings.finalize,
-            "notices": services.farewells.listen,
-            "reconciliation": services.farewells.reconcile,
-            "retention": services.erasure.expire,
-        }
-        for name, task in tasks.items():
+        for name, task in _tasks(services).items():
             nursery.start_soon(services.supervisor.run, name, task, name=name)
         yield services
         with trio.move_on_after(_FLUSH_SHARE * settings.shutdown_timeout_seconds):
             await services.ingest.flush()
             with suppress(Unavailable):
                 await services.archive.flush()
+            with suppress(Unavailable):
+                await services.presence.flush()
         nursery.cancel_scope.cancel(reason="server stopping")
+
+
+def _tasks(services: Services) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Return what runs as long as the server does, by name."""
+    active_sessions = services.announcing.concerns.followed(services.database.active_sessions)
+    return {
+        "sockets": services.sockets.run,
+        "keys": services.gate.refresh,
+        "admissions": services.admissions.serve,
+        "ingest": services.ingest.write,
+        "spool": services.archive.write,
+        "spool sweep": partial(services.archive.sweep, services.database),
+        "live analysis": partial(services.live.follow, active_sessions),
+        "live analysis of others": partial(services.live.sweep, services.database.running_sessions),
+        "finalization": services.endings.finalize,
+        "notices": services.farewells.listen,
+        "reconciliation": services.farewells.reconcile,
+        "retention": services.erasure.expire,
+        "presence": services.presence.write,
+        **services.announcing.tasks,
+    }
 
 
 class _Parts(TypedDict):
@@ -154,7 +169,7 @@ def _assemble(
     engine: Engine,
     granting: Granting,
 ) -> Services:
-    metrics, roster, database = Metrics(), Roster(), Database(pool)
+    metrics, roster, database, milestones = Metrics(), Roster(), Database(pool), Milestones(pool)
     gate, audit = Gate(Credentials(pool), settings, now_ms), Audit(AuditLog(pool), now_ms)
     archive = Archive(store, settings, metrics)
     ingest = Ingest(store, archive, settings, metrics, roster.renew)
@@ -191,5 +206,8 @@ def _assemble(
             now_ms=now_ms,
         ),
         erasure=Erasure(Removal(pool), sessions, store, archive, audit, settings, now_ms),
+        announcing=Announcing(pool, live, audit, settings, metrics, now_ms),
+        milestones=milestones,
+        presence=Presence(milestones, now_ms),
         policies=engine.policies,
     )

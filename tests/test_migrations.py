@@ -27,7 +27,7 @@ from proctor.storage.tables import metadata
 from tests.fixtures.postgres import PostgresHandle
 
 T = TypeVar("T")
-LATEST = "0004"
+LATEST = "0007"
 
 NEXT = f"""
     import sqlalchemy as sa
@@ -101,7 +101,9 @@ async def test_session_ids_sort_by_bytes_on_postgresql_too(postgres_url: str) ->
         )
         return sorted((row[0], row[1]) for row in rows)
 
-    assert await inspect(settings, collations) == [("exam_analyses", "C"), ("exam_sessions", "C")]
+    assert await inspect(settings, collations) == [
+        (table, "C") for table in ("exam_analyses", "exam_milestones", "exam_sessions", "webhook_deliveries")
+    ]
 
 
 async def test_constraints_hold(settings: Settings) -> None:

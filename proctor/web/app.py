@@ -18,12 +18,14 @@ from proctor.web.docs import docs_routes
 from proctor.web.headers import harden
 from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
+from proctor.web.milestones import milestone_routes
 from proctor.web.openapi import OpenAPI
 from proctor.web.origins import guard_origins, origin_patterns
 from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
 from proctor.web.sessions import session_routes
 from proctor.web.stream import HandedOverWebSocket, stream_routes
+from proctor.web.webhooks import webhook_routes
 
 
 class StrictRequest(TrioRequest):
@@ -78,6 +80,8 @@ def create_app(services: Services) -> QuartTrio:
         analysis_routes(services),
         privacy_routes(services),
         livekit_routes(services),
+        milestone_routes(services),
+        webhook_routes(services),
         health_routes(services),
         docs_routes(services),
     ):

@@ -1,0 +1,76 @@
+"""All parts of webhooks as a server has them: what is told, to whom, and by which tasks."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from proctor.audit import Audit
+from proctor.live import LiveAnalysis
+from proctor.metrics import Metrics
+from proctor.settings import Settings
+from proctor.storage.outbox import Outbox
+from proctor.storage.pool import Pool
+from proctor.storage.webhooks import Webhooks
+from proctor.webhooks.addresses import Addresses
+from proctor.webhooks.concerns import Concerns
+from proctor.webhooks.delivery import Deliveries
+from proctor.webhooks.events import Event, EventType
+from proctor.webhooks.registry import Registry
+from proctor.webhooks.sender import Sender
+
+
+class Announcing:
+    """Starts, ends and reports announce themselves, in the database; the rest is announced here.
+
+    Raises:
+        Misconfigured: `webhook_private_networks` has one that is none.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        live: LiveAnalysis,
+        audit: Audit,
+        settings: Settings,
+        metrics: Metrics,
+        now_ms: Callable[[], int],
+    ) -> None:
+        addresses = Addresses(settings.webhook_private_networks)
+        webhooks = Webhooks(pool)
+        self.outbox = Outbox(pool)
+        self.registry = Registry(webhooks, addresses, audit, now_ms)
+        self.concerns = Concerns(live, webhooks, self.outbox)
+        self._now_ms = now_ms
+        self._deliveries = Deliveries(
+            outbox=self.outbox,
+            webhooks=webhooks,
+            sender=Sender(addresses),
+            audit=audit,
+            settings=settings,
+            metrics=metrics,
+            now_ms=now_ms,
+        )
+
+    @property
+    def tasks(self) -> Mapping[str, Callable[[], Awaitable[None]]]:
+        """What runs as long as the server does, by name."""
+        return {
+            "webhooks": self._deliveries.deliver,
+            "webhook retention": self._deliveries.expire,
+            "concerns": self.concerns.watch,
+        }
+
+    async def decided(self, session_id: str, decision_id: str, decision: str) -> None:
+        """Announce what a reviewer decided about a session; to be called before that is acknowledged.
+
+        Once for each `decision_id`, however often it is called.
+
+        Raises:
+            Unavailable: the database is down; nothing is announced.
+        """
+        event = Event(
+            type=EventType.REVIEW_DECIDED,
+            session_id=session_id,
+            key=decision_id,
+            at_ms=self._now_ms(),
+            detail={"decision": decision},
+        )
+        await self.outbox.add(event)
