@@ -152,13 +152,12 @@ def _tasks(services: Services) -> dict[str, Callable[[], Awaitable[None]]]:
 
 
 class _Parts(TypedDict):
-    """What ends and everything else about sessions both need."""
+    """What ends, everything else about sessions, and web pages all need."""
 
     database: Database
     store: FrameStore
     live: LiveAnalysis
     settings: Settings
-    now_ms: Callable[[], int]
 
 
 def _assemble(
@@ -175,20 +174,17 @@ def _assemble(
     ingest = Ingest(store, archive, settings, metrics, roster.renew)
     live = LiveAnalysis(store, archive, engine, ingest, settings, metrics, now_ms)
     farewells = Farewells(roster, ingest, database, notices)
-    parts = _Parts(database=database, store=store, live=live, settings=settings, now_ms=now_ms)
-    endings = Endings(**parts, archive=archive, farewells=farewells, metrics=metrics)
+    parts = _Parts(database=database, store=store, live=live, settings=settings)
+    endings = Endings(**parts, archive=archive, farewells=farewells, metrics=metrics, now_ms=now_ms)
     admissions = Admissions(database, gate, now_ms)
-    sessions = Sessions(**parts, endings=endings, admissions=admissions)
+    sessions = Sessions(**parts, endings=endings, admissions=admissions, now_ms=now_ms)
     return Services(
-        settings=settings,
+        **parts,
         metrics=metrics,
         gate=gate,
         audit=audit,
-        database=database,
-        store=store,
         archive=archive,
         ingest=ingest,
-        live=live,
         roster=roster,
         farewells=farewells,
         endings=endings,

@@ -22,6 +22,7 @@ from proctor.storage.removal import Removal
 from proctor.storage.schema import upgrade_schema
 from proctor.storage.webhooks import Webhook, Webhooks, make_webhook
 from proctor.webhooks.addresses import Addresses
+from proctor.webhooks.announcing import Announcing
 from proctor.webhooks.backoff import ATTEMPTS_MAX, pause_seconds
 from proctor.webhooks.delivery import Deliveries
 from proctor.webhooks.events import Event, EventType
@@ -45,6 +46,7 @@ class Process:
 
     def __init__(self, pool: Any, settings: Settings) -> None:
         self.now_ms = T0
+        self.pool, self.settings = pool, settings
         self.database = Database(pool)
         self.removal = Removal(pool)
         self.webhooks = Webhooks(pool)
@@ -359,6 +361,17 @@ async def test_a_session_that_took_the_id_of_an_erased_one_has_events_of_its_own
         await settled(process)
         await process.removal.remove_session("exam")
     assert len({each.name for each in receiver.received}) == 2
+
+
+async def test_what_a_reviewer_decides_is_told(process: Process, receiver: Receiver):
+    await process.add(receiver.url, DECISION)
+    await process.start()
+    live: Any = None
+    announcing = Announcing(process.pool, live, process.audit, process.settings, process.metrics, lambda: T0)
+    for _ in range(2):
+        await announcing.decided("exam", "d1", "referred")
+    await settled(process)
+    assert [each.said["data"]["decision"] for each in receiver.received] == ["referred"]
 
 
 def test_pauses_grow_and_add_up_to_about_a_day():
