@@ -40,7 +40,7 @@ class Presence:
     """
 
     def __init__(self, milestones: Milestones, now_ms: Callable[[], int]) -> None:
-        self._milestones = milestones
+        self.kept = milestones
         self._now_ms = now_ms
         self._states: dict[str, _State] = {}
         self._changed: dict[str, float] = {}
@@ -80,7 +80,7 @@ class Presence:
             seen = {name: (self._changed[name], self._states[name].connections > 0) for name in some}
             news = {name: there for name, (_, there) in seen.items() if there != self._states[name].noted}
             if news:
-                await self._milestones.add([self._milestone(name) for name in news])
+                await self.kept.add([self._milestone(name) for name in news])
             for name, there in news.items():
                 self._states[name].noted = there
             for name, (at, _) in seen.items():

@@ -75,7 +75,6 @@ class Services:
     reanalysis: Reanalysis
     erasure: Erasure
     announcing: Announcing
-    milestones: Milestones
     presence: Presence
     policies: Mapping[str, Policy]
     """The exam policies that a session may choose, by name."""
@@ -168,7 +167,7 @@ def _assemble(
     engine: Engine,
     granting: Granting,
 ) -> Services:
-    metrics, roster, database, milestones = Metrics(), Roster(), Database(pool), Milestones(pool)
+    metrics, roster, database = Metrics(), Roster(), Database(pool)
     gate, audit = Gate(Credentials(pool), settings, now_ms), Audit(AuditLog(pool), now_ms)
     archive = Archive(store, settings, metrics)
     ingest = Ingest(store, archive, settings, metrics, roster.renew)
@@ -203,7 +202,6 @@ def _assemble(
         ),
         erasure=Erasure(Removal(pool), sessions, store, archive, audit, settings, now_ms),
         announcing=Announcing(pool, live, audit, settings, metrics, now_ms),
-        milestones=milestones,
-        presence=Presence(milestones, now_ms),
+        presence=Presence(Milestones(pool), now_ms),
         policies=engine.policies,
     )

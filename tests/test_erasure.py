@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from proctor.audit import Audit, Who, pseudonym
 from proctor.erasure import Erasure
@@ -13,6 +14,7 @@ from proctor.export import exported
 from proctor.model import ExamSession, SessionStatus
 from proctor.storage.audit_log import AuditLog
 from proctor.storage.dumps import dump_path
+from proctor.storage.milestones import Kind, Milestone, Milestones
 from proctor.storage.removal import Removal
 from proctor.storage.schema import upgrade_schema
 from proctor.storage.spool import spool_path
@@ -144,7 +146,8 @@ async def test_an_interrupted_erasure_is_finished_by_the_next(house):
 
 async def export_of(house: House, candidate_id: str) -> dict[str, object]:
     sessions = await erasure_of(house).sessions_of(candidate_id)
-    parts = exported(candidate_id, sessions, house.database, house.archive, house.settings)
+    kept = {"milestones": Milestones(house.database._pool).of_session}
+    parts = exported(candidate_id, sessions, house.database, house.archive, house.settings, kept)
     return json.loads(b"".join([part async for part in parts]))
 
 
@@ -154,6 +157,8 @@ async def test_an_export_is_everything(house):
     await sat(house, "b", ended=False)
     await house.sessions.start(ExamSession(session_id="c", candidate_id="C-1", started_ms=T0))
     await sat(house, "d", "C-2")
+    lost = Milestone(session_id="b", source="lost", at_ms=T0, kind=Kind.CONNECTION_LOST)
+    await Milestones(house.database._pool).add([lost, replace(lost, session_id="a")])
     export = await export_of(house, "C-1")
     assert export["candidate_id"] == "C-1"
     a, b, c = export["sessions"]
@@ -163,6 +168,7 @@ async def test_an_export_is_everything(house):
     assert a["reports"][0]["analysis"]["version"] == 1
     assert (b["session"]["session_id"], len(b["frames"]), b["reports"]) == ("b", 20, [])
     assert (c["frames"], c["reports"]) == ([], [])
+    assert ([each["kind"] for each in b["milestones"]], a["milestones"]) == (["connection_lost"], [])
 
 
 async def test_what_has_expired_goes_by_itself(house):

@@ -5,7 +5,6 @@ claims it has it alone, and when the process dies another has it next. The machi
 to within the few seconds that `LEASE_SECONDS` is longer than an attempt.
 """
 
-from collections.abc import Collection
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -182,7 +181,6 @@ class Outbox:
         *,
         state: str | None = None,
         webhook_id: str | None = None,
-        session_ids: Collection[str] | None = None,
         before: int | None = None,
         limit: int,
     ) -> list[Delivery]:
@@ -192,11 +190,14 @@ class Outbox:
             select = select.where(_there.state == state)
         if webhook_id is not None:
             select = select.where(_there.webhook_id == webhook_id)
-        if session_ids is not None:
-            select = select.where(_there.session_id.in_(session_ids))
         if before is not None:
             select = select.where(_there.number < before)
         return await self._deliveries(select)
+
+    async def of_session(self, session_id: str) -> list[Delivery]:
+        """Return all deliveries about a session, the oldest first."""
+        mine = sa.select(webhook_deliveries).where(_there.session_id == session_id)
+        return await self._deliveries(mine.order_by(_there.number))
 
     async def retry(self, number: int, now_ms: int) -> Delivery:
         """Try a delivery anew, with all its attempts before it, whatever became of it.

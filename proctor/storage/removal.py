@@ -35,7 +35,10 @@ class Removal:
         await self._execute(session.values(dumped=False))
 
     async def remove_session(self, session_id: str) -> None:
-        """Delete a session and all its reports. Idempotent; cut short, it is to be called again."""
+        """Delete a session and all its reports. Idempotent; cut short, it is to be called again.
+
+        Its milestones, and what webhooks tell of it, go with its row, which theirs refer to (ON DELETE CASCADE).
+        """
         check_session_id(session_id)
         # The reports first, which refer to the session, so that whoever finds it there removes the rest.
         await self._execute(sa.delete(exam_analyses).where(exam_analyses.c.session_id == session_id))

@@ -57,7 +57,7 @@ class LiveKitEvent(BaseModel):
 def milestone_routes(services: Services) -> Blueprint:
     """Return the routes about milestones."""
     routes = Blueprint("milestones", __name__, url_prefix="/api/v1")
-    kept, read = services.milestones, _reader(services.settings)
+    kept, read = services.presence.kept, _reader(services.settings)
 
     @routes.get("/session/<session_id>/milestones")
     @document_response(MilestoneList)

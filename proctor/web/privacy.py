@@ -8,7 +8,7 @@ from quart_schema import document_response
 from werkzeug.routing import BaseConverter
 
 from proctor.audit import Action, pseudonym
-from proctor.export import exported
+from proctor.export import OfSession, exported
 from proctor.model import check_session_id
 from proctor.services import Services
 from proctor.web.access import who
@@ -28,6 +28,8 @@ class ExportedSession(BaseModel):
 
     session: dict[str, Any]
     reports: list[dict[str, Any]] = Field(description="Each version, and who asked for it and why.")
+    milestones: list[dict[str, Any]] = Field(description="Connections, and what the video room told.")
+    webhooks: list[dict[str, Any]] = Field(description="What other systems were told of it.")
     frames: list[dict[str, Any]] = Field(description="As they are stored, in time order.")
 
 
@@ -81,7 +83,11 @@ def privacy_routes(services: Services) -> Blueprint:
         """Export everything that is kept about a candidate, as JSON."""
         sessions = await erasure.sessions_of(candidate_id)
         await services.audit.record(Action.EXPORTED, pseudonym(candidate_id), **who())
-        body = exported(candidate_id, sessions, services.database, services.archive, services.settings)
+        more: dict[str, OfSession] = {
+            "milestones": services.presence.kept.of_session,
+            "webhooks": services.announcing.outbox.of_session,
+        }
+        body = exported(candidate_id, sessions, services.database, services.archive, services.settings, more)
         response = Response(body, content_type="application/json")
         response.timeout = None  # who takes nothing is cut off anyway, and who takes it slowly may go on
         return response
