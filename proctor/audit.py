@@ -49,6 +49,8 @@ class Action(StrEnum):
     """An address is told nothing any more. Subject: the webhook's id."""
     WEBHOOK_DISABLED = "webhook_disabled"
     """An address answered that it wants no more. Subject: the webhook's id."""
+    SIGNED_IN = "signed_in"
+    """Somebody signed in to the pages. Subject: who, by name of the key or the account."""
     POLICY_CHANGED = "policy_changed"
     """A server was started with another policy than the one before. Subject: the policy."""
 

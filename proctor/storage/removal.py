@@ -37,7 +37,7 @@ class Removal:
     async def remove_session(self, session_id: str) -> None:
         """Delete a session and all its reports. Idempotent; cut short, it is to be called again.
 
-        Its milestones, and what webhooks tell of it, go with its row, which theirs refer to (ON DELETE CASCADE).
+        Its milestones, and what webhooks tell of it, go with its row, which theirs refer to.
         """
         check_session_id(session_id)
         # The reports first, which refer to the session, so that whoever finds it there removes the rest.

@@ -14,6 +14,7 @@ from proctor.strict_json import parse
 from proctor.web.access import guard_access
 from proctor.web.accommodations import accommodation_routes
 from proctor.web.analyses import analysis_routes
+from proctor.web.cookies import Cookies
 from proctor.web.docs import docs_routes
 from proctor.web.headers import harden
 from proctor.web.health import health_routes
@@ -21,6 +22,10 @@ from proctor.web.livekit import livekit_routes
 from proctor.web.milestones import milestone_routes
 from proctor.web.openapi import OpenAPI
 from proctor.web.origins import guard_origins, origin_patterns
+from proctor.web.pages.assets import asset_routes
+from proctor.web.pages.home import home_routes, show_refusals
+from proctor.web.pages.shell import Shell
+from proctor.web.pages.sign_in import sign_in_routes
 from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
 from proctor.web.sessions import session_routes
@@ -70,9 +75,13 @@ def create_app(services: Services) -> QuartTrio:
         scalar_ui_path=None,
     )
     harden(app)
-    guard_origins(app, origin_patterns(settings.allowed_origins))
-    guard_access(app, services.gate)
+    cookies = Cookies(settings)
+    shell = Shell(cookies)
+    own = [settings.public_url.rstrip("/")] if settings.public_url else []
+    guard_origins(app, origin_patterns([*settings.allowed_origins, *own]))
+    guard_access(app, services.gate, cookies)
     add_error_handlers(app)
+    show_refusals(app, shell)
     for routes in (
         stream_routes(services),
         session_routes(services),
@@ -84,6 +93,9 @@ def create_app(services: Services) -> QuartTrio:
         webhook_routes(services),
         health_routes(services),
         docs_routes(services),
+        asset_routes(),
+        sign_in_routes(services, cookies, shell),
+        home_routes(),
     ):
         app.register_blueprint(routes)
     return app

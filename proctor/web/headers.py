@@ -10,8 +10,6 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-    # Answers are about people, and are theirs who asked.
-    "Cache-Control": "no-store",
 }
 
 
@@ -21,4 +19,6 @@ def harden(app: Quart) -> None:
     @app.after_request
     async def add(response: Response) -> Response:
         response.headers.update(HEADERS)
+        # Answers are about people, and are theirs who asked; files of our own say that they are not.
+        response.headers.setdefault("Cache-Control", "no-store")
         return response
