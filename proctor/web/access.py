@@ -50,6 +50,8 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "webhooks.test": frozenset({_ADMIN}),
     "webhooks.deliveries": frozenset({_ADMIN}),
     "webhooks.retry": frozenset({_ADMIN}),
+    "webhook_pages.show": frozenset({_ADMIN}),
+    "webhook_pages.retry": frozenset({_ADMIN}),
     "health.health": PUBLIC,
     "health.metrics": STAFF,
     "home.home": STAFF,
@@ -68,7 +70,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
 }
 """By endpoint, the roles of which one is needed. What is not listed is for nobody."""
 
-PAGES = frozenset({"home.home"})
+PAGES = frozenset({"home.home", "webhook_pages.show"})
 """Endpoints that people look at, and are sent to sign in from."""
 
 

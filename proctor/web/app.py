@@ -26,6 +26,7 @@ from proctor.web.pages.assets import asset_routes
 from proctor.web.pages.home import home_routes, show_refusals
 from proctor.web.pages.shell import Shell
 from proctor.web.pages.sign_in import sign_in_routes
+from proctor.web.pages.webhooks import webhook_pages
 from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
 from proctor.web.sessions import session_routes
@@ -96,6 +97,7 @@ def create_app(services: Services) -> QuartTrio:
         asset_routes(),
         sign_in_routes(services, cookies, shell),
         home_routes(),
+        webhook_pages(services, shell),
     ):
         app.register_blueprint(routes)
     return app

@@ -109,7 +109,7 @@ def webhook_routes(services: Services) -> Blueprint:
     @document_response(Problem, 503)
     async def list_webhooks() -> Response:
         """List webhooks: addresses, and what each is told."""
-        return json_response(WebhookList(webhooks=[_shown(each) for each in await registry.all()]))
+        return json_response(WebhookList(webhooks=[shown(each) for each in await registry.all()]))
 
     @routes.post("")
     @validate_request(NewWebhook)
@@ -120,7 +120,7 @@ def webhook_routes(services: Services) -> Blueprint:
     async def add(data: NewWebhook) -> Response:
         """Add a webhook: have an address told what happens. Answers its secret, once."""
         webhook = await registry.add(data.url, data.events, who())
-        return json_response(AddedWebhook(**dict(_shown(webhook)), secret=webhook.secret), 201)
+        return json_response(AddedWebhook(**dict(shown(webhook)), secret=webhook.secret), 201)
 
     @routes.delete("/<webhook_id>")
     @document_response(Nothing, 204)
@@ -168,9 +168,8 @@ def webhook_routes(services: Services) -> Blueprint:
     @document_response(Problem, 503)
     async def retry(number: str) -> Response:
         """Deliver an event again now, whatever became of it."""
-        if not re.fullmatch(NUMBER_PATTERN, number, re.ASCII):
-            raise InvalidRequest("a delivery has a whole number from 1", field="number")
-        return json_response(shown_delivery(await outbox.retry(int(number), now_ms())))
+        delivery = await outbox.retry(checked_number(number, "number"), now_ms())
+        return json_response(shown_delivery(delivery))
 
     return routes
 
@@ -181,7 +180,15 @@ def _checked(webhook_id: str) -> str:
     raise InvalidRequest("a webhook's id is 16 hexadecimal digits", field="webhook_id")
 
 
-def _shown(webhook: Webhook) -> ShownWebhook:
+def checked_number(text: str, field: str) -> int:
+    """Return the number of a delivery. Raises InvalidRequest for what is none."""
+    if re.fullmatch(NUMBER_PATTERN, text, re.ASCII):
+        return int(text)
+    raise InvalidRequest("a delivery has a whole number from 1", field=field)
+
+
+def shown(webhook: Webhook) -> ShownWebhook:
+    """Return an address as the API shows it, without its secret."""
     return ShownWebhook(
         webhook_id=webhook.webhook_id,
         url=webhook.url,

@@ -119,6 +119,8 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "webhooks.test": ("POST", "/api/v1/webhooks/0123456789abcdef/test", {}),
     "webhooks.deliveries": ("GET", "/api/v1/webhooks/deliveries", {}),
     "webhooks.retry": ("POST", "/api/v1/webhooks/deliveries/1/retry", {}),
+    "webhook_pages.show": ("GET", "/webhooks", {}),
+    "webhook_pages.retry": ("POST", "/webhooks/deliveries/1/retry", {}),
     "stream.fallback": ("POST", "/api/v1/session/ws/fallback", {"json": {"session_id": "mine", **FRAME}}),
     "health.metrics": ("GET", "/metrics", {}),
     "health.health": ("GET", "/health", {}),

@@ -5,7 +5,7 @@ import trio
 
 from proctor.access.roles import Role
 from proctor.audit import Action
-from tests.fixtures.receiver import Receiver
+from tests.fixtures.receiver import Answer, Receiver
 from tests.fixtures.server import open_server, settings_for
 from tests.web.test_access import Guarded, open_guarded
 from tests.web.test_audited import entries
@@ -59,6 +59,43 @@ async def test_a_webhook_from_its_start_to_its_end(guarded: Guarded, receiver: R
         (Action.WEBHOOK_REMOVED, what, None),
     ]
     assert secret not in str(trail)
+
+
+async def test_people_see_what_became_of_it_and_send_it_again(guarded: Guarded, receiver: Receiver):
+    """In their language, and with nothing from outside as markup."""
+    evil = f"{receiver.url}?<script>alert(1)</script>"
+    await guarded.ask(Role.ADMIN, "POST", PATH, json={"url": evil, "events": ["session.started"]})
+    receiver.answers.append(Answer(410))
+    await guarded.start("exam")
+
+    async def page(query: str = "", language: str = "en") -> str:
+        headers = guarded.headers(Role.ADMIN) | {"Accept-Language": language}
+        answer = await guarded.server.http.get(f"/webhooks{query}", headers=headers)
+        assert answer.status_code == 200
+        return answer.text
+
+    with trio.fail_after(20):
+        while "answered 410" not in await page("?state=failed"):  # noqa: ASYNC110 - it tells nobody
+            await trio.sleep(0.02)
+    shown = await page(language="de")
+    assert "&lt;script&gt;" in shown
+    assert "<script" not in shown
+    assert all(word in shown for word in ("Aufgegeben", "session.started", "antwortete 410"))
+    assert "There are none." in await page("?state=pending")
+    again = "/webhooks/deliveries/1/retry"
+    refused = await guarded.ask(Role.ADMIN, "POST", again, data={"next": "/webhooks"})
+    assert (refused.status_code, "410" in refused.text) == (409, True)
+    await guarded.ask(Role.ADMIN, "POST", PATH, json={"url": receiver.url, "events": ["session.started"]})
+    await guarded.start("another")
+    await receiver.gets(2)
+    with trio.fail_after(20):
+        while "Delivered</span>" not in await page():  # noqa: ASYNC110 - it tells nobody
+            await trio.sleep(0.02)
+    done = await guarded.ask(
+        Role.ADMIN, "POST", again.replace("1", "2"), data={"next": "/webhooks?state=failed"}
+    )
+    assert (done.status_code, done.headers["location"]) == (303, "/webhooks?state=failed")
+    await receiver.gets(3)
 
 
 MISTAKES = [
