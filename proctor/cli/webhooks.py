@@ -81,13 +81,14 @@ def _with_registry(task: Callable[["Registry"], Awaitable[T]]) -> T:
     from proctor.storage.webhooks import Webhooks
     from proctor.webhooks.addresses import Addresses
     from proctor.webhooks.registry import Registry
+    from proctor.webhooks.sender import Sender
 
     settings = read_settings()
 
     async def main() -> T:
         async with open_pool(settings) as pool:
-            addresses = Addresses(settings.webhook_private_networks)
-            return await task(Registry(Webhooks(pool), addresses, Audit(AuditLog(pool), _now_ms), _now_ms))
+            sender = Sender(Addresses(settings.webhook_private_networks))
+            return await task(Registry(Webhooks(pool), sender, Audit(AuditLog(pool), _now_ms), _now_ms))
 
     with mistakes_told():
         return trio.run(main)

@@ -19,6 +19,8 @@ from proctor.webhooks.addresses import URL_CHARACTERS
 from proctor.webhooks.events import EventType
 
 WEBHOOK_ID_PATTERN = "[0-9a-f]{16}"
+_ID = "<string(length=16):webhook_id>"
+"""In an address; so long that it is not taken for the other addresses below `/webhooks`."""
 NUMBER_PATTERN = "[1-9][0-9]{0,17}"
 
 
@@ -122,9 +124,10 @@ def webhook_routes(services: Services) -> Blueprint:
         webhook = await registry.add(data.url, data.events, who())
         return json_response(AddedWebhook(**dict(shown(webhook)), secret=webhook.secret), 201)
 
-    @routes.delete("/<webhook_id>")
+    @routes.delete(f"/{_ID}")
     @document_response(Nothing, 204)
     @document_response(Problem, 400)
+    @document_response(Problem, 404)
     @document_response(Problem, 503)
     async def remove(webhook_id: str) -> Response:
         """Remove a webhook, with what it was still to be told."""
@@ -133,9 +136,10 @@ def webhook_routes(services: Services) -> Blueprint:
         del response.headers["Content-Type"]
         return response
 
-    @routes.post("/<webhook_id>/test")
+    @routes.post(f"/{_ID}/test")
     @document_response(Tested)
     @document_response(Problem, 400)
+    @document_response(Problem, 404)
     @document_response(Problem, 503)
     async def test(webhook_id: str) -> Response:
         """Send a webhook the event `webhook.test`, once, and tell what came of it."""

@@ -33,16 +33,16 @@ class Announcing:
         metrics: Metrics,
         now_ms: Callable[[], int],
     ) -> None:
-        addresses = Addresses(settings.webhook_private_networks)
+        sender = Sender(Addresses(settings.webhook_private_networks))
         webhooks = Webhooks(pool)
         self.outbox = Outbox(pool)
-        self.registry = Registry(webhooks, addresses, audit, now_ms)
+        self.registry = Registry(webhooks, sender, audit, now_ms)
         self.concerns = Concerns(live, webhooks, self.outbox)
         self._now_ms = now_ms
         self._deliveries = Deliveries(
             outbox=self.outbox,
             webhooks=webhooks,
-            sender=Sender(addresses),
+            sender=sender,
             audit=audit,
             settings=settings,
             metrics=metrics,

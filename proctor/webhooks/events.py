@@ -61,9 +61,9 @@ def event_id(event: Event, session: ExamSession) -> str:
 
 
 def payload(event: Event, session: ExamSession, verdict: Verdict | None, public_url: str = "") -> bytes:
-    """Return the body of the event's webhook: the same bytes at every attempt.
+    """Return the body of the event's webhook.
 
-    `public_url` is what links begin with.
+    `verdict` is that of the report that the event is about, if any; `public_url` is what links begin with.
     """
     data: dict[str, Any] = {
         "session_id": session.session_id,

@@ -10,23 +10,18 @@ from proctor.audit import Action, Audit, Who
 from proctor.errors import InvalidRequest
 from proctor.storage.webhooks import Webhook, Webhooks, make_webhook
 from proctor.times import iso_from_ms
-from proctor.webhooks.addresses import Addresses
 from proctor.webhooks.events import EventType
-from proctor.webhooks.sender import Outcome, Sender
+from proctor.webhooks.sender import PORTS, Outcome, Sender
 
 _LOOK_UP_SECONDS = 5.0
-_PORTS = {"http": 80, "https": 443}
 
 
 class Registry:
     """Every call raises :class:`proctor.errors.Unavailable` if the database is down."""
 
-    def __init__(
-        self, webhooks: Webhooks, addresses: Addresses, audit: Audit, now_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, webhooks: Webhooks, sender: Sender, audit: Audit, now_ms: Callable[[], int]) -> None:
         self._webhooks = webhooks
-        self._addresses = addresses
-        self._sender = Sender(addresses)
+        self._sender = sender
         self._audit = audit
         self._now_ms = now_ms
 
@@ -36,11 +31,12 @@ class Registry:
         Raises:
             InvalidRequest: the address may not be called, or is not known.
         """
-        parsed = self._addresses.check_url(url)
+        addresses = self._sender.addresses
+        parsed = addresses.check_url(url)
         try:
             with trio.fail_after(_LOOK_UP_SECONDS):
-                encrypted, port = parsed.scheme == "https", parsed.port or _PORTS[parsed.scheme]
-                await self._addresses.resolve(parsed.host, port, encrypted=encrypted)
+                encrypted, port = parsed.scheme == "https", parsed.port or PORTS[parsed.scheme]
+                await addresses.resolve(parsed.host, port, encrypted=encrypted)
         except (OSError, UnicodeError, trio.TooSlowError):
             raise InvalidRequest(f"the host {parsed.host!r} is not known", field="url") from None
         webhook = make_webhook(url, events, self._now_ms())

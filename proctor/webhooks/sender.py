@@ -21,7 +21,7 @@ ATTEMPT_SECONDS = 15.0
 """Longest from looking up the name to the status. A receiver takes the event in and works on it later."""
 RETRY_AFTER_MAX_SECONDS = 24 * 3600.0
 GONE = 410
-_PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443}
 
 
 class Outcome(NamedTuple):
@@ -45,7 +45,7 @@ class Sender:
     """Delivers signed messages. Nothing stays open between two attempts."""
 
     def __init__(self, addresses: Addresses) -> None:
-        self._addresses = addresses
+        self.addresses = addresses
         # The certificates that httpx trusts; SSL_CERT_FILE and SSL_CERT_DIR name others.
         self._tls = httpx.create_ssl_context()
 
@@ -57,7 +57,7 @@ class Sender:
             **signed_headers(secret, message_id, int(time.time()), body),
         }
         try:
-            target = self._addresses.check_url(url)
+            target = self.addresses.check_url(url)
             with trio.fail_after(ATTEMPT_SECONDS):
                 return await self._post(target, headers, body)
         except InvalidRequest as refused:
@@ -69,11 +69,11 @@ class Sender:
 
     async def _post(self, url: httpx.URL, headers: Mapping[str, str], body: bytes) -> Outcome:
         encrypted = url.scheme == "https"
-        network = CheckedNetwork(self._addresses, encrypted=encrypted)
+        network = CheckedNetwork(self.addresses, encrypted=encrypted)
         address = httpcore.URL(
             scheme=url.raw_scheme,
             host=url.raw_host,
-            port=url.port or _PORTS[url.scheme],
+            port=url.port or PORTS[url.scheme],
             target=url.raw_path,
         )
         fields = [("host", url.netloc.decode("ascii")), *headers.items()]

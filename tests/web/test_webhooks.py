@@ -105,7 +105,7 @@ MISTAKES = [
     ("POST", "", {"url": "https://8.8.8.8/", "events": ["session.paused"]}, "events.0"),
     ("DELETE", "/0123456789abcdef", None, "no webhook"),
     ("POST", "/0123456789abcdef/test", None, "no webhook"),
-    ("DELETE", "/nothing", None, "16 hexadecimal"),
+    ("DELETE", "/0123456789ABCDEF", None, "16 hexadecimal"),
     ("GET", "/deliveries?webhook_id=x", None, "16 hexadecimal"),
     ("POST", "/deliveries/7/retry", None, "no delivery 7"),
     ("POST", "/deliveries/0/retry", None, "whole number"),
