@@ -57,7 +57,7 @@ class Metrics:
         self.frames_lost = counter("proctor_frames_lost", "Frames that expired before they were spooled.")
         self.sessions_ended = counter("proctor_sessions_ended", "Sessions finalised.")
         self.webhook_attempts = counter(
-            "proctor_webhook_attempts", "Deliveries tried.", labelnames=["outcome"]
+            "proctor_webhook_attempts", "Attempts to deliver a webhook, by outcome.", labelnames=["outcome"]
         )
 
     def render(self) -> bytes:

@@ -6,6 +6,7 @@ that cannot be delivered would hold up the others for long.
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 import structlog
 import trio
@@ -27,7 +28,8 @@ LOOK_SECONDS = 1.0
 AT_ONCE = 4
 """Most attempts at one address at a time from one process, so that a slow one holds up only itself."""
 _EXPIRE_SECONDS = 3600.0
-_GIVE_BACK_SECONDS = 1.0
+_NOTE_SECONDS = 2.0
+"""Longest to note what became of an attempt; else somebody tries again when the claim has lapsed."""
 _DAY_MS = 24 * 3600 * 1000
 _SERVER = Who(actor="server", address=None)
 
@@ -114,10 +116,12 @@ class Deliveries:
                 webhook.url, webhook.secret, event_id(event, message.session), body
             )
         except trio.Cancelled:
-            with trio.move_on_after(_GIVE_BACK_SECONDS, shield=True):
+            with trio.move_on_after(_NOTE_SECONDS, shield=True), suppress(Unavailable):
                 await self._outbox.give_back(delivery, self._now_ms())
             raise
-        await self._note(webhook, delivery, outcome)
+        # Else a server that stops would have delivered, and the next one would deliver again.
+        with trio.move_on_after(_NOTE_SECONDS, shield=True):
+            await self._note(webhook, delivery, outcome)
 
     async def _note(self, webhook: Webhook, delivery: Delivery, outcome: Outcome) -> None:
         pause = None if outcome.unwanted else pause_seconds(delivery.attempts)
