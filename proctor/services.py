@@ -28,6 +28,9 @@ from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
 from proctor.milestones import Presence
 from proctor.model import ExamSession
+from proctor.monitor.board import Board, open_board
+from proctor.monitor.feed import Feed
+from proctor.monitor.looking import Looking
 from proctor.notices import Notices, open_notices
 from proctor.policy_trail import note_policies
 from proctor.reanalysis import Reanalysis
@@ -44,6 +47,7 @@ from proctor.storage.removal import Removal
 from proctor.supervisor import Supervisor
 from proctor.web.sockets import Sockets
 from proctor.webhooks.announcing import Announcing
+from proctor.webhooks.concerns import Concerns
 
 _FLUSH_SHARE = 0.2
 """Of the time to shut down; connections and requests had theirs before, and workers are still to be ended."""
@@ -74,6 +78,8 @@ class Services:
     grants: Grants
     reanalysis: Reanalysis
     erasure: Erasure
+    looking: Looking
+    feed: Feed
     announcing: Announcing
     presence: Presence
     policies: Mapping[str, Policy]
@@ -110,11 +116,12 @@ async def open_services(
         open_pool(settings) as pool,
         open_frame_store(settings) as store,
         open_notices(settings) as notices,
+        open_board(settings) as board,
         open_engine(settings, analyzers, policies) as engine,
         trio.open_nursery() as nursery,
     ):
         granting = Granting(analyzers, policies)
-        services = _assemble(settings, pool, store, notices, engine, granting)
+        services = _assemble(settings, pool, store, notices, board, engine, granting)
         await services.gate.load()
         await note_policies(services.audit, policies)
         for name, task in _tasks(services).items():
@@ -145,6 +152,8 @@ def _tasks(services: Services) -> dict[str, Callable[[], Awaitable[None]]]:
         "notices": services.farewells.listen,
         "reconciliation": services.farewells.reconcile,
         "retention": services.erasure.expire,
+        "looking": services.looking.run,
+        "feed": services.feed.run,
         "presence": services.presence.write,
         **services.announcing.tasks,
     }
@@ -164,6 +173,7 @@ def _assemble(
     pool: Pool,
     store: FrameStore,
     notices: Notices,
+    board: Board,
     engine: Engine,
     granting: Granting,
 ) -> Services:
@@ -201,7 +211,9 @@ def _assemble(
             now_ms=now_ms,
         ),
         erasure=Erasure(Removal(pool), sessions, store, archive, audit, settings, now_ms),
-        announcing=Announcing(pool, live, audit, settings, metrics, now_ms),
+        looking=Looking(board, engine, store, database, ingest, roster),
+        feed=Feed(board, database, now_ms),
+        announcing=Announcing(pool, partial(Concerns, live, store, engine), audit, settings, metrics, now_ms),
         presence=Presence(Milestones(pool), now_ms),
         policies=engine.policies,
     )

@@ -38,6 +38,8 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "analyses.reanalyze": frozenset({_REVIEWER}),
     "analyses.versions": frozenset({_REVIEWER}),
     "analyses.version": frozenset({_REVIEWER}),
+    "signals.session_signals": frozenset({_PROCTOR, _REVIEWER}),
+    "monitor.watch": frozenset({_PROCTOR}),
     "privacy.erase_session": frozenset({_ADMIN}),
     "privacy.erase_candidate": frozenset({_ADMIN}),
     "privacy.export": frozenset({_ADMIN}),
@@ -55,6 +57,8 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "health.health": PUBLIC,
     "health.metrics": STAFF,
     "home.home": STAFF,
+    "monitor_page.monitor": frozenset({_PROCTOR}),
+    "session_page.session": frozenset({_PROCTOR, _REVIEWER}),
     "assets.asset": PUBLIC,
     "sign_in.ask": PUBLIC,
     "sign_in.with_key": PUBLIC,
@@ -70,7 +74,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
 }
 """By endpoint, the roles of which one is needed. What is not listed is for nobody."""
 
-PAGES = frozenset({"home.home", "webhook_pages.show"})
+PAGES = frozenset({"home.home", "monitor_page.monitor", "session_page.session", "webhook_pages.show"})
 """Endpoints that people look at, and are sent to sign in from."""
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from quart import Blueprint
 from quart_schema import HttpSecurityScheme, Info, QuartSchema
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
@@ -20,16 +21,20 @@ from proctor.web.headers import harden
 from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
 from proctor.web.milestones import milestone_routes
+from proctor.web.monitor import monitor_routes
 from proctor.web.openapi import OpenAPI
 from proctor.web.origins import guard_origins, origin_patterns
 from proctor.web.pages.assets import asset_routes
 from proctor.web.pages.home import home_routes, show_refusals
+from proctor.web.pages.monitor import monitor_page
+from proctor.web.pages.session import session_page
 from proctor.web.pages.shell import Shell
 from proctor.web.pages.sign_in import sign_in_routes
 from proctor.web.pages.webhooks import webhook_pages
 from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
 from proctor.web.sessions import session_routes
+from proctor.web.signals import signal_routes
 from proctor.web.stream import HandedOverWebSocket, stream_routes
 from proctor.web.webhooks import webhook_routes
 
@@ -83,12 +88,21 @@ def create_app(services: Services) -> QuartTrio:
     guard_access(app, services.gate, cookies)
     add_error_handlers(app)
     show_refusals(app, shell)
-    for routes in (
+    for routes in _routes(services, cookies, shell):
+        app.register_blueprint(routes)
+    return app
+
+
+def _routes(services: Services, cookies: Cookies, shell: Shell) -> tuple[Blueprint, ...]:
+    """Return all routes: those of programs, then those of people."""
+    return (
         stream_routes(services),
         session_routes(services),
         accommodation_routes(services),
         analysis_routes(services),
         privacy_routes(services),
+        monitor_routes(services),
+        signal_routes(services),
         livekit_routes(services),
         milestone_routes(services),
         webhook_routes(services),
@@ -97,7 +111,7 @@ def create_app(services: Services) -> QuartTrio:
         asset_routes(),
         sign_in_routes(services, cookies, shell),
         home_routes(),
+        monitor_page(shell),
+        session_page(services, shell),
         webhook_pages(services, shell),
-    ):
-        app.register_blueprint(routes)
-    return app
+    )

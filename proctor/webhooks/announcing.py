@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable, Mapping
 
 from proctor.audit import Audit
-from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
 from proctor.settings import Settings
 from proctor.storage.outbox import Outbox
@@ -27,7 +26,7 @@ class Announcing:
     def __init__(
         self,
         pool: Pool,
-        live: LiveAnalysis,
+        concerns: Callable[[Webhooks, Outbox], Concerns],
         audit: Audit,
         settings: Settings,
         metrics: Metrics,
@@ -37,7 +36,7 @@ class Announcing:
         webhooks = Webhooks(pool)
         self.outbox = Outbox(pool)
         self.registry = Registry(webhooks, sender, audit, now_ms)
-        self.concerns = Concerns(live, webhooks, self.outbox)
+        self.concerns = concerns(webhooks, self.outbox)
         self._now_ms = now_ms
         self._deliveries = Deliveries(
             outbox=self.outbox,

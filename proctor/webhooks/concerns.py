@@ -1,20 +1,26 @@
 """Finds out, while sessions run, that one has a new concern, for those whom webhooks tell of it.
 
-A look takes a report, which costs more than following a session does. So there are looks only while somebody
-wants to know, one at a time, of sessions that have new frames, and for a quarter of the time at the most.
+A glance tells that something is new, and a report what. Both cost the analysis workers something, so there
+are looks only while somebody wants to know, one at a time, at sessions that have new frames, and for half of
+the time at the most.
 """
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
 import structlog
 import trio
 
 from proctor.analysis.api import Level
+from proctor.analysis.engine import Engine
+from proctor.analysis.glance import Glance
 from proctor.errors import ProctorError
 from proctor.live import LiveAnalysis
 from proctor.model import ExamSession, FrameId
+from proctor.monitor.looking import glance_at
+from proctor.storage.frames import FrameStore
 from proctor.storage.outbox import Outbox
 from proctor.storage.webhooks import Webhooks
 from proctor.webhooks.events import Event, EventType
@@ -25,8 +31,6 @@ LOOK_SECONDS = 1.0
 """How often it is looked whether there is anything to look at."""
 _WANTED_SECONDS = 10.0
 """How often it is asked whether anybody wants to know."""
-_REST_FACTOR = 3.0
-"""Looks rest for so many times as long as one took."""
 _REMEMBERED = 10_000
 """Sessions whose concerns are known to be told; of others the outbox knows."""
 
@@ -51,15 +55,26 @@ class _Report(msgspec.Struct):
     verdict: _Verdict
 
 
+@dataclass
+class _Told:
+    seen: tuple[object, ...] = (0,)
+    """What the last glance showed of which all is told."""
+    keys: set[str] = field(default_factory=set)
+
+
 class Concerns:
     """Has a task, `watch`."""
 
-    def __init__(self, live: LiveAnalysis, webhooks: Webhooks, outbox: Outbox) -> None:
+    def __init__(
+        self, live: LiveAnalysis, store: FrameStore, engine: Engine, webhooks: Webhooks, outbox: Outbox
+    ) -> None:
         self._live = live
+        self._store = store
+        self._engine = engine
         self._webhooks = webhooks
         self._outbox = outbox
         self._due: dict[str, ExamSession] = {}
-        self._told: OrderedDict[str, set[str]] = OrderedDict()
+        self._told: OrderedDict[str, _Told] = OrderedDict()
         self._wanted = False
 
     def followed(self, active_sessions: _ActiveSessions) -> _ActiveSessions:
@@ -91,28 +106,28 @@ class Concerns:
             session = self._due.pop(session_id)
             began = trio.current_time()
             try:
-                await self.tell(session, await self._live.report(session, final=False))
+                await self._look_at(session)
             except ProctorError:
                 self._due.setdefault(session_id, session)
                 raise
-            await trio.sleep(_REST_FACTOR * (trio.current_time() - began))
+            await trio.sleep(trio.current_time() - began)
 
-    async def tell(self, session: ExamSession, report: bytes) -> None:
-        """Have the concerns in a running session's report told that were not before.
-
-        Raises:
-            Unavailable: the database is down; tell it again.
-        """
-        said = msgspec.json.decode(report, type=_Report)
-        told = self._told.setdefault(session.session_id, set())
+    async def _look_at(self, session: ExamSession) -> None:
+        told = self._told.setdefault(session.session_id, _Told())
         self._told.move_to_end(session.session_id)
         if len(self._told) > _REMEMBERED:
             self._told.popitem(last=False)
-        for finding in said.findings:
+        glance = msgspec.json.decode(await glance_at(session, self._store, self._engine), type=Glance)
+        seen = (glance.concerns, *((each.rule, each.start_ms) for each in glance.newest))
+        if seen == told.seen:
+            return
+        report = msgspec.json.decode(await self._live.report(session, final=False), type=_Report)
+        for finding in report.findings:
             key = f"{finding.rule}:{finding.frame_ids[0]}"
-            if finding.level is Level.CONCERN and key not in told:
-                await self._outbox.add(_event(session, key, finding, said.verdict))
-                told.add(key)
+            if finding.level is Level.CONCERN and key not in told.keys:
+                await self._outbox.add(_event(session, key, finding, report.verdict))
+                told.keys.add(key)
+        told.seen = seen
 
 
 def _event(session: ExamSession, key: str, finding: _Finding, verdict: _Verdict) -> Event:

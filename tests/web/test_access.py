@@ -125,6 +125,9 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "health.metrics": ("GET", "/metrics", {}),
     "health.health": ("GET", "/health", {}),
     "home.home": ("GET", "/", {}),
+    "monitor_page.monitor": ("GET", "/monitor", {}),
+    "session_page.session": ("GET", "/session/mine", {}),
+    "signals.session_signals": ("GET", "/api/v1/session/mine/signals", {}),
     "assets.asset": ("GET", "/assets/pages.css", {}),
     "sign_in.ask": ("GET", "/sign-in", {}),
     "sign_in.language": ("POST", "/language", {}),
@@ -144,7 +147,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
 async def test_every_endpoint_is_for_its_roles_alone(guarded):
     """Others are told what it needs, whoever they are, and nothing has happened."""
     await guarded.start("ending")
-    assert REQUESTS.keys() | {"stream.stream"} == NEEDED.keys()
+    assert REQUESTS.keys() | {"stream.stream", "monitor.watch"} == NEEDED.keys()
     for endpoint, (method, path, options) in REQUESTS.items():
         needed = NEEDED[endpoint]
         if needed is PUBLIC:

@@ -366,8 +366,10 @@ async def test_a_session_that_took_the_id_of_an_erased_one_has_events_of_its_own
 async def test_what_a_reviewer_decides_is_told(process: Process, receiver: Receiver):
     await process.add(receiver.url, DECISION)
     await process.start()
-    live: Any = None
-    announcing = Announcing(process.pool, live, process.audit, process.settings, process.metrics, lambda: T0)
+    concerns: Any = None
+    announcing = Announcing(
+        process.pool, lambda *_: concerns, process.audit, process.settings, process.metrics, lambda: T0
+    )
     for _ in range(2):
         await announcing.decided("exam", "d1", "referred")
     await settled(process)
