@@ -23,6 +23,7 @@ from proctor.erasure import Erasure
 from proctor.errors import Misconfigured, Unavailable
 from proctor.farewells import Farewells
 from proctor.grants import Grants
+from proctor.idle import IdleSessions
 from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
@@ -37,6 +38,7 @@ from proctor.reanalysis import Reanalysis
 from proctor.roster import Roster
 from proctor.sessions import Sessions
 from proctor.settings import Settings
+from proctor.storage.audit_cuts import AuditCuts
 from proctor.storage.audit_log import AuditLog
 from proctor.storage.credentials import Credentials
 from proctor.storage.database import Database
@@ -78,6 +80,7 @@ class Services:
     grants: Grants
     reanalysis: Reanalysis
     erasure: Erasure
+    idle: IdleSessions
     looking: Looking
     feed: Feed
     announcing: Announcing
@@ -152,6 +155,7 @@ def _tasks(services: Services) -> dict[str, Callable[[], Awaitable[None]]]:
         "notices": services.farewells.listen,
         "reconciliation": services.farewells.reconcile,
         "retention": services.erasure.expire,
+        "idle sessions": services.idle.follow,
         "looking": services.looking.run,
         "feed": services.feed.run,
         "presence": services.presence.write,
@@ -185,7 +189,7 @@ def _assemble(
     farewells = Farewells(roster, ingest, database, notices)
     parts = _Parts(database=database, store=store, live=live, settings=settings)
     endings = Endings(**parts, archive=archive, farewells=farewells, metrics=metrics, now_ms=now_ms)
-    admissions = Admissions(database, gate, now_ms)
+    admissions = Admissions(database, store, gate, now_ms)
     sessions = Sessions(**parts, endings=endings, admissions=admissions, now_ms=now_ms)
     return Services(
         **parts,
@@ -202,18 +206,25 @@ def _assemble(
         sessions=sessions,
         granting=granting,
         grants=Grants(sessions, database, ingest, granting, now_ms),
-        reanalysis=Reanalysis(
-            sessions=sessions,
-            database=database,
-            engine=engine,
-            granting=granting,
-            settings=settings,
-            now_ms=now_ms,
-        ),
-        erasure=Erasure(Removal(pool), sessions, store, archive, audit, settings, now_ms),
+        reanalysis=_reanalysis(sessions, database, engine, granting, settings),
+        erasure=Erasure(Removal(pool), sessions, store, archive, audit, AuditCuts(pool), settings, now_ms),
+        idle=IdleSessions(Removal(pool), database, store, endings, audit, settings, now_ms),
         looking=Looking(board, engine, store, database, ingest, roster),
         feed=Feed(board, database, now_ms),
         announcing=Announcing(pool, partial(Concerns, live, store, engine), audit, settings, metrics, now_ms),
         presence=Presence(Milestones(pool), now_ms),
         policies=engine.policies,
+    )
+
+
+def _reanalysis(
+    sessions: Sessions, database: Database, engine: Engine, granting: Granting, settings: Settings
+) -> Reanalysis:
+    return Reanalysis(
+        sessions=sessions,
+        database=database,
+        engine=engine,
+        granting=granting,
+        settings=settings,
+        now_ms=now_ms,
     )

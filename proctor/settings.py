@@ -46,6 +46,11 @@ class Settings(BaseSettings):
         Path("analysis_dumps"),
         description="Where `{session_id}_frames.json` is written when a session ends; before, in `spool`.",
     )
+    dump_encryption_key: SecretStr = Field(
+        SecretStr(""),
+        description="Secret age keys, newest first, with commas between: dumps are written encrypted with "
+        "the first, as `{session_id}_frames.json.age`, and read with any. Empty: plain.",
+    )
     dump_retention_days: float = Field(
         0, ge=0, description="Days after its end that a session's dump is removed; 0 keeps it."
     )
@@ -53,6 +58,16 @@ class Settings(BaseSettings):
         0,
         ge=0,
         description="Days after its end that a session is removed, with reports and dump; 0 keeps it.",
+    )
+    session_idle_hours: float = Field(
+        48.0,
+        ge=0,
+        description="A running session that received nothing for so long is ended by the server; 0 never.",
+    )
+    audit_retention_days: float = Field(
+        0,
+        ge=0,
+        description="Days after which an entry of the audit trail is removed, within a day; 0 keeps it.",
     )
     policy_directory: Path = Field(Path("config"), description="Folder of the exam policies (`NAME.toml`).")
     heartbeat_interval_seconds: float = Field(

@@ -147,7 +147,7 @@ async def open_house(
             metrics=metrics,
             now_ms=now_ms,
         )
-        admissions = Admissions(seen["database"], gate, now_ms)
+        admissions = Admissions(seen["database"], seen["store"], gate, now_ms)
         sessions = Sessions(**seen, endings=endings, admissions=admissions, settings=settings, now_ms=now_ms)
         nursery.start_soon(admissions.serve)
         nursery.start_soon(ingest.write)

@@ -269,8 +269,11 @@ async def test_a_batch_is_numbered_without_a_gap_between(store):
 async def test_a_sealed_session_takes_nothing_more(store):
     """New or repeated, also after it was cleared; and what it has may still be read."""
     await store.append([message("exam", T0, seq=1)])
+    assert not (await store.resume_point("exam")).sealed
     await store.seal("exam")
     await store.seal("exam")
+    assert (await store.resume_point("exam")).sealed
+    assert not (await store.resume_point("other")).sealed
     late = [message("exam", T0, seq=1), message("exam", T0, seq=2), message("exam", T0)]
     assert await appended(store, late) == [SEALED] * 3
     assert len((await store.read("exam")).frames) == 1

@@ -67,6 +67,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "sign_in.sign_out": PUBLIC,
     "sign_in.language": PUBLIC,
     "docs.docs": PUBLIC,
+    "docs.privacy": PUBLIC,
     "docs.style": PUBLIC,
     "docs.asyncapi": PUBLIC,
     "docs.report": PUBLIC,

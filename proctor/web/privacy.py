@@ -7,8 +7,8 @@ from quart import Blueprint, Response
 from quart_schema import document_response
 from werkzeug.routing import BaseConverter
 
-from proctor.audit import Action, pseudonym
-from proctor.export import OfSession, exported
+from proctor.audit import Action
+from proctor.export import OfSession, check_dumps, exported
 from proctor.model import check_session_id
 from proctor.services import Services
 from proctor.web.access import who
@@ -82,7 +82,9 @@ def privacy_routes(services: Services) -> Blueprint:
     async def export(candidate_id: str) -> Response:
         """Export everything that is kept about a candidate, as JSON."""
         sessions = await erasure.sessions_of(candidate_id)
-        await services.audit.record(Action.EXPORTED, pseudonym(candidate_id), **who())
+        await check_dumps(sessions, services.settings)
+        subject = await services.audit.pseudonym(candidate_id)
+        await services.audit.record(Action.EXPORTED, subject, **who())
         more: dict[str, OfSession] = {
             "milestones": services.presence.kept.of_session,
             "webhooks": services.announcing.outbox.of_session,
