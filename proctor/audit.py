@@ -46,6 +46,8 @@ class Action(StrEnum):
     """A key to the server was made. Subject: the key's id; never the key."""
     KEY_REVOKED = "key_revoked"
     """A key was made useless. Subject: the key's id."""
+    MESSAGE_SENT = "message_sent"
+    """A candidate was written to. Subject: the session; what was written is not kept."""
     WEBHOOK_ADDED = "webhook_added"
     """An address is told what happens. Subject: the webhook's id; never its secret."""
     WEBHOOK_REMOVED = "webhook_removed"

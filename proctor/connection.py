@@ -20,24 +20,11 @@ from proctor.metrics import Metrics
 from proctor.minimise import drop_features
 from proctor.pace import Pace, Unusable
 from proctor.peer import Socket
+from proctor.replies import Clock, Error, Heartbeat, Resume, ServerMessage, SessionEnded, encode, encode_ack
 from proctor.settings import Settings
 from proctor.storage.frames import FrameMessage, Outcome, Receipt, ResumePoint
 from proctor.times import iso_from_ms
-from proctor.wire import (
-    Clock,
-    ClockReading,
-    CloseCode,
-    Error,
-    ErrorCode,
-    Heartbeat,
-    Rejected,
-    Resume,
-    ServerMessage,
-    SessionEnded,
-    decode,
-    encode,
-    encode_ack,
-)
+from proctor.wire import ClockReading, CloseCode, ErrorCode, Rejected, decode
 
 _log = structlog.get_logger(__name__)
 
@@ -279,6 +266,12 @@ class Connection:
             if not self._finishing:
                 _log.warning("flood of unusable messages", session=self.session_id)
             self.finish(CloseCode.FLOOD)
+
+    def tell(self, message: ServerMessage) -> None:
+        """Tell the client something as soon as it takes it."""
+        if not self._finishing:
+            self._tell(message)
+            self._socket.flush()
 
     def _tell(self, message: ServerMessage) -> None:
         self._socket.send(encode(message))

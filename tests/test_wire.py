@@ -9,22 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proctor.features import VOCABULARY
-from proctor.wire import (
-    SEQ_MAX,
-    Ack,
-    Clock,
-    ClockReading,
-    CloseCode,
-    Error,
-    ErrorCode,
-    Frame,
-    Frames,
-    Heartbeat,
-    Rejected,
-    SessionEnded,
-    decode,
-    encode,
-)
+from proctor.replies import Ack, Clock, Error, Heartbeat, SessionEnded, encode
+from proctor.wire import SEQ_MAX, ClockReading, CloseCode, ErrorCode, Frame, Frames, Rejected, decode
 from tests.document import DOCUMENTED
 
 SESSION = "demo_session"

@@ -38,6 +38,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "analyses.reanalyze": frozenset({_REVIEWER}),
     "analyses.versions": frozenset({_REVIEWER}),
     "analyses.version": frozenset({_REVIEWER}),
+    "messages.send": frozenset({_PROCTOR}),
     "signals.session_signals": frozenset({_PROCTOR, _REVIEWER}),
     "monitor.watch": frozenset({_PROCTOR}),
     "privacy.erase_session": frozenset({_ADMIN}),

@@ -1,5 +1,6 @@
 """The Quart application: all routes and error handlers around the services it is given."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from quart import Blueprint
@@ -20,6 +21,7 @@ from proctor.web.docs import docs_routes
 from proctor.web.headers import harden
 from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
+from proctor.web.messages import message_routes
 from proctor.web.milestones import milestone_routes
 from proctor.web.monitor import monitor_routes
 from proctor.web.openapi import OpenAPI
@@ -88,30 +90,33 @@ def create_app(services: Services) -> QuartTrio:
     guard_access(app, services.gate, cookies)
     add_error_handlers(app)
     show_refusals(app, shell)
-    for routes in _routes(services, cookies, shell):
+    for routes in (*_api_routes(services), *_page_routes(services, cookies, shell)):
         app.register_blueprint(routes)
     return app
 
 
-def _routes(services: Services, cookies: Cookies, shell: Shell) -> tuple[Blueprint, ...]:
-    """Return all routes: those of programs, then those of people."""
-    return (
-        stream_routes(services),
-        session_routes(services),
-        accommodation_routes(services),
-        analysis_routes(services),
-        privacy_routes(services),
-        monitor_routes(services),
-        signal_routes(services),
-        livekit_routes(services),
-        milestone_routes(services),
-        webhook_routes(services),
-        health_routes(services),
-        docs_routes(services),
-        asset_routes(),
-        sign_in_routes(services, cookies, shell),
-        home_routes(),
-        monitor_page(shell),
-        session_page(services, shell),
-        webhook_pages(services, shell),
-    )
+def _api_routes(services: Services) -> Iterator[Blueprint]:
+    """Return what programs use."""
+    yield stream_routes(services)
+    yield session_routes(services)
+    yield accommodation_routes(services)
+    yield analysis_routes(services)
+    yield privacy_routes(services)
+    yield monitor_routes(services)
+    yield message_routes(services)
+    yield signal_routes(services)
+    yield livekit_routes(services)
+    yield milestone_routes(services)
+    yield webhook_routes(services)
+    yield health_routes(services)
+    yield docs_routes(services)
+
+
+def _page_routes(services: Services, cookies: Cookies, shell: Shell) -> Iterator[Blueprint]:
+    """Return what people look at."""
+    yield asset_routes()
+    yield sign_in_routes(services, cookies, shell)
+    yield home_routes()
+    yield monitor_page(shell)
+    yield session_page(services, shell)
+    yield webhook_pages(services, shell)

@@ -107,5 +107,7 @@ def _drawn(frames: Sequence[bytes], gap_seconds: float) -> SessionSignals:
 
 
 def _line(line: Line) -> DrawnLine:
-    values = np.where(np.isnan(line.values), None, line.values)
-    return DrawnLine(line.name, np.round(line.seconds, 3).tolist(), values.tolist())
+    values: list[float | None] = line.values.tolist()
+    for place in np.flatnonzero(np.isnan(line.values)).tolist():
+        values[place] = None
+    return DrawnLine(line.name, np.round(line.seconds, 3).tolist(), values)

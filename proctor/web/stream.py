@@ -20,6 +20,8 @@ from proctor.ingest import frame_message
 from proctor.minimise import drop_features
 from proctor.model import SESSION_ID_PATTERN, ExamSession, check_session_id
 from proctor.pace import RequestPaces
+from proctor.replies import SessionEnded as SessionEndedMessage
+from proctor.replies import encode
 from proctor.services import Services, now_ms
 from proctor.storage.frames import Outcome, ResumePoint
 from proctor.times import iso_from_ms
@@ -27,8 +29,7 @@ from proctor.web.access import principal, subprotocol
 from proctor.web.problems import Problem, problem_response
 from proctor.web.upgrade import ClientGone, hand_over
 from proctor.web.websocket import WebSocket
-from proctor.wire import ClockReading, CloseCode, Rejected, encode, parse_json, read_message
-from proctor.wire import SessionEnded as SessionEndedMessage
+from proctor.wire import ClockReading, CloseCode, Rejected, parse_json, read_message
 
 _log = structlog.get_logger(__name__)
 

@@ -128,6 +128,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "home.home": ("GET", "/", {}),
     "monitor_page.monitor": ("GET", "/monitor", {}),
     "session_page.session": ("GET", "/session/mine", {}),
+    "messages.send": ("POST", "/api/v1/session/mine/message", {"json": {"text": "hello"}}),
     "signals.session_signals": ("GET", "/api/v1/session/mine/signals", {}),
     "assets.asset": ("GET", "/assets/pages.css", {}),
     "sign_in.ask": ("GET", "/sign-in", {}),
