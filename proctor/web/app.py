@@ -10,6 +10,7 @@ from quart_trio.wrappers import TrioRequest
 from werkzeug.exceptions import UnsupportedMediaType
 
 from proctor import __version__
+from proctor.access.limits import Limits
 from proctor.errors import InvalidRequest
 from proctor.services import Services
 from proctor.strict_json import parse
@@ -35,6 +36,7 @@ from proctor.web.pages.sign_in import sign_in_routes
 from proctor.web.pages.webhooks import webhook_pages
 from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
+from proctor.web.proxies import BehindProxies, proxy_networks
 from proctor.web.sessions import session_routes
 from proctor.web.signals import signal_routes
 from proctor.web.stream import HandedOverWebSocket, stream_routes
@@ -65,33 +67,27 @@ def create_app(services: Services) -> QuartTrio:
     """Return the application that serves `services`. It owns nothing: they outlive it.
 
     Raises:
-        Misconfigured: `allowed_origins` has an entry that is no origin.
+        Misconfigured: `allowed_origins` has an entry that is no origin, or `trusted_proxies` one that is no
+            address.
     """
     app = ProctorApp("proctor", static_folder=None)
     app.url_map.converters["name"] = NameConverter
     app.url_map.merge_slashes = False  # an empty session id is a mistake, and no other address
     settings = services.settings
     app.config["MAX_CONTENT_LENGTH"] = settings.request_max_bytes
-    QuartSchema(
-        app,
-        info=Info(title="Proctor", version=__version__),
-        conversion_preference="pydantic",
-        security_schemes={"bearer": HttpSecurityScheme("bearer")},
-        openapi_provider_class=OpenAPI,
-        swagger_ui_path=None,
-        redoc_ui_path=None,
-        scalar_ui_path=None,
-    )
+    _describe(app)
     harden(app)
     cookies = Cookies(settings)
     shell = Shell(cookies)
     own = [settings.public_url.rstrip("/")] if settings.public_url else []
     guard_origins(app, origin_patterns([*settings.allowed_origins, *own]))
-    guard_access(app, services.gate, cookies)
+    limits = Limits(settings)
+    guard_access(app, services.gate, cookies, limits)
     add_error_handlers(app)
     show_refusals(app, shell)
-    for routes in (*_api_routes(services), *_page_routes(services, cookies, shell)):
+    for routes in (*_api_routes(services), *_page_routes(services, cookies, shell, limits)):
         app.register_blueprint(routes)
+    app.asgi_app = BehindProxies(app.asgi_app, proxy_networks(settings.trusted_proxies))  # type: ignore[method-assign]
     return app
 
 
@@ -112,11 +108,25 @@ def _api_routes(services: Services) -> Iterator[Blueprint]:
     yield docs_routes(services)
 
 
-def _page_routes(services: Services, cookies: Cookies, shell: Shell) -> Iterator[Blueprint]:
+def _page_routes(services: Services, cookies: Cookies, shell: Shell, limits: Limits) -> Iterator[Blueprint]:
     """Return what people look at."""
     yield asset_routes()
-    yield sign_in_routes(services, cookies, shell)
+    yield sign_in_routes(services, cookies, shell, limits)
     yield home_routes()
     yield monitor_page(shell)
     yield session_page(services, shell)
     yield webhook_pages(services, shell)
+
+
+def _describe(app: ProctorApp) -> None:
+    """Have quart-schema check what comes and goes, and write the OpenAPI document."""
+    QuartSchema(
+        app,
+        info=Info(title="Proctor", version=__version__),
+        conversion_preference="pydantic",
+        security_schemes={"bearer": HttpSecurityScheme("bearer")},
+        openapi_provider_class=OpenAPI,
+        swagger_ui_path=None,
+        redoc_ui_path=None,
+        scalar_ui_path=None,
+    )

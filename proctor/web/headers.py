@@ -17,9 +17,12 @@ HEADERS = {
 def harden(app: Quart) -> None:
     """Add the headers to every answer, also to those of errors."""
 
-    @app.after_request
-    async def add(response: Response) -> Response:
-        response.headers.update(HEADERS)
-        # Answers are about people, and are theirs who asked; files of our own say that they are not.
-        response.headers.setdefault("Cache-Control", "no-store")
+    async def add(response: Response | None) -> Response | None:
+        if response is not None:
+            response.headers.update(HEADERS)
+            # Answers are about people, and are theirs who asked; files of our own say that they are not.
+            response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+    app.after_request(add)
+    app.after_websocket(add)  # type: ignore[type-var]
