@@ -75,7 +75,7 @@ async def test_people_see_what_became_of_it_and_send_it_again(guarded: Guarded, 
         return answer.text
 
     with trio.fail_after(20):
-        while "answered 410" not in await page("?state=failed"):  # noqa: ASYNC110 - it tells nobody
+        while "answered 410</span>" not in await page("?state=failed"):  # noqa: ASYNC110 - it tells nobody
             await trio.sleep(0.02)
     shown = await page(language="de")
     assert "&lt;script&gt;" in shown
