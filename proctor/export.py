@@ -15,6 +15,7 @@ from proctor.settings import Settings
 from proctor.storage.database import Database
 from proctor.storage.dumps import find_dump
 from proctor.storage.encryption import DumpKeys, open_dump
+from proctor.storage.reviews import Reviews
 
 _CHUNK_BYTES = 2**18
 _encode = msgspec.json.encode
@@ -27,14 +28,17 @@ async def exported(
     candidate_id: str,
     sessions: Sequence[ExamSession],
     database: Database,
+    reviews: Reviews,
     archive: Archive,
     settings: Settings,
     more: Mapping[str, OfSession],
 ) -> AsyncGenerator[bytes, None]:
-    """Yield `{"candidate_id", "sessions": [{"session", "reports": […], "frames": […]}, …]}`, bit by bit.
+    """Yield, bit by bit, `{"candidate_id", "sessions": […]}`.
 
-    Reports are all versions with who asked for them and why; frames are the dump's, or of a running session
-    those that were stored so far. `more` has, by name, what else there is of a session of some id.
+    Each of the sessions is `{"session", "reports": […], "review": […], "frames": […]}`. Reports
+    are all versions with who asked for them and why; the review is all that reviewers did and the candidate
+    said; frames are the dump's, or of a running session those that were stored so far. `more` has, by name,
+    what else there is of a session of some id.
 
     Raises:
         Unavailable: something is down; what came until then is no whole document.
@@ -46,7 +50,7 @@ async def exported(
         for number, analysis in enumerate(await database.list_analyses(session.session_id)):
             report = await database.get_report(session.session_id, analysis.version) or b"null"
             yield b'%b{"analysis":%b,"report":%b}' % (b"," if number else b"", _encode(analysis), report)
-        yield b"]"
+        yield b'],"review":%b' % _encode(await reviews.events(session.session_id))
         for name, of_session in more.items():
             yield b",%b:%b" % (_encode(name), _encode(await of_session(session.session_id)))
         yield b',"frames":'

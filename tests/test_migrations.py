@@ -106,9 +106,8 @@ async def test_session_ids_sort_by_bytes_on_postgresql_too(postgres_url: str) ->
         )
         return sorted((row[0], row[1]) for row in rows)
 
-    assert await inspect(settings, collations) == [
-        (table, "C") for table in ("exam_analyses", "exam_milestones", "exam_sessions", "webhook_deliveries")
-    ]
+    tables = ("exam_analyses", "exam_milestones", "exam_sessions", "review_events", "webhook_deliveries")
+    assert await inspect(settings, collations) == [(table, "C") for table in tables]
 
 
 async def test_constraints_hold(settings: Settings) -> None:

@@ -28,6 +28,7 @@ class ExportedSession(BaseModel):
 
     session: dict[str, Any]
     reports: list[dict[str, Any]] = Field(description="Each version, and who asked for it and why.")
+    review: list[dict[str, Any]] = Field(description="What reviewers did, and the candidate said.")
     milestones: list[dict[str, Any]] = Field(description="Connections, and what the video room told.")
     webhooks: list[dict[str, Any]] = Field(description="What other systems were told of it.")
     frames: list[dict[str, Any]] = Field(description="As they are stored, in time order.")
@@ -89,7 +90,15 @@ def privacy_routes(services: Services) -> Blueprint:
             "milestones": services.presence.kept.of_session,
             "webhooks": services.announcing.outbox.of_session,
         }
-        body = exported(candidate_id, sessions, services.database, services.archive, services.settings, more)
+        body = exported(
+            candidate_id,
+            sessions,
+            services.database,
+            services.reviewing.reviews,
+            services.archive,
+            services.settings,
+            more,
+        )
         response = Response(body, content_type="application/json")
         response.timeout = None  # who takes nothing is cut off anyway, and who takes it slowly may go on
         return response

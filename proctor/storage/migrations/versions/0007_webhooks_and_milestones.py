@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 
 _TRIGGERS = {
     "session_started": ("INSERT", "exam_sessions", "session.started", "''", "NEW.started_ms", None),
