@@ -80,7 +80,7 @@ class Outbox:
     async def add(self, event: Event) -> None:
         """Have all addresses told that want to be. Once per event, however often it is added.
 
-        That a session started or ended or has a report adds itself, by triggers. Of a session that is not
+        Starts, ends, reports and decisions add themselves, by triggers. Of a session that is not
         there, nothing is told.
         """
         text = sa.Text

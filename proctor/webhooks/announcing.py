@@ -11,13 +11,12 @@ from proctor.storage.webhooks import Webhooks
 from proctor.webhooks.addresses import Addresses
 from proctor.webhooks.concerns import Concerns
 from proctor.webhooks.delivery import Deliveries
-from proctor.webhooks.events import Event, EventType
 from proctor.webhooks.registry import Registry
 from proctor.webhooks.sender import Sender
 
 
 class Announcing:
-    """Starts, ends and reports announce themselves, in the database; the rest is announced here.
+    """Starts, ends, reports and decisions announce themselves, in the database; concerns are looked for.
 
     Raises:
         Misconfigured: `webhook_private_networks` has one that is none.
@@ -37,7 +36,6 @@ class Announcing:
         self.outbox = Outbox(pool)
         self.registry = Registry(webhooks, sender, audit, now_ms)
         self.concerns = concerns(webhooks, self.outbox)
-        self._now_ms = now_ms
         self._deliveries = Deliveries(
             outbox=self.outbox,
             webhooks=webhooks,
@@ -56,20 +54,3 @@ class Announcing:
             "webhook retention": self._deliveries.expire,
             "concerns": self.concerns.watch,
         }
-
-    async def decided(self, session_id: str, decision_id: str, decision: str) -> None:
-        """Announce what a reviewer decided about a session; to be called before that is acknowledged.
-
-        Once for each `decision_id`, however often it is called.
-
-        Raises:
-            Unavailable: the database is down; nothing is announced.
-        """
-        event = Event(
-            type=EventType.REVIEW_DECIDED,
-            session_id=session_id,
-            key=decision_id,
-            at_ms=self._now_ms(),
-            detail={"decision": decision},
-        )
-        await self.outbox.add(event)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 import trio
 
 from proctor.audit import Action, Audit
@@ -20,9 +21,9 @@ from proctor.storage.outbox import LEASE_SECONDS, ORDERED_ATTEMPTS, Delivery, Ou
 from proctor.storage.pool import open_pool
 from proctor.storage.removal import Removal
 from proctor.storage.schema import upgrade_schema
+from proctor.storage.tables import review_events
 from proctor.storage.webhooks import Webhook, Webhooks, make_webhook
 from proctor.webhooks.addresses import Addresses
-from proctor.webhooks.announcing import Announcing
 from proctor.webhooks.backoff import ATTEMPTS_MAX, pause_seconds
 from proctor.webhooks.delivery import Deliveries
 from proctor.webhooks.events import Event, EventType
@@ -363,17 +364,28 @@ async def test_a_session_that_took_the_id_of_an_erased_one_has_events_of_its_own
     assert len({each.name for each in receiver.received}) == 2
 
 
-async def test_what_a_reviewer_decides_is_told(process: Process, receiver: Receiver):
-    await process.add(receiver.url, DECISION)
-    await process.start()
-    concerns: Any = None
-    announcing = Announcing(
-        process.pool, lambda *_: concerns, process.audit, process.settings, process.metrics, lambda: T0
-    )
-    for _ in range(2):
-        await announcing.decided("exam", "d1", "referred")
-    await settled(process)
-    assert [each.said["data"]["decision"] for each in receiver.received] == ["referred"]
+async def test_what_reviewers_decide_is_told_and_what_they_take_back(on_each: Process):
+    """And nothing else that they do."""
+    await on_each.add("https://a.example/", DECISION)
+    await on_each.start()
+    row = {"session_id": "exam", "at_ms": T0, "reviewer": "r", "look": 1, "version": 1, "findings": "f"}
+    done = [
+        ("confirm", None, "open", None),
+        ("decide", None, "decided", "referred"),
+        ("undo", 2, "open", None),
+        ("undo", 1, "open", None),
+    ]
+
+    async def unit(connection: Any) -> None:
+        for number, (act, undoes, state, outcome) in enumerate(done, 1):
+            said = {"number": number, "act": act, "undoes": undoes, "state": state, "outcome": outcome}
+            await connection.execute(sa.insert(review_events).values(row | said))
+
+    await on_each.pool.run(unit)
+    assert [(each.event, each.key, each.detail) for each in await on_each.told()] == [
+        (DECISION, "2", {"state": "decided", "decision": "referred"}),
+        (DECISION, "3", {"state": "open", "decision": None}),
+    ]
 
 
 def test_pauses_grow_and_add_up_to_about_a_day():

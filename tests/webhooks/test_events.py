@@ -21,7 +21,7 @@ FINDING = {"rule": "phone", "category": "phone", "start_seconds": 12.5}
 MORE = {
     EventType.CONCERN_FOUND: {"detail": {"verdict": msgspec.to_builtins(VERDICT), "finding": FINDING}},
     EventType.REPORT_READY: {"key": "1"},
-    EventType.REVIEW_DECIDED: {"detail": {"decision": "referred"}},
+    EventType.REVIEW_DECIDED: {"detail": {"state": "decided", "decision": "referred"}},
 }
 
 

@@ -2,8 +2,8 @@
 
 Triggers write the outbox, for the server's units of work are single statements: so an event is there exactly
 if what it tells of is, whichever process did it and whatever killed that. Where no webhook wants an event,
-nothing is written. A later step that copies `exam_sessions` or `exam_analyses`, as SQLite needs for some
-changes, has to create their triggers again.
+nothing is written. A later step that copies `exam_sessions`, `exam_analyses` or `review_events`, as SQLite
+needs for some changes, has to create their triggers again.
 """
 
 import sqlalchemy as sa
@@ -30,11 +30,28 @@ _TRIGGERS = {
         "NEW.analysed_ms",
         None,
     ),
+    "review_decided": (
+        "INSERT",
+        "review_events",
+        "review.decided",
+        "CAST(NEW.number AS VARCHAR)",
+        "NEW.at_ms",
+        None,
+    ),
+}
+_DETAIL = {
+    "review_decided": """'{"state":"' || NEW.state || '","decision":' ||
+        coalesce('"' || NEW.outcome || '"', 'null') || '}'"""
+}
+_ONLY = {
+    "review_decided": """AND (NEW.act = 'decide' OR EXISTS (
+        SELECT 1 FROM review_events AS undone WHERE undone.session_id = NEW.session_id
+        AND undone.number = NEW.undoes AND undone.act = 'decide'))"""
 }
 _ANNOUNCE = """
-    INSERT INTO webhook_deliveries (webhook_id, session_id, event, key, at_ms)
-    SELECT webhook_id, NEW.session_id, '{event}', {key}, {at}
-    FROM webhooks WHERE disabled_ms IS NULL AND events LIKE '%"{event}"%';
+    INSERT INTO webhook_deliveries (webhook_id, session_id, event, key, at_ms, detail)
+    SELECT webhook_id, NEW.session_id, '{event}', {key}, {at}, {detail}
+    FROM webhooks WHERE disabled_ms IS NULL AND events LIKE '%"{event}"%' {only};
 """
 _SQLITE = """
     CREATE TRIGGER webhooks_{name} AFTER {what} ON {table} {when}
@@ -126,7 +143,13 @@ def upgrade() -> None:
             "what": what,
             "table": table,
             "when": f"WHEN ({when})" if when else "",
-            "announce": _ANNOUNCE.format(event=event_type, key=key, at=at),
+            "announce": _ANNOUNCE.format(
+                event=event_type,
+                key=key,
+                at=at,
+                detail=_DETAIL.get(name, "NULL"),
+                only=_ONLY.get(name, ""),
+            ),
         }
         for statement in (_SQLITE,) if sqlite else (_FUNCTION, _POSTGRESQL):
             op.execute(sa.text(statement.format(**parts).replace(":", r"\:")))
