@@ -103,13 +103,17 @@ class Looking:
 
     async def _glance(self, session: ExamSession, glances: dict[str, bytes]) -> None:
         name = session.session_id
-        if session.policy not in self._engine.policies:
-            session = msgspec.structs.replace(session, policy=DEFAULT)
         try:
-            state = await self._store.load_state(name)
-            page = await self._store.read(name, progress(state).cursor, JOB_FRAMES, JOB_BYTES)
-            glance = await self._engine.glance(state, page.frames, session)
-            glances[f"{GLANCE}{name}"] = glance
+            glance = glances[f"{GLANCE}{name}"] = await glance_at(session, self._store, self._engine)
             await self._alerts.tell(session, glance)
         except ProctorError as failure:
             _log.warning("a session cannot be looked at", session=name, reason=failure.detail)
+
+
+async def glance_at(session: ExamSession, store: FrameStore, engine: Engine) -> bytes:
+    """Return the glance, as JSON, at a session as it is now. Raises ProctorError where it cannot be had."""
+    if session.policy not in engine.policies:
+        session = msgspec.structs.replace(session, policy=DEFAULT)
+    state = await store.load_state(session.session_id)
+    page = await store.read(session.session_id, progress(state).cursor, JOB_FRAMES, JOB_BYTES)
+    return await engine.glance(state, page.frames, session)

@@ -23,6 +23,7 @@ from proctor.web.headers import harden
 from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
 from proctor.web.messages import message_routes
+from proctor.web.milestones import milestone_routes
 from proctor.web.monitor import monitor_routes
 from proctor.web.openapi import OpenAPI
 from proctor.web.origins import guard_origins, origin_patterns
@@ -34,6 +35,7 @@ from proctor.web.pages.review import review_page
 from proctor.web.pages.session import session_page
 from proctor.web.pages.shell import Shell
 from proctor.web.pages.sign_in import sign_in_routes
+from proctor.web.pages.webhooks import webhook_pages
 from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
 from proctor.web.proxies import BehindProxies, proxy_networks
@@ -44,6 +46,7 @@ from proctor.web.signals import signal_routes
 from proctor.web.statistics import Counting, statistics_routes
 from proctor.web.stream import HandedOverWebSocket, stream_routes
 from proctor.web.transparency import transparency_routes
+from proctor.web.webhooks import webhook_routes
 
 
 class StrictRequest(TrioRequest):
@@ -108,6 +111,8 @@ def _api_routes(services: Services) -> Iterator[Blueprint]:
     yield message_routes(services)
     yield signal_routes(services)
     yield livekit_routes(services)
+    yield milestone_routes(services)
+    yield webhook_routes(services)
     yield health_routes(services)
     yield docs_routes(services)
 
@@ -122,6 +127,7 @@ def _page_routes(services: Services, cookies: Cookies, shell: Shell, limits: Lim
     yield review_page(shell)
     yield exam_page(shell, Counting(services.reviewing.reviews))
     yield transparency_routes(services, shell)
+    yield webhook_pages(services, shell)
 
 
 def _describe(app: ProctorApp) -> None:
