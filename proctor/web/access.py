@@ -44,6 +44,8 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "docs.style": PUBLIC,
     "docs.asyncapi": PUBLIC,
     "docs.report": PUBLIC,
+    "assets.asset": PUBLIC,
+    "assets.try_page": PUBLIC,
     "openapi": PUBLIC,
 }
 """By endpoint, the roles of which one is needed. What is not listed is for nobody."""

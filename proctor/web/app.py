@@ -14,6 +14,7 @@ from proctor.strict_json import parse
 from proctor.web.access import guard_access
 from proctor.web.accommodations import accommodation_routes
 from proctor.web.analyses import analysis_routes
+from proctor.web.assets import asset_routes
 from proctor.web.docs import docs_routes
 from proctor.web.headers import harden
 from proctor.web.health import health_routes
@@ -80,6 +81,7 @@ def create_app(services: Services) -> QuartTrio:
         livekit_routes(services),
         health_routes(services),
         docs_routes(services),
+        asset_routes(),
     ):
         app.register_blueprint(routes)
     return app

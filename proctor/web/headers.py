@@ -16,9 +16,10 @@ HEADERS = {
 
 
 def harden(app: Quart) -> None:
-    """Add the headers to every answer, also to those of errors."""
+    """Add the headers to every answer, also to those of errors, but for what a route knows better."""
 
     @app.after_request
     async def add(response: Response) -> Response:
-        response.headers.update(HEADERS)
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
         return response
