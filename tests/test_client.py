@@ -26,7 +26,7 @@ async (options) => {
     for (let frame = 0; frame < frames; frame += 1) {
       sessionStorage.mark = window.mark += 1;
       if (mark % 10) client.send({ face_present: 1, no_of_face: 1, mark, note: "ß".repeat(20) });
-      else client.sendEvent({ event: "MOUSE_LEFT_WINDOW", lv: 4, ts: Date.now(), extractedFeatures: { mark } });
+      else client.sendEvent({ event: "MOUSE_LEFT_WINDOW", lv: 4, ts: Date.now(), mark });
     }
   };
   const { renewed, ...rest } = options;
@@ -77,7 +77,7 @@ class Taker:
         """Wait for a status."""
         with trio.move_on_after(WAIT_SECONDS):
             while not holds(status := await self.status()):
-                await trio.sleep(0.02)
+                await self.page.call("wait_for_timeout", 20)
             return status
         raise AssertionError(f"{await self.status()}, {await self.page.call('evaluate', '() => told')}")
 
@@ -91,7 +91,7 @@ async def open_taker(server: Server) -> AsyncIterator[Taker]:
 
 def marks(frames: list[dict[str, Any]]) -> Counter[int]:
     """How often each mark is stored."""
-    return Counter(frame["mark"] for frame in frames)
+    return Counter(frame.get("event", frame)["mark"] for frame in frames)
 
 
 def once(first: int, last: int) -> Counter[int]:

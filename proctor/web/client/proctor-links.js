@@ -117,7 +117,7 @@ export class Socket {
   #measure({ timestamp, server_timestamp }) {
     const roundTripMs = Math.max(0, Date.now() - timestamp);
     if (this.clock !== null && this.clock.roundTripMs < roundTripMs && roundTripMs > 1000) return;
-    const offsetMs = Math.round(Date.parse(server_timestamp) - timestamp - roundTripMs / 2);
+    const offsetMs = Math.trunc(Date.parse(server_timestamp) - timestamp - roundTripMs / 2) || 0;
     this.clock = { offsetMs, roundTripMs };
   }
 
