@@ -31,7 +31,7 @@ async (options) => {
   };
   const { renewed, ...rest } = options;
   window.client = connect({
-    onState: ({ state }) => told.states.push(state),
+    onState: ({ state, retryMs }) => told.states.push(retryMs ?? state),
     onProblem: ({ code }) => told.problems.push(code),
     onLoss: (loss) => told.losses.push(loss),
     onEnd: (unsent) => told.ends.push(unsent),
@@ -39,6 +39,49 @@ async (options) => {
     ...(renewed === undefined ? {} : { renewToken: async () => renewed }),
     ...rest,
   });
+}
+"""
+SCRIPTED = """
+() => {
+  window.sockets = [];
+  window.WebSocket = class {
+    sent = [];
+    constructor(address, protocols) {
+      Object.assign(this, { address, protocols });
+      sockets.push(this);
+      setTimeout(() => this.onopen?.());
+    }
+    send(text) { this.sent.push(JSON.parse(text)); }
+    hear(message) { this.onmessage({ data: JSON.stringify(message) }); }
+    close() {}
+  };
+  window.next = async () => {
+    const count = sockets.length;
+    while (sockets.length === count) await new Promise((resolve) => setTimeout(resolve, 10));
+    return sockets.at(-1);
+  };
+}
+"""
+# What becomes of a connection on which nothing comes any more, and of what is known of heartbeats.
+SILENCE = """
+async () => {
+  const { Patience, Socket } = await import("/proctor-links.js");
+  const patience = new Patience();
+  const known = [patience.silenceMs];
+  let now = 0;
+  const { performance } = window;
+  Object.defineProperty(window, "performance", { value: { now: () => now } });
+  const socket = new Socket({ WebSocket, address: "ws://here", patience, hear() {} });
+  sockets[0].hear({ type: "resume" });
+  now = 36_000;
+  const end = await socket.over;
+  known.push(patience.silenceMs);
+  patience.connected();
+  patience.heartbeat();
+  now += 20_000;
+  patience.heartbeat();
+  known.push(patience.silenceMs);
+  return [end, known];
 }
 """
 NO_SOCKETS = """
@@ -267,3 +310,74 @@ async def test_tokens_are_renewed_or_asked_for_and_the_end_is_told(tmp_path: Pat
         assert await taker.told("ends") == [{"frames": 0, "events": 0}]
         assert await taker.page.call("evaluate", "() => client.send({ face_present: 1 })") is False
         assert (await server.frames("exam"))[-1]["mark"] == 10
+
+
+async def test_what_servers_say_is_heeded(server: Server):
+    """A server of the test's own says what real ones say seldom, and another says nothing for too long."""
+    async with open_taker(server) as taker:
+        await taker.page.call("evaluate", SCRIPTED)
+        await taker.start("http://proctor.example/behind", token="a.b.c")
+        said = await taker.page.call(
+            "evaluate",
+            """async () => {
+              const rest = () => new Promise((resolve) => setTimeout(resolve, 0));
+              await rest();
+              const [first] = sockets;
+              await rest();
+              first.hear({ type: "resume", last_seq: null, epoch: "one" });
+              for (let message = 0; message < 3; message += 1) { play(2); await rest(); }
+              first.hear({ type: "ack", seq: 1 });
+              first.hear({ type: "ack", seq: 2 });
+              first.hear({ type: "error", code: "too_fast", detail: "slower" });
+              first.hear({ type: "alert", rule: "no_face", message: "we cannot see your face" });
+              first.hear({ type: "of a later server" });
+              const before = client.status;
+              first.onclose({ code: 1012, reason: "restarting; retry_after_ms=7" });
+              const second = await next();
+              await rest();
+              second.hear({ type: "resume", last_seq: 1, epoch: "one" });
+              second.hear({ type: "ack", seq: 2 });
+              const { unsent } = await client.end({ seconds: 0.01 });
+              const { connect } = await import("/proctor-client.js");
+              const heirs = connect({ url: first.address, sessionId: "exam" });
+              const third = sockets.at(-1) === second ? await next() : sockets.at(-1);
+              await rest();
+              third.hear({ type: "resume", last_seq: 2, epoch: "one" });
+              third.hear({ type: "ack", seq: 3 });
+              heirs.send({ face_present: 1 });
+              await rest();
+              third.onclose({ code: 1008, reason: "" });
+              return { address: first.address, protocols: first.protocols, before, unsent,
+                       first: first.sent, second: second.sent, third: third.sent, after: heirs.status };
+            }""",
+        )
+        told = await taker.page.call("evaluate", "() => told")
+        await taker.page.call("reload")
+        await taker.page.call("evaluate", SCRIPTED)
+        assert await taker.page.call("evaluate", SILENCE) == [
+            {"greeted": True, "code": 1006, "reason": "silence"},
+            [35_000, 70_000, 70_000],
+        ]
+    assert said["address"] == "ws://proctor.example/behind/api/v1/session/ws/exam"
+    assert said["protocols"] == ["proctor.v1", "token.a.b.c"]
+    clock, *messages = said["first"]
+    assert (clock["type"], [message["seq"] for message in messages]) == ("clock", [1, 2, 3])
+    assert said["before"] | {"roundTripMs": None, "clockOffsetMs": None} == {
+        "state": "open",
+        "acknowledged": 4,
+        "unsent": 2,
+        "flying": 1,
+        "lost": {"frames": 0, "events": 0},
+        "reconnects": 0,
+        "roundTripMs": None,
+        "clockOffsetMs": None,
+    }
+    # The store has lost number 2, which it had acknowledged: a replica that was behind has taken its place.
+    assert said["second"][1:] == messages[1:]
+    assert said["unsent"] == 2
+    assert said["third"][1] == messages[2]
+    assert said["third"][2]["seq"] == 4
+    assert said["after"]["unsent"] == 1
+    assert told["problems"] == ["too_fast"]
+    assert told["alerts"] == [{"type": "alert", "rule": "no_face", "message": "we cannot see your face"}]
+    assert told["states"] == ["open", 7, "open", "closed"]

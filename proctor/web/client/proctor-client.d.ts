@@ -107,8 +107,8 @@ export interface Loss extends Counts {
 export interface Problem {
   /**
    * An error code of the server (`too_fast`, `invalid_feature` …), `flood` or `too_big` (it has closed the
-   * connection for that), `unauthenticated`, `forbidden`, `no_token` (`renewToken` threw), `origin` (the server
-   * may not allow pages from here), `not_saved` (a reload would lose what is unsent), `invalid_json`.
+   * connection for that), `unauthenticated`, `forbidden`, `no_token` (`renewToken` threw), `unknown_session`, `origin` (the
+   * server may not allow pages from here), `not_saved` (a reload would lose what is unsent), `invalid_json`.
    */
   code: string;
   detail: string;

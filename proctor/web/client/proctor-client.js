@@ -72,8 +72,9 @@ class Client {
   get status() {
     const { unsent, flying, acknowledged } = this.#outbox;
     const { reconnects, clock } = this.#stream;
-    const offset = { clockOffsetMs: clock?.offsetMs ?? null, roundTripMs: clock?.roundTripMs ?? null };
-    return { state: this.#state, unsent, flying, acknowledged, lost: { ...this.#lost }, reconnects, ...offset };
+    const sent = { unsent, flying, acknowledged, lost: { ...this.#lost }, reconnects };
+    const times = { clockOffsetMs: clock?.offsetMs ?? null, roundTripMs: clock?.roundTripMs ?? null };
+    return { state: this.#state, ...sent, ...times };
   }
 
   send(features) {
@@ -120,7 +121,7 @@ class Client {
       this.#problem("invalid_json", failure.message);
       return false;
     }
-    if (sizeOf(text) > this.#stream.limits.bytes) {
+    if (sizeOf(text) > this.#stream.limits.item) {
       const isEvent = textOf === eventText;
       this.#lose({ reason: "too_big", frames: isEvent ? 0 : 1, events: isEvent ? 1 : 0 });
       return false;
@@ -180,7 +181,7 @@ function checkOptions(options) {
   const unknown = Object.keys(options).filter((name) => !OPTIONS.has(name));
   if (unknown.length) throw new TypeError(`connect: there is no option ${unknown.join(", ")}`);
   if (!SESSION_ID.test(options.sessionId)) {
-    throw new TypeError("connect: sessionId has to be letters, digits, '.', '_' and '-', at most 128 of them");
+    throw new TypeError("connect: sessionId has to be at most 128 letters, digits, '.', '_' and '-'");
   }
   for (const name of CALLBACKS) {
     if (options[name] != null && typeof options[name] !== "function") {

@@ -52,8 +52,8 @@ export class Patience {
 }
 
 /**
- * One WebSocket. `over` is fulfilled with how it ended: `{greeted, code, reason}`, where `greeted` says whether
- * the server has spoken on it, and the code is 1006 if it was given up here.
+ * One WebSocket. `over` is fulfilled with how it ended, `{greeted, code, reason}`: `greeted` says whether the
+ * server has spoken on it, and the code is 1006 if it was given up here.
  */
 export class Socket {
   greeted = false;
@@ -76,7 +76,12 @@ export class Socket {
     this.#hear = hear;
     this.#patience = patience;
     patience.connected();
-    this.#socket = new WebSocket(address, token ? ["proctor.v1", `token.${token}`] : []);
+    try {
+      this.#socket = new WebSocket(address, token ? ["proctor.v1", `token.${token}`] : []);
+    } catch (failure) {
+      this.#end({ greeted: false, code: 1006, reason: failure.message });
+      return;
+    }
     this.#socket.onopen = () => this.tellClock();
     this.#socket.onmessage = ({ data }) => this.#take(data);
     this.#socket.onclose = ({ code, reason }) => this.#finish(code, reason);
@@ -87,7 +92,7 @@ export class Socket {
     this.#socket.send(text);
   }
 
-  /** Say what time it is here, if it is time for that. Only while nothing is on its way that it could wait for. */
+  /** Say what time it is here, if it is time for that; only while nothing is on its way for it to wait for. */
   tellClock() {
     const now = performance.now();
     const drift = Date.now() - now;
@@ -100,7 +105,7 @@ export class Socket {
   }
 
   close() {
-    this.#socket.close(1000);
+    this.#socket?.close(1000);
     this.#finish(1000, "");
   }
 
@@ -135,7 +140,7 @@ export class Socket {
 
   #finish(code, reason) {
     clearInterval(this.#looking);
-    this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
+    if (this.#socket) this.#socket.onopen = this.#socket.onmessage = this.#socket.onclose = null;
     this.#end({ greeted: this.greeted, code, reason });
   }
 }

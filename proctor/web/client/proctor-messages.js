@@ -1,15 +1,15 @@
 /**
  * Items and messages, as text.
  *
- * An item is one feature frame or event: `{text, bytes, event, alone}`, where `text` is the JSON of the message
- * that it would be alone, and `alone` forbids to send it in one message with others. A message is
+ * An item is one feature frame or event, `{text, bytes, event, alone}`: `text` is the JSON of the message that
+ * it would be by itself, and `alone` forbids to send it in one message with others. A message is
  * `{seq, items, text, bytes, copies, due}`: `copies` are those that were sent on the present connection and
  * are not answered, and `due` says that another is to be sent.
  */
 
 const encoder = new TextEncoder();
 
-/** Return the text of a feature frame; it happened now unless it says when. Throws what JSON cannot express. */
+/** Return the text of a feature frame, of now unless it says when. Throws what JSON cannot express. */
 export function frameText(features) {
   const stamped = features.timestamp == null && features.ts == null;
   const body = stamped ? { ...features, timestamp: Date.now() } : features;
@@ -56,4 +56,10 @@ export function count(items) {
 /** Add two such counts, or subtract the other one with the `sign` -1. */
 export function sum(one, other, sign = 1) {
   return { frames: one.frames + sign * other.frames, events: one.events + sign * other.events };
+}
+
+/** Return the number that a pattern finds in what a server says. */
+export function numberIn(text, pattern) {
+  const found = pattern.exec(text);
+  return found ? Number(found[1]) : undefined;
 }

@@ -28,6 +28,8 @@ export class Outbox {
   #rememberedBytes = 0;
   /** The next number; null until the server has said which are taken. */
   #next = null;
+  /** Where the present numbers began. */
+  #first = 0;
   /** Numbers of refused messages, under which nothing is stored. */
   #free = [];
   /** The server has said that it has all up to this number, and of later ones those in `#beyond`. */
@@ -128,14 +130,18 @@ export class Outbox {
 
   /** Take back a message whose number is somebody else's: it and later ones get numbers by chance. */
   renumber(seq) {
-    this.#next = drawn();
-    this.#free = [];
-    this.#takeBack(this.#flying.get(seq));
+    const message = this.#flying.get(seq);
+    if (!message) return;
+    if (seq >= this.#first) {
+      this.#first = this.#next = drawn();
+      this.#free = [];
+    }
+    this.#takeBack(message);
   }
 
   /**
-   * Take back a message of which the server stored nothing, and give up the item at fault: the one at `place`,
-   * or the only one. Without a `place` its items are tried one by one, or in `smaller` messages.
+   * Take back a message of which the server stored nothing, and give up the item at fault: that at `place`, or
+   * the only one. Without a `place` its items are tried one by one, or in `smaller` messages.
    */
   refuse(seq, reason, { place, smaller = false } = {}) {
     const message = this.#flying.get(seq);
@@ -243,8 +249,8 @@ export class Outbox {
     const lost = [];
     while (this.#queueBytes > this.#maxBytes && this.#queue.length > 1) {
       const frames = this.#queue.filter((item) => !item.event);
-      const older = (frames.length ? frames : this.#queue).slice(0, Math.max(1, (frames.length + 1) / 2));
-      const dropped = new Set(frames.length ? older.filter((_, place) => place % 2 === 0) : older);
+      const older = frames.slice(0, Math.ceil(frames.length / 2)).filter((_, place) => place % 2 === 0);
+      const dropped = new Set(older.length ? older : this.#queue.slice(0, Math.ceil(this.#queue.length / 8)));
       this.#queue = this.#queue.filter((item) => !dropped.has(item));
       this.#queueBytes -= bytesOf([...dropped]);
       lost.push(...dropped);
@@ -258,7 +264,6 @@ export class Outbox {
   }
 
   #takeBack(message) {
-    if (!message) return;
     this.#land(message);
     this.#due = this.#due.filter((each) => each !== message);
     this.#queue.unshift(...message.items);

@@ -1,6 +1,7 @@
 /** Keeps a session connected, by whichever way there is, and sends what its outbox has. */
 
 import { Backoff, Patience, Socket } from "./proctor-links.js";
+import { numberIn } from "./proctor-messages.js";
 
 /** A server reads no more from a client that has so many messages on their way. */
 const FLYING_MESSAGES = 32;
@@ -26,7 +27,7 @@ export class Stream {
   clock = null;
   isOver = false;
   /** What servers take in one message, unless they say that it is less; some bytes are left for a wrapper. */
-  limits = { frames: 500, bytes: 60_000 };
+  limits = { frames: 500, bytes: 60_000, item: 60_000 };
   #to;
   #on;
   #outbox;
@@ -63,7 +64,7 @@ export class Stream {
     while (!this.isOver) {
       const { ms, firm } = await this.#attempt();
       if (this.isOver) break;
-      this.#on.state("waiting", { retryMs: ms });
+      if (ms > 0) this.#on.state("waiting", { retryMs: ms });
       await this.#pause(ms, firm);
     }
     removeEventListener("online", this.#stir);
@@ -194,7 +195,8 @@ export class Stream {
     this.#careful = true;
     this.#on.problem("too_big", "the server has closed because a message was too large for it");
     if (message === null) return;
-    this.limits.bytes = Math.ceil(message.bytes / 2);
+    if (message.items.length === 1) this.limits.item = message.bytes - 1;
+    else this.limits.bytes = Math.ceil(message.bytes / 2);
     this.#outbox.refuse(message.seq, "too_big", { smaller: true });
   }
 
@@ -235,15 +237,17 @@ export class Stream {
       if (this.isOver) break;
       const { ms, leave } = this.#takeAnswer(message, answer);
       this.#outbox.ground();
-      if (answer.status === 401 || answer.status === 403) return this.#renew(answer.status, answer.body.detail);
+      const { status, body } = answer;
+      if (status === 401 || status === 403) return this.#renew(status, body.detail);
       if (leave) return later(ms);
-      await this.#pause(ms, answer.status !== 202);
+      await this.#pause(ms, status !== 202);
     }
     return later(0);
   }
 
   #takeAnswer({ seq, items }, { status, body, retryMs }) {
     if (status === 202) {
+      this.#renewals = 0;
       this.#acknowledge(seq);
       return { ms: this.#finishing || items.length >= MUCH_ITEMS ? 0 : GATHER_MS };
     }
@@ -251,7 +255,10 @@ export class Stream {
     else if (status === 400 || body.code === "seq_conflict") {
       this.#takeError({ code: body.code ?? "invalid_message", detail: body.detail ?? "", seq });
     } else if (status === 409) this.#on.ended();
-    else return { ms: Math.max(retryMs, this.#backoff.next()), leave: status === 0 };
+    else {
+      if (status === 404) this.#on.problem("unknown_session", body.detail ?? "");
+      return { ms: Math.max(retryMs, this.#backoff.next()), leave: status === 0 || status === 404 };
+    }
     return { ms: 0 };
   }
 
@@ -286,11 +293,6 @@ export class Stream {
     });
     clearTimeout(timer);
   }
-}
-
-function numberIn(text, pattern) {
-  const found = pattern.exec(text);
-  return found ? Number(found[1]) : undefined;
 }
 
 function later(ms, firm = false) {

@@ -1,8 +1,8 @@
 /**
  * What survives a reload: an outbox in the page's sessionStorage, which no other tab can take for its own.
  *
- * A tab that is duplicated begins with a copy of the sessionStorage. So whoever has an outbox holds a lock (Web
- * Locks) of its name, and a copy is told by its lock being held elsewhere. Pages that are not secure have no
+ * A tab that is duplicated begins with a copy of the sessionStorage. So whoever has an outbox holds a lock of
+ * its name (Web Locks), and a copy is told by its lock being held elsewhere. Pages that are not secure have no
  * such locks and no such protection.
  */
 
