@@ -43,6 +43,8 @@ class Action(StrEnum):
     """A key to the server was made. Subject: the key's id; never the key."""
     KEY_REVOKED = "key_revoked"
     """A key was made useless. Subject: the key's id."""
+    SIGNED_IN = "signed_in"
+    """Somebody signed in to the pages. Subject: who, by name of the key or the account."""
     POLICY_CHANGED = "policy_changed"
     """A server was started with another policy than the one before. Subject: the policy."""
 

@@ -26,7 +26,6 @@ from proctor.times import iso_from_ms
 from proctor.wire import ClockReading, Frame, Frames
 
 _encode = msgspec.json.Encoder().encode
-_DIGEST_BYTES = 8
 _RETRY = partial(
     stamina.retry_context, on=Unavailable, attempts=None, timeout=None, wait_initial=0.1, wait_max=2.0
 )
@@ -76,7 +75,7 @@ def clock_message(session_id: str, reading: ClockReading) -> FrameMessage:
 
 
 def _digest(content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()
+    return hashlib.blake2b(content, digest_size=8).digest()
 
 
 def _members(frame: Frame) -> bytes:
@@ -148,7 +147,8 @@ class Ingest:
         self._arrived = trio.Event()
         self._progress = trio.lowlevel.ParkingLot()
         self.touched: set[str] = set()
-        """Sessions that had frames stored since whoever follows them last took them out."""
+        self.unseen: set[str] = set()
+        """Sessions that had frames stored since whoever follows them, or shows them, took them out."""
 
     @property
     def has_room(self) -> bool:
@@ -250,6 +250,7 @@ class Ingest:
             if receipt.outcome is _STORED:
                 frames += len(message.frames)
                 self.touched.add(message.session_id)
+                self.unseen.add(message.session_id)
                 self._archive.add(message, receipt.number, known)
             waiting.owner.settle(message, receipt)
             owners[waiting.owner] = None

@@ -27,6 +27,9 @@ from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
 from proctor.model import ExamSession
+from proctor.monitor.board import Board, open_board
+from proctor.monitor.feed import Feed
+from proctor.monitor.looking import Looking
 from proctor.notices import Notices, open_notices
 from proctor.policy_trail import note_policies
 from proctor.reanalysis import Reanalysis
@@ -71,6 +74,8 @@ class Services:
     grants: Grants
     reanalysis: Reanalysis
     erasure: Erasure
+    looking: Looking
+    feed: Feed
     policies: Mapping[str, Policy]
     """The exam policies that a session may choose, by name."""
 
@@ -105,28 +110,15 @@ async def open_services(
         open_pool(settings) as pool,
         open_frame_store(settings) as store,
         open_notices(settings) as notices,
+        open_board(settings) as board,
         open_engine(settings, analyzers, policies) as engine,
         trio.open_nursery() as nursery,
     ):
         granting = Granting(analyzers, policies)
-        services = _assemble(settings, pool, store, notices, engine, granting)
+        services = _assemble(settings, pool, store, notices, board, engine, granting)
         await services.gate.load()
         await note_policies(services.audit, policies)
-        tasks: dict[str, Callable[[], Awaitable[None]]] = {
-            "sockets": services.sockets.run,
-            "keys": services.gate.refresh,
-            "admissions": services.admissions.serve,
-            "ingest": services.ingest.write,
-            "spool": services.archive.write,
-            "spool sweep": partial(services.archive.sweep, services.database),
-            "live analysis": partial(services.live.follow, services.database.active_sessions),
-            "live analysis of others": partial(services.live.sweep, services.database.running_sessions),
-            "finalization": services.endings.finalize,
-            "notices": services.farewells.listen,
-            "reconciliation": services.farewells.reconcile,
-            "retention": services.erasure.expire,
-        }
-        for name, task in tasks.items():
+        for name, task in _tasks(services).items():
             nursery.start_soon(services.supervisor.run, name, task, name=name)
         yield services
         with trio.move_on_after(_FLUSH_SHARE * settings.shutdown_timeout_seconds):
@@ -134,6 +126,26 @@ async def open_services(
             with suppress(Unavailable):
                 await services.archive.flush()
         nursery.cancel_scope.cancel(reason="server stopping")
+
+
+def _tasks(services: Services) -> dict[str, Callable[[], Awaitable[None]]]:
+    """Return what runs as long as the server does, by name."""
+    return {
+        "sockets": services.sockets.run,
+        "keys": services.gate.refresh,
+        "admissions": services.admissions.serve,
+        "ingest": services.ingest.write,
+        "spool": services.archive.write,
+        "spool sweep": partial(services.archive.sweep, services.database),
+        "live analysis": partial(services.live.follow, services.database.active_sessions),
+        "live analysis of others": partial(services.live.sweep, services.database.running_sessions),
+        "finalization": services.endings.finalize,
+        "notices": services.farewells.listen,
+        "reconciliation": services.farewells.reconcile,
+        "retention": services.erasure.expire,
+        "looking": services.looking.run,
+        "feed": services.feed.run,
+    }
 
 
 class _Parts(TypedDict):
@@ -151,6 +163,7 @@ def _assemble(
     pool: Pool,
     store: FrameStore,
     notices: Notices,
+    board: Board,
     engine: Engine,
     granting: Granting,
 ) -> Services:
@@ -191,5 +204,7 @@ def _assemble(
             now_ms=now_ms,
         ),
         erasure=Erasure(Removal(pool), sessions, store, archive, audit, settings, now_ms),
+        looking=Looking(board, engine, store, database, ingest, roster),
+        feed=Feed(board, database, now_ms),
         policies=engine.policies,
     )

@@ -115,6 +115,31 @@ class Settings(BaseSettings):
     candidate_token_seconds: int = Field(
         12 * 3600, ge=60, description="How long the token that `start` returns is valid."
     )
+    public_url: str = Field(
+        "",
+        pattern=r"^(https?://[^/?#\s]+/?)?$",
+        description="Address of this server as browsers see it, `https://proctor.example.org`.",
+    )
+    sign_in_seconds: int = Field(
+        10 * 3600, ge=60, description="How long somebody stays signed in to the web pages."
+    )
+    oidc_issuer: str = Field(
+        "", description="OpenID provider whose accounts may sign in to the pages; needs `PUBLIC_URL`."
+    )
+    oidc_client_id: str = Field("", description="What the OpenID provider calls this server.")
+    oidc_client_secret: SecretStr = Field(
+        SecretStr(""), description="Secret that goes with it; empty for a public client."
+    )
+    oidc_scope: str = Field(
+        "openid email profile", description="What is asked of the OpenID provider, between spaces."
+    )
+    oidc_roles_claim: str = Field(
+        "groups", description="Claim of the ID token that has the names which `OIDC_ROLES` maps."
+    )
+    oidc_roles: dict[str, list[str]] = Field(
+        {},
+        description='Roles by group: `{"exam-office": ["proctor", "reviewer"]}`. Who has none stays outside.',
+    )
     allowed_origins: list[str] = Field(
         ["http://localhost:*", "http://127.0.0.1:*"],
         description="Origins of pages that may call from elsewhere; `:*` is any port, `*` any origin.",

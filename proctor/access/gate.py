@@ -11,6 +11,7 @@ from collections.abc import Callable
 import structlog
 import trio
 
+from proctor.access import pages
 from proctor.access.keys import ApiKey, KeyText
 from proctor.access.roles import ANYONE, Principal
 from proctor.access.tokens import SigningKey, issue, key_named, make_signing_key, verify
@@ -86,24 +87,35 @@ class Gate:
         given = KeyText.parse(text)
         if given is None:
             raise Unauthenticated(f"this is no API key; {HOW}")
-        if given.key_id not in self._keys:
-            await self._look_again()
-        key = self._keys.get(given.key_id)
+        key = await self._key(given.key_id)
         if key is None or not given.opens(key):
             raise Unauthenticated(f"there is no such API key; {HOW}")
-        now_ms = self._now_ms()
-        if not key.is_valid(now_ms):
-            why = "has expired" if key.revoked_ms is None else "was revoked"
-            raise Unauthenticated(f"the API key {key.key_id} {why}; {HOW}")
-        self._used_ms[key.key_id] = now_ms
-        return key.principal()
+        return self._used(key)
 
     async def by_token(self, token: str) -> Principal:
         """Return which candidate holds a token. Raises as :meth:`by_key`."""
+        return verify(token, await self.keys_for(token))
+
+    async def by_cookie(self, cookie: str) -> tuple[Principal, pages.PageSession]:
+        """Return who is signed in to the pages with a cookie. Raises as :meth:`by_key`."""
+        session = pages.session_of(cookie, await self.keys_for(cookie))
+        if session.key_id is None:
+            return session.principal(), session
+        key = await self._key(session.key_id)
+        if key is None:
+            raise Unauthenticated(f"the key you signed in with is gone; {pages.SIGN_IN_AGAIN}")
+        return self._used(key), session
+
+    async def keys_for(self, token: str) -> list[SigningKey]:
+        """Return what a token may be signed with, after another look if it names none of them.
+
+        Raises:
+            Unavailable: that look failed.
+        """
         kid = key_named(token)
         if kid is not None and kid not in {key.kid for key in self._signing}:
             await self._look_again()
-        return verify(token, self._signing)
+        return self._signing
 
     async def identify(self, credential: str | None) -> Principal:
         """Return who sends an `Authorization: Bearer` of this credential. Raises as :meth:`by_key`."""
@@ -113,9 +125,28 @@ class Gate:
             raise Unauthenticated(f"this needs an API key or a candidate's token; {HOW}")
         return await (self.by_token(credential) if credential.count(".") == 2 else self.by_key(credential))
 
+    @property
+    def signing_key(self) -> SigningKey:
+        """What new tokens are signed with."""
+        return self._signing[0]
+
     def token_for(self, session: ExamSession) -> str:
         """Return a new token for the session's candidate."""
-        return issue(session, self._signing[0], now_ms=self._now_ms(), seconds=self._token_seconds)
+        return issue(session, self.signing_key, now_ms=self._now_ms(), seconds=self._token_seconds)
+
+    async def _key(self, key_id: str) -> ApiKey | None:
+        if key_id not in self._keys:
+            await self._look_again()
+        return self._keys.get(key_id)
+
+    def _used(self, key: ApiKey) -> Principal:
+        """Return who uses a key, and note that it was. Raises Unauthenticated if it opens nothing now."""
+        now_ms = self._now_ms()
+        if not key.is_valid(now_ms):
+            why = "has expired" if key.revoked_ms is None else "was revoked"
+            raise Unauthenticated(f"the API key {key.key_id} {why}; {HOW}")
+        self._used_ms[key.key_id] = now_ms
+        return key.principal()
 
     async def _look_again(self) -> None:
         asked_at = trio.current_time()

@@ -106,6 +106,16 @@ class Engine:
         job = self._job(state, tail, session)._replace(faults=faults)
         return await self._run(partial(self._call, worker.report_within, request), job, session.session_id)
 
+    async def glance(self, state: bytes | None, tail: Sequence[bytes], session: ExamSession) -> bytes:
+        """Return the glance, as JSON, at the frames in `state` and in `tail`; `state` stays as it is.
+
+        Raises as :meth:`advance`.
+        """
+        request = ReportRequest(session, final=False, analysed_ms=0)
+        faults = self._blame.faults(session.session_id)
+        job = self._job(state, tail, session)._replace(faults=faults)
+        return await self._run(partial(self._call, worker.glance_within, request), job, session.session_id)
+
     async def judge(
         self, frames: Sequence[bytes], session: ExamSession, *, analysed_ms: int, stored: int = 0
     ) -> bytes:

@@ -13,6 +13,7 @@ from proctor.accommodations import AnyAccommodation, breaks_of, digest
 from proctor.analysis.discovery import Plugin
 from proctor.analysis.facts import Facts, Section
 from proctor.analysis.frames import FrameBatch
+from proctor.analysis.glance import build_glance
 from proctor.analysis.observation import Observation
 from proctor.analysis.policy import Policy, Rule
 from proctor.analysis.report import build_report
@@ -138,6 +139,21 @@ def report(request: ReportRequest, job: Job, guard: Guard = nullcontext) -> byte
     Raises:
         InvalidRequest: as :func:`advance`.
     """
+    return msgspec.json.encode(
+        build_report(_facts(request, job, guard), request.analysed_ms), order="deterministic"
+    )
+
+
+def glance(request: ReportRequest, job: Job, guard: Guard = nullcontext) -> bytes:
+    """Fold the frames and return the :class:`proctor.analysis.glance.Glance` at all that was folded, as JSON.
+
+    Raises:
+        InvalidRequest: as :func:`advance`.
+    """
+    return msgspec.json.encode(build_glance(_facts(request, job, guard)))
+
+
+def _facts(request: ReportRequest, job: Job, guard: Guard) -> Facts:
     state = _folded(job, guard)
     sections = [_section(plugin, job, state, guard) for plugin in job.plugins]
     installed = {plugin.name for plugin in job.plugins}
@@ -146,7 +162,7 @@ def report(request: ReportRequest, job: Job, guard: Guard = nullcontext) -> byte
         for name, slot in state.slots.items()
         if name not in installed and SEPARATOR not in name
     ]
-    facts = Facts(
+    return Facts(
         request.session,
         state.observation,
         sections,
@@ -155,7 +171,6 @@ def report(request: ReportRequest, job: Job, guard: Guard = nullcontext) -> byte
         job.accommodations,
         max(request.stored, state.observation.frames),
     )
-    return msgspec.json.encode(build_report(facts, request.analysed_ms), order="deterministic")
 
 
 def _section(plugin: Plugin, job: Job, state: State, guard: Guard) -> Section:

@@ -31,7 +31,7 @@ CATEGORIES: Mapping[str, str] = {
 def build_report(facts: Facts, analysed_ms: int) -> schema.Report:
     """Judge and write down; `analysed_ms` is the time of the analysis, since the epoch."""
     findings = facts.findings
-    quality = _data_quality(facts)
+    quality = data_quality(facts)
     observed = Observed(quality.observed_seconds, quality.coverage)
     verdict = judge(findings, observed, facts.policy)
     granted = _granted(facts)
@@ -201,7 +201,8 @@ def _granted(facts: Facts) -> list[schema.Granted]:
     ]
 
 
-def _data_quality(facts: Facts) -> schema_data.DataQuality:
+def data_quality(facts: Facts) -> schema_data.DataQuality:
+    """Tell how much of the session was observed, and how well."""
     session, observation = facts.session, facts.observation
     first = observation.first.time_ms if observation.first else session.started_ms
     last = observation.last.time_ms if observation.last else first

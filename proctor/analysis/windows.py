@@ -16,7 +16,7 @@ def window_analysis(facts: Facts) -> schema.WindowAnalysis:
     kept = facts.observation.windows
     total = facts.observation.length_ms // WINDOW_MS + 1 if kept else 0
     listed = range(total) if total <= WINDOWS_MAX else sorted(kept)
-    strengths, observable = _window_evidence(facts, kept.keys())
+    strengths, observable = window_evidence(facts, kept.keys())
     windows = [
         _window(index, kept.get(index), strengths.get(index, {}), index in observable, facts.policy)
         for index in listed
@@ -35,7 +35,7 @@ def window_analysis(facts: Facts) -> schema.WindowAnalysis:
     )
 
 
-def _window_evidence(facts: Facts, kept: AbstractSet[int]) -> tuple[dict[int, dict[str, float]], set[int]]:
+def window_evidence(facts: Facts, kept: AbstractSet[int]) -> tuple[dict[int, dict[str, float]], set[int]]:
     """Return the strengths per window and rule, and which windows with frames any rule could judge."""
     strengths: dict[int, dict[str, float]] = {}
     observable: set[int] = set()

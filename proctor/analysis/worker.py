@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from proctor.analysis.discovery import Plugin
-from proctor.analysis.fold import Job, ReportRequest, advance, report
+from proctor.analysis.fold import Job, ReportRequest, advance, glance, report
 from proctor.analysis.slot import Guard
 
 _STATM = Path("/proc/self/statm")
@@ -57,6 +57,11 @@ def advance_within(seconds: float, job: Job) -> bytes:
 def report_within(seconds: float, request: ReportRequest, job: Job) -> bytes:
     """Do :func:`proctor.analysis.fold.report`; an analyzer that takes longer ends the process."""
     return _run(partial(report, request), seconds, job)
+
+
+def glance_within(seconds: float, request: ReportRequest, job: Job) -> bytes:
+    """Do :func:`proctor.analysis.fold.glance`; an analyzer that takes longer ends the process."""
+    return _run(partial(glance, request), seconds, job)
 
 
 def _run(function: Callable[[Job, Guard], bytes], seconds: float, job: Job) -> bytes:

@@ -14,13 +14,21 @@ from proctor.strict_json import parse
 from proctor.web.access import guard_access
 from proctor.web.accommodations import accommodation_routes
 from proctor.web.analyses import analysis_routes
-from proctor.web.assets import asset_routes
+from proctor.web.client.routes import client_routes
+from proctor.web.cookies import Cookies
 from proctor.web.docs import docs_routes
 from proctor.web.headers import harden
 from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
+from proctor.web.monitor import monitor_routes
 from proctor.web.openapi import OpenAPI
 from proctor.web.origins import guard_origins, origin_patterns
+from proctor.web.pages.assets import asset_routes
+from proctor.web.pages.home import home_routes, show_refusals
+from proctor.web.pages.monitor import monitor_page
+from proctor.web.pages.shell import Shell
+from proctor.web.pages.sign_in import sign_in_routes
+from proctor.web.pages.trying import try_page
 from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
 from proctor.web.sessions import session_routes
@@ -69,19 +77,29 @@ def create_app(services: Services) -> QuartTrio:
         scalar_ui_path=None,
     )
     harden(app)
-    guard_origins(app, origin_patterns(settings.allowed_origins))
-    guard_access(app, services.gate)
+    cookies = Cookies(settings)
+    shell = Shell(cookies)
+    own = [settings.public_url.rstrip("/")] if settings.public_url else []
+    guard_origins(app, origin_patterns([*settings.allowed_origins, *own]))
+    guard_access(app, services.gate, cookies)
     add_error_handlers(app)
+    show_refusals(app, shell)
     for routes in (
         stream_routes(services),
         session_routes(services),
         accommodation_routes(services),
         analysis_routes(services),
         privacy_routes(services),
+        monitor_routes(services),
         livekit_routes(services),
         health_routes(services),
         docs_routes(services),
+        client_routes(),
         asset_routes(),
+        sign_in_routes(services, cookies, shell),
+        home_routes(),
+        monitor_page(shell),
+        try_page(shell),
     ):
         app.register_blueprint(routes)
     return app

@@ -5,9 +5,8 @@ from typing import Any, cast
 
 from jinja2 import Environment, PackageLoader, select_autoescape
 from markupsafe import Markup, escape
-from quart import Blueprint, Response, current_app, jsonify, redirect
+from quart import Blueprint, Response, current_app, jsonify
 from quart_schema import hide
-from werkzeug.wrappers import Response as WerkzeugResponse
 
 from proctor import __version__, errors
 from proctor.analysis.schema import report_schema
@@ -37,11 +36,6 @@ _templates.filters["prose"] = _prose
 def docs_routes(services: Services) -> Blueprint:
     """Return the routes of the documentation."""
     routes = Blueprint("docs", __name__)
-
-    @routes.get("/")
-    @hide
-    async def home() -> WerkzeugResponse:
-        return redirect("/docs")
 
     @routes.get("/docs")
     @hide

@@ -10,16 +10,15 @@ HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
-    # Answers are about people, and are theirs who asked.
-    "Cache-Control": "no-store",
 }
 
 
 def harden(app: Quart) -> None:
-    """Add the headers to every answer, also to those of errors, but for what a route knows better."""
+    """Add the headers to every answer, also to those of errors."""
 
     @app.after_request
     async def add(response: Response) -> Response:
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
+        response.headers.update(HEADERS)
+        # Answers are about people, and are theirs who asked; files of our own say that they are not.
+        response.headers.setdefault("Cache-Control", "no-store")
         return response

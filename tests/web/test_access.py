@@ -18,7 +18,7 @@ from proctor.main import run
 from proctor.settings import Settings
 from proctor.storage.credentials import Credentials
 from proctor.storage.pool import open_pool
-from proctor.web.access import NEEDED, PUBLIC
+from proctor.web.access import NEEDED, PAGES, PUBLIC
 from tests.fixtures.server import Server, open_server, settings_for
 
 LIVEKIT = {
@@ -109,7 +109,18 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "stream.fallback": ("POST", "/api/v1/session/ws/fallback", {"json": {"session_id": "mine", **FRAME}}),
     "health.metrics": ("GET", "/metrics", {}),
     "health.health": ("GET", "/health", {}),
-    "docs.home": ("GET", "/", {}),
+    "home.home": ("GET", "/", {}),
+    "monitor_page.monitor": ("GET", "/monitor", {}),
+    "client.file": ("GET", "/proctor-client.js", {}),
+    "try_page.try_it": ("GET", "/try", {}),
+    "assets.asset": ("GET", "/assets/pages.css", {}),
+    "sign_in.ask": ("GET", "/sign-in", {}),
+    "sign_in.language": ("POST", "/language", {}),
+    "sign_in.sign_out": ("POST", "/sign-out", {}),
+    # Public as well; what they answer is in test_sign_in.py.
+    "sign_in.with_key": ("GET", "/sign-in", {}),
+    "sign_in.elsewhere": ("GET", "/sign-in", {}),
+    "sign_in.back": ("GET", "/sign-in", {}),
     "docs.docs": ("GET", "/docs", {}),
     "docs.style": ("GET", "/docs.css", {}),
     "docs.asyncapi": ("GET", "/asyncapi.json", {}),
@@ -121,23 +132,26 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
 async def test_every_endpoint_is_for_its_roles_alone(guarded):
     """Others are told what it needs, whoever they are, and nothing has happened."""
     await guarded.start("ending")
-    assert REQUESTS.keys() | {"stream.stream"} == NEEDED.keys()
+    assert REQUESTS.keys() | {"stream.stream", "monitor.watch"} == NEEDED.keys()
     for endpoint, (method, path, options) in REQUESTS.items():
         needed = NEEDED[endpoint]
         nobody = await guarded.ask(None, method, path, **options)
         if needed is PUBLIC:
-            assert nobody.status_code in (200, 302), endpoint
+            assert nobody.status_code in (200, 303), endpoint
             continue
-        assert nobody.status_code == 401, endpoint
-        assert nobody.headers["www-authenticate"] == "Bearer"
+        if endpoint in PAGES:
+            assert nobody.headers["Location"].startswith("/sign-in?next=/"), endpoint
+        else:
+            assert nobody.status_code == 401, endpoint
+            assert nobody.headers["www-authenticate"] == "Bearer"
         for role in sorted(STAFF):
             answer = await guarded.ask(role, method, path, **options)
             if role in needed:
                 assert answer.status_code not in (401, 403), (endpoint, role, answer.text)
             else:
                 assert answer.status_code == 403, (endpoint, role)
-                assert answer.json()["type"] == "/docs#problem-forbidden"
-                assert all(each in answer.json()["detail"] for each in needed)
+                assert endpoint in PAGES or answer.json()["type"] == "/docs#problem-forbidden"
+                assert all(each in answer.text for each in needed)
         answer = await guarded.ask(guarded.tokens["mine"], method, path, **options)
         assert (answer.status_code == 403) == (Role.CANDIDATE not in needed or "livekit" in endpoint), (
             endpoint
@@ -161,15 +175,21 @@ async def test_a_token_is_for_its_own_session(guarded):
         assert client.resumed["last_seq"] is None, "the frame went nowhere"
 
 
-async def refusal(guarded: Guarded, session_id: str, **options: Any) -> int:
-    """Return the status that a WebSocket is refused with."""
-    with pytest.RaisesGroup(ConnectionRejected, flatten_subgroups=True) as refused:
-        async with guarded.server.stream(session_id, **options):
+async def refused(server: Server, session_id: str, **options: Any) -> ConnectionRejected:
+    """Return how a WebSocket is refused."""
+    with pytest.RaisesGroup(ConnectionRejected, flatten_subgroups=True) as raised:
+        async with server.stream(session_id, **options):
             pass
-    (failure,) = refused.value.split(ConnectionRejected)[0].exceptions
+    (failure,) = raised.value.split(ConnectionRejected)[0].exceptions
     while isinstance(failure, BaseExceptionGroup):
         (failure,) = failure.exceptions
-    return failure.status_code
+    assert isinstance(failure, ConnectionRejected)
+    return failure
+
+
+async def refusal(guarded: Guarded, session_id: str, **options: Any) -> int:
+    """Return the status that a WebSocket is refused with."""
+    return (await refused(guarded.server, session_id, **options)).status_code
 
 
 def bearer(credential: str) -> tuple[bytes, bytes]:

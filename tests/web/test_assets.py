@@ -7,7 +7,7 @@ from tests.fixtures.browser import Page, open_page
 from tests.fixtures.server import Server, open_server, settings_for
 from tests.web.test_access import key_for
 
-CLIENT = Path(__file__).parents[2] / "proctor/web/client"
+CLIENT = Path(__file__).parents[2] / "proctor/web/client/static"
 
 
 async def test_files_are_cached_and_asked_for_again_and_shared_with_allowed_origins(server: Server):
@@ -32,17 +32,17 @@ async def test_the_try_page_streams_is_judged_and_ends(server: Server):
         await page.call("goto", f"{server.url}/try")
         await page.call("press", "#session", "Enter")
         await page.call("press", "[data-act=phone]", "Space")
-        await page.call("wait_for_selector", "#note:not(:empty)")
+        await page.call("wait_for_selector", "#basis:not(:empty)")
         await page.call("press", "#unplug", "Enter")
-        await page.call("wait_for_selector", "#state[data-state=waiting]")
+        await page.call("wait_for_selector", "#line[data-state=waiting]")
         await page.call("press", "[data-act=other]", "Space")
         await page.call("wait_for_selector", '#unsent:text-matches("[3-9]")')
         await page.call("reload")
-        await page.call("wait_for_selector", "#state[data-state=open]")
+        await page.call("wait_for_selector", "#line[data-state=open]")
         await page.call("wait_for_selector", '#unsent:text-is("0")')
         session_id = await page.call("input_value", "#session")
         await page.call("press", "#end", "Enter")
-        await page.call("wait_for_selector", "#state[data-state=ended]")
+        await page.call("wait_for_selector", "#line[data-state=ended]")
         await page.call("wait_for_selector", '#end:text-is("New session")')
         assert await page.call("errors") == []
         assert all(url.startswith(server.url) for url in await page.call("requests"))
@@ -63,9 +63,9 @@ async def test_the_try_page_asks_for_a_token_where_one_is_needed(tmp_path: Path,
         await page.call("fill", "#session", "exam")
         await page.call("fill", "#token", "of.no.use")
         await page.call("press", "#token", "Enter")
-        await page.call("wait_for_selector", "#state[data-state=refused]")
+        await page.call("wait_for_selector", "#line[data-state=refused]")
         await page.call("fill", "#token", token)
         await page.call("press", "#token", "Enter")
-        await page.call("wait_for_selector", "#state[data-state=open]")
+        await page.call("wait_for_selector", "#line[data-state=open]")
         await page.call("wait_for_selector", '#note:text("staff")')
         assert await page.call("errors") == []

@@ -1,7 +1,8 @@
-/** The page /try: a simulated candidate, the client that streams them, and the report as it grows. */
+// The page /try: a simulated candidate, the client that streams them, and the report as it grows.
 
-import { connect } from "./proctor-client.js";
-import { watchBrowser } from "./proctor-telemetry.js";
+import { connect } from "/proctor-client.js";
+import { watchBrowser } from "/proctor-telemetry.js";
+import { duration, element, fill, texts, timeOf } from "./common.js";
 import { Cable } from "./try-cable.js";
 import { ACTS, Person } from "./try-person.js";
 
@@ -11,79 +12,57 @@ const REPORT_MS = 2_000;
 const LOG_LINES = 200;
 const KEPT = "proctor-try session";
 
-const texts = Object.fromEntries(
-  [...document.querySelector("#texts").content.querySelectorAll("[data-text]")].map((each) => [
-    each.dataset.text,
-    each.textContent,
-  ]),
-);
 const page = Object.fromEntries([...document.querySelectorAll("[id]")].map((each) => [each.id, each]));
 const person = new Person();
 const cable = new Cable();
 let client = null;
+let sessionId = "";
 let timers = [];
 let stopWatching = () => {};
 
-/** Return a text with its `{names}` filled in. */
-function say(name, facts = {}) {
-  return (texts[name] ?? name).replace(/\{(\w+)\}/g, (_, key) => facts[key] ?? "");
-}
-
 /** Set a text, unless it is there already: what does not change is not read aloud again. */
-function show(element, text) {
-  if (element.textContent !== String(text)) element.textContent = text;
+function show(place, text) {
+  if (place.textContent !== String(text)) place.textContent = text;
 }
 
-function clockOf(seconds) {
-  const whole = Math.floor(seconds);
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
-}
-
-function line(...parts) {
-  const item = document.createElement("li");
-  item.append(...parts);
-  return item;
-}
-
-function log(name, facts) {
-  const time = document.createElement("time");
-  time.textContent = new Date().toLocaleTimeString();
-  page.log.prepend(line(time, ` ${say(name, facts)}`));
+function log(text, facts = {}) {
+  page.log.prepend(element("li", {}, element("time", {}, timeOf(Date.now())), ` ${fill(text, facts)}`));
   while (page.log.children.length > LOG_LINES) page.log.lastChild.remove();
 }
 
-function begin(sessionId, token) {
-  sessionStorage.setItem(KEPT, sessionId);
+function begin(id, token) {
+  sessionId = id;
+  sessionStorage.setItem(KEPT, id);
   client = connect({
     sessionId,
     token: token || null,
     WebSocket: cable.WebSocket,
     fetch: cable.fetch,
     onState: enter,
-    onLoss: (loss) => log("loss", loss),
-    onProblem: (problem) => log("problem", problem),
-    onAlert: (alert) => log("alert", alert),
-    onMessage: (message) => log("message", message),
+    onLoss: (loss) => log(texts.loss, loss),
+    onProblem: (problem) => log(texts.problem, problem),
+    onAlert: (alert) => log(texts.alert, alert),
+    onMessage: (message) => log(texts.message, message),
   });
   enter({ state: "connecting" });
-  stopWatching = watchBrowser({
-    sendEvent: (event) => {
-      log("browser", event);
-      return client.sendEvent(event);
-    },
-  });
+  stopWatching = watchBrowser({ sendEvent: reportForReal });
   timers = [
     setInterval(() => client.send(person.look()), FRAME_MS),
     setInterval(showStatus, SHOW_MS),
-    setInterval(() => askReport(sessionId), REPORT_MS),
+    setInterval(askReport, REPORT_MS),
   ];
-  for (const each of [page.unplug, page.end]) each.disabled = false;
+  page.unplug.disabled = page.end.disabled = false;
   page.start.hidden = true;
 }
 
+function reportForReal(event) {
+  log(texts.browser, event);
+  return client.sendEvent(event);
+}
+
 function enter({ state }) {
-  page.state.dataset.state = state;
-  show(page.state, say(`state-${state}`));
+  page.line.dataset.state = state;
+  show(page.line, texts.state[state]);
   if (state === "refused") askForToken();
   if (state === "ended") finish();
 }
@@ -93,61 +72,59 @@ function finish() {
   for (const timer of timers) clearInterval(timer);
   stopWatching();
   showStatus();
-  askReport(sessionStorage.getItem(KEPT));
+  askReport();
   sessionStorage.removeItem(KEPT);
   page.unplug.disabled = true;
   page.end.disabled = false;
-  show(page.end, say("new-session"));
+  show(page.end, texts.new_session);
 }
 
 function showStatus() {
   const { acknowledged, unsent, lost, reconnects, roundTripMs, clockOffsetMs } = client.status;
-  const number = (value) => value.toLocaleString();
-  const milliseconds = (value) => (value === null ? "–" : `${number(value)} ms`);
-  show(page.acknowledged, number(acknowledged));
-  show(page.unsent, number(unsent));
-  show(page.lost, number(lost.frames + lost.events));
-  show(page.reconnects, number(reconnects));
+  const milliseconds = (value) => (value === null ? "–" : `${value.toLocaleString()} ms`);
+  show(page.acknowledged, acknowledged.toLocaleString());
+  show(page.unsent, unsent.toLocaleString());
+  show(page.lost, (lost.frames + lost.events).toLocaleString());
+  show(page.reconnects, reconnects.toLocaleString());
   show(page.trip, milliseconds(roundTripMs));
   show(page.offset, milliseconds(clockOffsetMs));
 }
 
-async function askReport(sessionId) {
+async function askReport() {
   try {
     const answer = await cable.fetch(`/api/v1/session/${sessionId}/analyze`, { method: "POST" });
     if (answer.ok) showReport(await answer.json());
-    else if (answer.status === 401 || answer.status === 403) show(page.note, say("note-staff"));
+    else if (answer.status === 401 || answer.status === 403) show(page.note, texts.note.staff);
   } catch {
-    show(page.note, say("note-offline"));
+    show(page.note, texts.note.offline);
   }
 }
 
 function showReport({ session_info: info, verdict, findings }) {
-  page.verdict.dataset.priority = verdict.review_priority;
-  show(page.verdict, say(`priority-${verdict.review_priority}`));
+  page.priority.className = `badge ${verdict.review_priority}`;
+  show(page.priority, texts.priority[verdict.review_priority]);
   page.score.value = verdict.score ?? 0;
-  show(page["score-value"], verdict.score ?? "–");
-  const insufficient = verdict.review_priority === "insufficient" ? "note-insufficient" : "note-open";
-  show(page.note, say(info.final ? "note-final" : insufficient));
+  show(page.points, verdict.score ?? "–");
+  const early = verdict.review_priority === "insufficient" ? texts.note.insufficient : texts.note.open;
+  show(page.note, info.final ? texts.note.final : early);
   show(page.basis, verdict.verdict_basis);
-  const lines = findings.map((finding) => {
-    const [time, level] = [document.createElement("time"), document.createElement("span")];
-    time.textContent = `${clockOf(finding.start_seconds)}–${clockOf(finding.end_seconds)}`;
-    level.textContent = say(`level-${finding.level}`);
-    level.className = "level";
-    const item = line(time, " ", level, ` ${finding.message}`);
-    item.className = finding.level;
-    return item;
-  });
-  const nothing = line(say("no-findings"));
-  nothing.className = "hint";
+  const lines = findings.map(({ start_seconds, end_seconds, level, message }) =>
+    element(
+      "li",
+      {},
+      element("time", {}, `${duration(start_seconds)}–${duration(end_seconds)}`),
+      " ",
+      element("span", { class: level }, texts.level[level]),
+      ` ${message}`,
+    ),
+  );
+  const nothing = element("li", { class: "muted" }, texts.no_findings);
   page.findings.replaceChildren(...(lines.length ? lines.reverse() : [nothing]));
 }
 
 /** Show the field for a token, and go on with what is written there. */
 function askForToken() {
-  page["token-field"].hidden = false;
-  page.start.hidden = false;
+  page["token-field"].hidden = page.start.hidden = false;
   page.session.readOnly = client !== null;
   page.token.required = true;
   page.token.focus();
@@ -157,7 +134,7 @@ function act(button) {
   const name = button.dataset.act;
   const does = button.getAttribute("aria-pressed") !== "true";
   button.setAttribute("aria-pressed", String(does));
-  log(`${does ? "begins" : "stops"}-${name}`);
+  log((does ? texts.begins : texts.stops)[name]);
   if (ACTS.includes(name)) person.set(name, does);
   else report(does ? "TAB_SWITCHED" : "TAB_RETURNED", does ? 10 : 2);
   page["draw-person"].classList.toggle("gone", person.acts.has("gone"));
@@ -176,11 +153,10 @@ async function end() {
     return;
   }
   page.end.disabled = true;
-  const path = `/api/v1/session/${sessionStorage.getItem(KEPT)}/end`;
-  const answer = await cable.fetch(path, { method: "POST" }).catch(() => null);
+  const answer = await cable.fetch(`/api/v1/session/${sessionId}/end`, { method: "POST" }).catch(() => null);
   if (answer?.ok) return;
   page.end.disabled = false;
-  log(answer === null ? "note-offline" : "cannot-end");
+  log(answer === null ? texts.note.offline : texts.cannot_end);
 }
 
 for (const button of document.querySelectorAll("[data-act]")) {
@@ -189,7 +165,7 @@ for (const button of document.querySelectorAll("[data-act]")) {
 page.unplug.addEventListener("click", () => {
   cable.plugged = !cable.plugged;
   page.unplug.setAttribute("aria-pressed", String(!cable.plugged));
-  log(cable.plugged ? "plugged" : "unplugged");
+  log(cable.plugged ? texts.plugged : texts.unplugged);
   if (cable.plugged) dispatchEvent(new Event("online"));
 });
 page.end.addEventListener("click", end);

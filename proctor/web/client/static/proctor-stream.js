@@ -11,7 +11,7 @@ const TICK_MS = 5_000;
 const FLOOD_PAUSE_MS = 30_000;
 /** A socket that fails so often, though requests succeed, is blocked. */
 const BLOCKED_AFTER = 2;
-/** How long single requests are used until a socket is tried again: at first, and at the most. */
+/** How long single requests are used until a socket is tried again. */
 const FALLBACK_MS = 60_000;
 const FALLBACK_MOST_MS = 600_000;
 /** Between two requests, unless there is much to send. */
@@ -63,8 +63,7 @@ export class Stream {
     document.addEventListener("visibilitychange", this.#stir);
     while (!this.isOver) {
       const { ms, firm } = await this.#attempt();
-      if (this.isOver) break;
-      if (ms > 0) this.#on.state("waiting", { retryMs: ms });
+      if (ms > 0 && !this.isOver) this.#on.state("waiting", { retryMs: ms });
       await this.#pause(ms, firm);
     }
     removeEventListener("online", this.#stir);
@@ -102,7 +101,8 @@ export class Stream {
 
   #pump() {
     const most = this.#careful ? 1 : FLYING_MESSAGES;
-    while (this.#resumed && this.#outbox.flying < most && this.#outbox.flyingBytes < FLYING_BYTES) {
+    if (!this.#resumed || this.isOver) return;
+    while (this.#outbox.flying < most && this.#outbox.flyingBytes < FLYING_BYTES) {
       const message = this.#outbox.take(this.limits);
       if (message === null) return;
       this.#socket.send(message.text);

@@ -4,6 +4,8 @@ const PAUSE_MS = 250;
 const PAUSE_MOST_MS = 10_000;
 const GREETING_MS = 10_000;
 const REQUEST_MS = 15_000;
+/** A candidate has a token, and nothing to do with who is signed in on this browser. */
+const PLAIN = { cache: "no-store", credentials: "omit" };
 const LOOK_EVERY_MS = 1_000;
 /** A server sends a heartbeat every ten seconds, if nothing else is set: three of them, and some delay. */
 const SILENCE_MS = 35_000;
@@ -171,7 +173,7 @@ export class Http {
   /** Return whether the server answers, although pages of this origin may not read what. */
   async isForeign() {
     try {
-      await this.#fetch(`${this.#base}/health`, { mode: "no-cors", signal: AbortSignal.timeout(REQUEST_MS) });
+      await this.#fetch(`${this.#base}/health`, { ...PLAIN, mode: "no-cors", signal: deadline() });
       return true;
     } catch {
       return false;
@@ -183,9 +185,9 @@ export class Http {
     const headers = { Accept: "application/json" };
     if (request.body) headers["Content-Type"] = "application/json";
     if (token) headers.Authorization = `Bearer ${token}`;
-    const signal = AbortSignal.timeout(REQUEST_MS);
     try {
-      const answer = await this.#fetch(this.#base + path, { ...request, headers, signal, cache: "no-store" });
+      const options = { ...PLAIN, ...request, headers, signal: deadline() };
+      const answer = await this.#fetch(this.#base + path, options);
       const text = await answer.text();
       const retryMs = 1000 * (Number(answer.headers.get("Retry-After")) || 0);
       return { status: answer.status, body: parsed(text), retryMs };
@@ -193,6 +195,10 @@ export class Http {
       return { status: 0, body: {}, retryMs: 0 };
     }
   }
+}
+
+function deadline() {
+  return AbortSignal.timeout(REQUEST_MS);
 }
 
 /** A proxy in between may answer anything. */

@@ -1,0 +1,1 @@
+"""What proctors see of exams while they run: a line per session, and what has changed since."""

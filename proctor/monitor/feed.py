@@ -1,0 +1,204 @@
+"""What changes on the board, told to the proctors who are connected here, at most twice a second."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+import msgspec
+import structlog
+import trio
+
+from proctor.analysis.glance import Glance
+from proctor.errors import Unavailable
+from proctor.model import ExamSession
+from proctor.monitor.board import Board
+from proctor.monitor.looking import CONNECTED, GLANCE
+from proctor.storage.database import Database
+
+_log = structlog.get_logger(__name__)
+
+TELL_SECONDS = 0.5
+_ASK_SECONDS = 2.0
+"""How often the database is asked which sessions run."""
+_QUIET_MS = 15_000
+"""A session of which nothing was seen for so long is not live."""
+_ENDED_MS = 15 * 60_000
+"""How long a session that has ended is still shown."""
+_IDS_AT_ONCE = 200
+
+
+class Line(StrEnum):
+    """What becomes of a session's stream."""
+
+    WAITING = "waiting"
+    """Nothing came of it yet."""
+    LIVE = "live"
+    """Frames come."""
+    QUIET = "quiet"
+    """Connected, but no frames come."""
+    LOST = "lost"
+    """Not connected, and no frames come."""
+    ENDED = "ended"
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """A session, as proctors see it. Times are milliseconds since the epoch."""
+
+    session_id: str
+    candidate_id: str | None
+    exam_id: str | None
+    started_ms: int
+    ended_ms: int | None
+    line: Line
+    glance: Glance | None
+    """None before the first look."""
+
+
+class Told(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="sessions"):
+    """What a proctor is sent: first all sessions, then those that have changed."""
+
+    complete: bool
+    """`sessions` are all there are; what was told before is void."""
+    now_ms: int
+    """The server's clock."""
+    sessions: list[Row]
+    gone: list[str]
+    """Ids of sessions that are not shown any more."""
+
+
+class Watcher:
+    """A proctor's connection, as the feed needs it."""
+
+    def __init__(self, send: Callable[[bytes], None]) -> None:
+        self.send = send
+        """Must not wait."""
+        self.told = False
+        """Whether it has been sent all sessions."""
+
+
+class Feed:
+    """Has a task, `run`, which does nothing while nobody watches here."""
+
+    def __init__(self, board: Board, database: Database, now_ms: Callable[[], int]) -> None:
+        self._board = board
+        self._database = database
+        self._now_ms = now_ms
+        self._watchers: set[Watcher] = set()
+        self._somebody = trio.Event()
+        self._forget()
+
+    @contextmanager
+    def joined(self, send: Callable[[bytes], None]) -> Iterator[None]:
+        """Have `send` called with what there is to tell, as JSON, inside the block."""
+        watcher = Watcher(send)
+        self._watchers.add(watcher)
+        self._somebody.set()
+        try:
+            yield
+        finally:
+            self._watchers.discard(watcher)
+
+    async def run(self) -> None:
+        """Tell watchers what changes, until cancelled."""
+        while True:
+            if not self._watchers:
+                self._somebody = trio.Event()
+                self._forget()
+                await self._somebody.wait()
+            try:
+                await self._update()
+            except Unavailable as failure:
+                _log.warning("proctors see nothing new", reason=failure.detail)
+            await trio.sleep(TELL_SECONDS)
+
+    def _forget(self) -> None:
+        self._number = 0
+        self._asked_at = -_ASK_SECONDS
+        self._sessions: dict[str, ExamSession] = {}
+        self._notes: dict[str, bytes] = {}
+        self._glances: dict[str, tuple[bytes, Glance]] = {}
+        self._rows: dict[str, Row] = {}
+
+    async def _update(self) -> None:
+        now = trio.current_time()
+        if now - self._asked_at >= _ASK_SECONDS:
+            self._asked_at = now
+            await self._board.watch()
+            await self._ask()
+        number, notes = await self._board.since(self._number)
+        if number < self._number:
+            self._notes.clear()
+        self._number = number
+        self._notes.update(notes)
+        now_ms = self._now_ms()
+        rows = {name: self._row(session, now_ms) for name, session in self._sessions.items()}
+        changed = [row for name, row in rows.items() if self._rows.get(name) != row]
+        gone = [name for name in self._rows if name not in rows]
+        self._rows = rows
+        self._tell(changed, gone, now_ms)
+
+    async def _ask(self) -> None:
+        """Find the sessions that run, and those that do no more."""
+        now_ms = self._now_ms()
+        running = set(await self._database.running_sessions())
+        new = list(running - self._sessions.keys())
+        for start in range(0, len(new), _IDS_AT_ONCE):
+            for session in await self._database.active_sessions(new[start : start + _IDS_AT_ONCE]):
+                self._sessions[session.session_id] = session
+        over = []
+        for name, session in self._sessions.items():
+            if name not in running and session.ended_ms is None:
+                self._sessions[name] = msgspec.structs.replace(session, ended_ms=now_ms)
+            elif session.ended_ms is not None and now_ms - session.ended_ms > _ENDED_MS:
+                over.append(name)
+        for name in over:
+            del self._sessions[name]
+            self._glances.pop(name, None)
+        await self._board.remove([f"{kind}{name}" for name in over for kind in (GLANCE, CONNECTED)])
+
+    def _row(self, session: ExamSession, now_ms: int) -> Row:
+        glance = self._glance(session.session_id)
+        return Row(
+            session_id=session.session_id,
+            candidate_id=session.candidate_id,
+            exam_id=session.exam_id,
+            started_ms=session.started_ms,
+            ended_ms=session.ended_ms,
+            line=self._line(session, glance, now_ms),
+            glance=glance and msgspec.structs.replace(glance, last_ms=None),
+        )
+
+    def _glance(self, name: str) -> Glance | None:
+        note = self._notes.get(f"{GLANCE}{name}")
+        if note is None:
+            return None
+        known = self._glances.get(name)
+        if known is None or known[0] is not note:
+            known = self._glances[name] = note, msgspec.json.decode(note, type=Glance)
+        return known[1]
+
+    def _line(self, session: ExamSession, glance: Glance | None, now_ms: int) -> Line:
+        if session.ended_ms is not None:
+            return Line.ENDED
+        last_ms = glance.last_ms if glance is not None else None
+        if last_ms is not None and now_ms - last_ms < _QUIET_MS:
+            return Line.LIVE
+        connected = bool(self._notes.get(f"{CONNECTED}{session.session_id}"))
+        if last_ms is None:
+            return Line.WAITING
+        return Line.QUIET if connected else Line.LOST
+
+    def _tell(self, changed: list[Row], gone: list[str], now_ms: int) -> None:
+        change = whole = None
+        for watcher in list(self._watchers):
+            if not watcher.told:
+                watcher.told = True
+                whole = whole or msgspec.json.encode(
+                    Told(complete=True, now_ms=now_ms, sessions=list(self._rows.values()), gone=[])
+                )
+                watcher.send(whole)
+            elif changed or gone:
+                change = change or msgspec.json.encode(
+                    Told(complete=False, now_ms=now_ms, sessions=changed, gone=gone)
+                )
+                watcher.send(change)

@@ -1,0 +1,50 @@
+"""The cookies of the web pages: no script reads them, and no other site has them sent to change anything."""
+
+from urllib.parse import urlsplit
+
+from quart.wrappers import Request, Websocket
+from werkzeug.sansio.response import Response
+
+from proctor.settings import Settings
+
+
+class Cookies:
+    """Sets and reads them.
+
+    Where `PUBLIC_URL` says that browsers come by TLS they carry the prefix `__Host-` (RFC 6265bis): neither
+    plain HTTP nor another host of the same domain can have set them then.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._own = settings.public_url.rstrip("/")
+        self._secure = self._own.startswith("https:")
+        prefix = "__Host-" if self._secure else ""
+        self.signed_in = f"{prefix}proctor"
+        """Who is signed in."""
+        self.signing_in = f"{prefix}proctor-oidc"
+        """A sign-in with OpenID Connect that is under way."""
+        self.language = "proctor-language"
+        """What somebody has chosen to read."""
+
+    def set(self, response: Response, name: str, value: str, seconds: int) -> None:
+        """Have the browser keep one for so long."""
+        # Lax, because browsers that come back from an OpenID provider would not bring a strict one.
+        response.set_cookie(
+            name, value, max_age=seconds, secure=self._secure, httponly=True, samesite="Lax", path="/"
+        )
+
+    def clear(self, response: Response, name: str) -> None:
+        """Have the browser forget one."""
+        response.delete_cookie(name, secure=self._secure, httponly=True, samesite="Lax", path="/")
+
+    def is_own(self, asked: Request | Websocket) -> bool:
+        """Tell whether one of this server's own pages asks, as far as its browser says so."""
+        origin = asked.headers.get("Origin")
+        if origin is None:
+            return asked.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
+        if origin == self._own:
+            return True
+        try:
+            return urlsplit(origin).netloc == asked.headers.get("Host")
+        except ValueError:  # brackets that hold no IPv6 address
+            return False

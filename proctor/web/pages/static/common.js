@@ -1,0 +1,110 @@
+// What the scripts of all pages share: their texts, times in the reader's zone, and calls to the server.
+
+const given = document.getElementById("texts");
+export const texts = given ? JSON.parse(given.textContent) : {};
+const language = document.documentElement.lang;
+
+/** Put values into a text: `fill("{n} sessions", {n: 3})`. */
+export function fill(text, values) {
+  return text.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+}
+
+const clock = new Intl.DateTimeFormat(language, { timeStyle: "medium" });
+const dateAndTime = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "medium" });
+
+/** A time of day, of milliseconds since the epoch. */
+export const timeOf = (ms) => clock.format(ms);
+/** A day and a time of day. */
+export const dateOf = (ms) => dateAndTime.format(ms);
+
+/** Seconds as m:ss or h:mm:ss. */
+export function duration(seconds) {
+  const whole = Math.max(0, Math.round(seconds));
+  const two = (n) => String(n).padStart(2, "0");
+  const hours = Math.floor(whole / 3600);
+  const minutes = Math.floor(whole / 60) % 60;
+  return hours ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}
+
+/** Make an element. Texts become text, whatever they hold; attributes that are null or false are left out. */
+export function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
+    else if (value !== null && value !== undefined && value !== false) made.setAttribute(key, value === true ? "" : value);
+  }
+  made.append(...children.filter((child) => child !== null && child !== undefined));
+  return made;
+}
+
+/** Make an element of a drawing. */
+export function drawn(name, attributes = {}, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+const csrf = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
+
+/** Call the server. Returns what it answers as JSON, or null; throws an Error that says why not. */
+export async function call(method, path, body) {
+  const headers = { Accept: "application/json", "X-CSRF-Token": csrf };
+  if (body !== undefined) headers["Content-Type"] = "application/json";
+  const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
+  const text = await answer.text();
+  if (answer.ok) return text ? JSON.parse(text) : null;
+  let detail = answer.statusText || String(answer.status);
+  try {
+    detail = JSON.parse(text).detail ?? detail;
+  } catch {
+    // Something in between answered, and not in JSON.
+  }
+  throw Object.assign(new Error(detail), { status: answer.status });
+}
+
+const RECONNECT_FIRST_MS = 500;
+const RECONNECT_MAX_MS = 15000;
+
+/** Keep a WebSocket to `path` open: `take` gets each message, `changed` whether there is a connection. */
+export function follow(path, take, changed) {
+  let waits = RECONNECT_FIRST_MS;
+  const open = () => {
+    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}`);
+    socket.onmessage = (event) => {
+      waits = RECONNECT_FIRST_MS;
+      changed(true);
+      take(JSON.parse(event.data));
+    };
+    socket.onclose = () => {
+      changed(false);
+      // With chance in it, so that a hall full of pages does not come back at once.
+      setTimeout(open, waits * (0.5 + Math.random()));
+      waits = Math.min(RECONNECT_MAX_MS, waits * 2);
+    };
+  };
+  open();
+}
+
+/** Ask before something that cannot be taken back. Resolves to whether it was confirmed. */
+export function confirmed(question, yes, no) {
+  return new Promise((resolve) => {
+    const dialog = element("dialog", { class: "dialog", "aria-labelledby": "question" });
+    const answer = (value) => () => dialog.close(value);
+    dialog.append(
+      element("p", { id: "question" }, question),
+      element(
+        "div",
+        { class: "choices" },
+        element("button", { type: "button", onclick: answer("") }, no),
+        element("button", { type: "button", class: "strong", onclick: answer("yes") }, yes),
+      ),
+    );
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog.returnValue === "yes");
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  });
+}

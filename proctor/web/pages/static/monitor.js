@@ -1,0 +1,229 @@
+// The monitor: one row per session, kept in the order in which proctors should look at them.
+
+import { call, confirmed, drawn, element, fill, follow, texts, timeOf } from "./common.js";
+
+const text = texts;
+const RANK = { high: 0, medium: 1, insufficient: 3, low: 2, none: 3 };
+const BARS = 60;
+const INCIDENTS_SHOWN = 5;
+const HOLD_MS = 3000;
+const list = document.getElementById("sessions");
+const fields = Object.fromEntries(["search", "exam", "line", "rule"].map((id) => [id, document.getElementById(id)]));
+const sessions = new Map(); // by id: what the server told, and its row
+const incidents = new Map(); // by session id: concerns that nobody has marked as seen
+const title = document.title;
+let first = true;
+let heldAt = -Infinity;
+let audio = null;
+
+/** Sessions in the order to look at them: by priority, the newest concern first; what is over comes last. */
+function order(a, b) {
+  const over = (each) => (each.line === "ended" ? 1 : 0);
+  const rank = (each) => RANK[each.glance?.priority ?? "none"];
+  const newest = (each) => each.glance?.newest[0]?.end_ms ?? 0;
+  return (
+    over(a) - over(b) ||
+    rank(a) - rank(b) ||
+    newest(b) - newest(a) ||
+    a.started_ms - b.started_ms ||
+    (a.session_id < b.session_id ? -1 : 1)
+  );
+}
+
+function rowOf(session) {
+  const row = element("li", { class: "session" });
+  const part = (name, ...children) => {
+    const made = element("div", { class: name }, ...children);
+    row.append(made);
+    return made;
+  };
+  const line = element("span", { class: "line" });
+  part("state", line);
+  const link = element("a", { href: `/session/${encodeURIComponent(session.session_id)}` }, session.candidate_id ?? session.session_id);
+  const under = [session.exam_id, session.candidate_id === null ? null : session.session_id].filter((each) => each !== null);
+  part("name", link, element("span", { class: "muted" }, under.join(" · ")));
+  const badge = element("span", { class: "badge" });
+  const score = element("span");
+  part("verdict", badge, score);
+  const finding = part("finding");
+  const seen = drawn("path", { class: "seen" });
+  const unseen = drawn("path", { class: "unseen" });
+  const ground = drawn("path", { class: "ground", d: `M0 9.500H${BARS}` });
+  row.append(drawn("svg", { class: "bars", viewBox: `0 0 ${BARS} 10`, preserveAspectRatio: "none", "aria-hidden": "true" }, ground, unseen, seen));
+  const end = element("button", { type: "button", onclick: () => endSession(session) }, text.end);
+  end.setAttribute("aria-label", `${text.end}: ${session.candidate_id ?? session.session_id}`);
+  part("act", end);
+  return { row, line, badge, score, finding, seen, unseen, end };
+}
+
+/** Bars from the right, so that now is at the same place for all. */
+function paths(bars) {
+  let seen = "";
+  let unseen = "";
+  for (let index = 0; index < bars.length; index += 1) {
+    const x = BARS - bars.length + index;
+    if (bars[index] === ".") unseen += `M${x} 8.500h1v1h-1z`;
+    else if (bars[index] !== "0") seen += `M${x + 0.08} 9.500v-${bars[index]}h.84v${bars[index]}z`;
+  }
+  return [seen, unseen];
+}
+
+function put(node, value) {
+  if (node.textContent !== value) node.textContent = value;
+}
+
+function draw(session) {
+  const { parts, glance, line } = session;
+  const priority = glance?.priority ?? "none";
+  parts.row.className = `session ${priority} ${line}`;
+  parts.line.className = `line ${line}`;
+  put(parts.line, text.line[line]);
+  parts.badge.className = `badge ${priority}`;
+  parts.badge.hidden = glance === null;
+  put(parts.badge, text.priority[priority]);
+  put(parts.score, glance === null ? "" : String(Math.round(glance.score)));
+  const newest = glance?.newest[0];
+  put(parts.finding, newest === undefined ? (glance === null ? "" : text.no_concern) : `${timeOf(newest.start_ms)} ${newest.title}: ${newest.message}`);
+  const bars = glance?.bars ?? "";
+  if (parts.bars !== bars) {
+    parts.bars = bars;
+    const [seen, unseen] = paths(bars);
+    parts.seen.setAttribute("d", seen);
+    parts.unseen.setAttribute("d", unseen);
+  }
+  parts.end.hidden = line === "ended";
+}
+
+function matches(session) {
+  const wanted = fields.search.value.trim().toLowerCase();
+  const named = `${session.candidate_id ?? ""} ${session.session_id} ${session.exam_id ?? ""}`.toLowerCase();
+  return (
+    named.includes(wanted) &&
+    (!fields.exam.value || session.exam_id === fields.exam.value) &&
+    (!fields.line.value || session.line === fields.line.value) &&
+    (!fields.rule.value || (session.glance?.newest.some((each) => each.rule === fields.rule.value) ?? false))
+  );
+}
+
+/** Put the rows in order, moving as few as can be. Not while somebody points at one: it would jump away. */
+function arrange(now = false) {
+  const shown = [...sessions.values()].filter(matches).sort(order);
+  const places = new Set(shown.map((each) => each.parts.row));
+  for (const row of [...list.children]) if (!places.has(row)) row.remove();
+  const held = !now && performance.now() - heldAt < HOLD_MS;
+  const moved = document.getElementById("moved");
+  if (held) {
+    for (const each of shown) if (!each.parts.row.isConnected) list.append(each.parts.row);
+    const wrong = shown.filter((each, index) => list.children[index] !== each.parts.row).length;
+    moved.hidden = wrong === 0;
+    put(document.getElementById("moved-text"), fill(text.moved, { n: wrong }));
+    return;
+  }
+  moved.hidden = true;
+  let next = list.firstElementChild;
+  for (const each of shown) {
+    if (each.parts.row === next) next = next.nextElementSibling;
+    else list.insertBefore(each.parts.row, next);
+  }
+  document.getElementById("empty").hidden = shown.length > 0;
+}
+
+function choices(select, values) {
+  const known = new Set([...select.options].map((option) => option.value));
+  for (const [value, name] of values) if (!known.has(value)) select.append(element("option", { value }, name));
+}
+
+function summarise() {
+  const all = [...sessions.values()];
+  const counted = (line) => all.filter((each) => each.line === line).length;
+  const high = all.filter((each) => each.glance?.priority === "high" && each.line !== "ended").length;
+  put(document.getElementById("summary"), fill(text.summary, { live: counted("live"), lost: counted("lost"), high, all: all.length }));
+}
+
+/** Note concerns of sessions of high priority that were not there before. */
+function note(session, before) {
+  const glance = session.glance;
+  if (first || glance === null || glance.priority !== "high" || session.line === "ended") return;
+  const known = before?.glance?.priority === "high" ? (before.glance.newest[0]?.start_ms ?? 0) : 0;
+  const newest = glance.newest[0];
+  if (newest === undefined || newest.start_ms <= known) return;
+  incidents.delete(session.session_id);
+  incidents.set(session.session_id, { session, finding: newest });
+  if (audio !== null) beep();
+}
+
+function showIncidents() {
+  const shown = [...incidents.values()].reverse();
+  document.getElementById("incidents").hidden = shown.length === 0;
+  const items = shown.slice(0, INCIDENTS_SHOWN).map(({ session, finding }) =>
+    element(
+      "li",
+      {},
+      element("a", { href: `/session/${encodeURIComponent(session.session_id)}` }, session.candidate_id ?? session.session_id),
+      ` ${timeOf(finding.start_ms)} ${finding.title}: ${finding.message}`,
+    ),
+  );
+  if (shown.length > INCIDENTS_SHOWN) items.push(element("li", {}, fill(text.more, { n: shown.length - INCIDENTS_SHOWN })));
+  document.getElementById("incident-list").replaceChildren(...items);
+  document.title = shown.length ? `(${shown.length}) ${title}` : title;
+}
+
+function take(told) {
+  const began = performance.now();
+  const before = new Map(sessions);
+  if (told.complete) sessions.clear();
+  for (const each of told.sessions) {
+    const known = before.get(each.session_id);
+    const session = { ...each, parts: known?.parts ?? rowOf(each) };
+    sessions.set(each.session_id, session);
+    draw(session);
+    note(session, known);
+  }
+  for (const name of told.gone) sessions.delete(name);
+  first = false;
+  const all = [...sessions.values()];
+  choices(fields.exam, new Map(all.filter((each) => each.exam_id !== null).map((each) => [each.exam_id, each.exam_id])));
+  choices(fields.rule, new Map(all.flatMap((each) => each.glance?.newest.map((found) => [found.rule, found.title]) ?? [])));
+  arrange();
+  summarise();
+  showIncidents();
+  performance.measure("update", { start: began });
+}
+
+async function endSession(session) {
+  const name = session.candidate_id ?? session.session_id;
+  if (!(await confirmed(fill(text.end_question, { name }), text.end_yes, text.end_no))) return;
+  try {
+    await call("POST", `/api/v1/session/${encodeURIComponent(session.session_id)}/end`);
+  } catch (failure) {
+    await confirmed(fill(texts.common.failed, { detail: failure.message }), text.end_no, text.end_no);
+  }
+}
+
+function beep() {
+  const tone = audio.createOscillator();
+  const volume = audio.createGain();
+  volume.gain.setValueAtTime(0.15, audio.currentTime);
+  volume.gain.exponentialRampToValueAtTime(0.001, audio.currentTime + 0.4);
+  tone.frequency.value = 880;
+  tone.connect(volume).connect(audio.destination);
+  tone.start();
+  tone.stop(audio.currentTime + 0.4);
+}
+
+document.getElementById("sound").addEventListener("click", ({ currentTarget }) => {
+  // Browsers let a page be heard only after somebody has pressed something.
+  if (audio === null) audio = new AudioContext();
+  else audio = void audio.close() ?? null;
+  currentTarget.setAttribute("aria-pressed", String(audio !== null));
+});
+document.getElementById("seen").addEventListener("click", () => {
+  incidents.clear();
+  showIncidents();
+});
+document.getElementById("show-moved").addEventListener("click", () => arrange(true));
+document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
+for (const field of Object.values(fields)) field.addEventListener("input", () => arrange(true));
+for (const kind of ["pointermove", "pointerdown", "focusin", "keydown"]) list.addEventListener(kind, () => (heldAt = performance.now()));
+
+follow("/api/v1/monitor/ws", take, (connected) => (document.getElementById("lost").hidden = connected));
