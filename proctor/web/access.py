@@ -38,6 +38,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "analyses.reanalyze": frozenset({_REVIEWER}),
     "analyses.versions": frozenset({_REVIEWER}),
     "analyses.version": frozenset({_REVIEWER}),
+    "signals.session_signals": frozenset({_PROCTOR, _REVIEWER}),
     "monitor.watch": frozenset({_PROCTOR}),
     "privacy.erase_session": frozenset({_ADMIN}),
     "privacy.erase_candidate": frozenset({_ADMIN}),
@@ -47,6 +48,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "health.metrics": STAFF,
     "home.home": STAFF,
     "monitor_page.monitor": frozenset({_PROCTOR}),
+    "session_page.session": frozenset({_PROCTOR, _REVIEWER}),
     "try_page.try_it": PUBLIC,
     "assets.asset": PUBLIC,
     "sign_in.ask": PUBLIC,
@@ -64,7 +66,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
 }
 """By endpoint, the roles of which one is needed. What is not listed is for nobody."""
 
-PAGES = frozenset({"home.home", "monitor_page.monitor"})
+PAGES = frozenset({"home.home", "monitor_page.monitor", "session_page.session"})
 """Endpoints that people look at, and are sent to sign in from."""
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from quart import Blueprint
 from quart_schema import HttpSecurityScheme, Info, QuartSchema
 from quart_trio import QuartTrio
 from quart_trio.wrappers import TrioRequest
@@ -26,12 +27,14 @@ from proctor.web.origins import guard_origins, origin_patterns
 from proctor.web.pages.assets import asset_routes
 from proctor.web.pages.home import home_routes, show_refusals
 from proctor.web.pages.monitor import monitor_page
+from proctor.web.pages.session import session_page
 from proctor.web.pages.shell import Shell
 from proctor.web.pages.sign_in import sign_in_routes
 from proctor.web.pages.trying import try_page
 from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
 from proctor.web.sessions import session_routes
+from proctor.web.signals import signal_routes
 from proctor.web.stream import HandedOverWebSocket, stream_routes
 
 
@@ -84,13 +87,20 @@ def create_app(services: Services) -> QuartTrio:
     guard_access(app, services.gate, cookies)
     add_error_handlers(app)
     show_refusals(app, shell)
-    for routes in (
+    for routes in _routes(services, cookies, shell):
+        app.register_blueprint(routes)
+    return app
+
+
+def _routes(services: Services, cookies: Cookies, shell: Shell) -> list[Blueprint]:
+    return [
         stream_routes(services),
         session_routes(services),
         accommodation_routes(services),
         analysis_routes(services),
         privacy_routes(services),
         monitor_routes(services),
+        signal_routes(services),
         livekit_routes(services),
         health_routes(services),
         docs_routes(services),
@@ -99,7 +109,6 @@ def create_app(services: Services) -> QuartTrio:
         sign_in_routes(services, cookies, shell),
         home_routes(),
         monitor_page(shell),
+        session_page(services, shell),
         try_page(shell),
-    ):
-        app.register_blueprint(routes)
-    return app
+    ]

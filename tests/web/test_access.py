@@ -111,6 +111,8 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "health.health": ("GET", "/health", {}),
     "home.home": ("GET", "/", {}),
     "monitor_page.monitor": ("GET", "/monitor", {}),
+    "session_page.session": ("GET", "/session/mine", {}),
+    "signals.session_signals": ("GET", "/api/v1/session/mine/signals", {}),
     "client.file": ("GET", "/proctor-client.js", {}),
     "try_page.try_it": ("GET", "/try", {}),
     "assets.asset": ("GET", "/assets/pages.css", {}),

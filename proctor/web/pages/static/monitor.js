@@ -7,6 +7,7 @@ const RANK = { high: 0, medium: 1, insufficient: 3, low: 2, none: 3 };
 const BARS = 60;
 const INCIDENTS_SHOWN = 5;
 const HOLD_MS = 3000;
+const NEWS_MS = 30000;
 const list = document.getElementById("sessions");
 const fields = Object.fromEntries(["search", "exam", "line", "rule"].map((id) => [id, document.getElementById(id)]));
 const sessions = new Map(); // by id: what the server told, and its row
@@ -141,10 +142,12 @@ function summarise() {
 }
 
 /** Note concerns of sessions of high priority that were not there before. */
-function note(session, before) {
+function note(session, before, nowMs) {
   const glance = session.glance;
   if (first || glance === null || glance.priority !== "high" || session.line === "ended") return;
-  const known = before?.glance?.priority === "high" ? (before.glance.newest[0]?.start_ms ?? 0) : 0;
+  // Of a session that is seen for the first time only what happens right now is news.
+  const seen = before?.glance ?? null;
+  const known = seen === null ? nowMs - NEWS_MS : seen.priority === "high" ? (seen.newest[0]?.start_ms ?? 0) : 0;
   const newest = glance.newest[0];
   if (newest === undefined || newest.start_ms <= known) return;
   incidents.delete(session.session_id);
@@ -177,7 +180,7 @@ function take(told) {
     const session = { ...each, parts: known?.parts ?? rowOf(each) };
     sessions.set(each.session_id, session);
     draw(session);
-    note(session, known);
+    note(session, known, told.now_ms);
   }
   for (const name of told.gone) sessions.delete(name);
   first = false;

@@ -33,6 +33,7 @@ function log(text, facts = {}) {
 function begin(id, token) {
   sessionId = id;
   sessionStorage.setItem(KEPT, id);
+  page.watch.href = `/session/${id}`;
   client = connect({
     sessionId,
     token: token || null,
