@@ -49,13 +49,14 @@ class Client {
       numbered: () => this.#vault.saveNumbered(),
       rearranged: () => this.#vault.saveQueue(),
     });
+    const { fetch = (...request) => globalThis.fetch(...request) } = options;
     this.#stream = new Stream({
       base,
       sessionId,
       token: options.token,
       renewToken: options.renewToken,
       WebSocket: options.WebSocket ?? globalThis.WebSocket,
-      http: new Http({ fetch: options.fetch ?? globalThis.fetch, base, sessionId }),
+      http: new Http({ fetch, base, sessionId }),
       outbox: this.#outbox,
       on: {
         state: (state, details) => this.#enter(state, details),

@@ -149,6 +149,9 @@ export class Socket {
 
 /** Requests to the server. */
 export class Http {
+  /** Nobody answered, or somebody in between did: a proxy, or a network that wants one to sign in first. */
+  static NONE = 0;
+  static FOREIGN = -1;
   #fetch;
   #base;
   #sessionId;
@@ -180,7 +183,7 @@ export class Http {
     }
   }
 
-  /** Returns `{status, body, retryMs}`; the status is 0 if there was no answer. */
+  /** Returns `{status, body, retryMs}`; the status is `Http.NONE` or `Http.FOREIGN` if no server of ours answered. */
   async #ask(path, token, request) {
     const headers = { Accept: "application/json" };
     if (request.body) headers["Content-Type"] = "application/json";
@@ -188,11 +191,11 @@ export class Http {
     try {
       const options = { ...PLAIN, ...request, headers, signal: deadline() };
       const answer = await this.#fetch(this.#base + path, options);
-      const text = await answer.text();
+      const body = parsed(await answer.text());
       const retryMs = 1000 * (Number(answer.headers.get("Retry-After")) || 0);
-      return { status: answer.status, body: parsed(text), retryMs };
+      return { status: isOurs(answer, body) ? answer.status : Http.FOREIGN, body, retryMs };
     } catch {
-      return { status: 0, body: {}, retryMs: 0 };
+      return { status: Http.NONE, body: {}, retryMs: 0 };
     }
   }
 }
@@ -201,7 +204,11 @@ function deadline() {
   return AbortSignal.timeout(REQUEST_MS);
 }
 
-/** A proxy in between may answer anything. */
+/** Proxies refuse large bodies as well, and that is the same. */
+function isOurs({ ok, status }, body) {
+  return status === 413 || (ok ? typeof body.session_id === "string" : body.status === status);
+}
+
 function parsed(text) {
   try {
     return Object(JSON.parse(text));

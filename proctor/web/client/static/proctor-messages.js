@@ -7,7 +7,15 @@
  * are not answered, and `due` says that another is to be sent.
  */
 
+/** Numbers from here on are drawn by chance, where 1, 2, 3 … turned out to be taken by somebody else. */
+export const DRAWN = 2 ** 40;
 const encoder = new TextEncoder();
+
+/** Return such a number, from which to number on. */
+export function drawn() {
+  const [high, low] = crypto.getRandomValues(new Uint32Array(2));
+  return DRAWN + (high % 2 ** 11) * 2 ** 32 + low;
+}
 
 /** Return the text of a feature frame, of now unless it says when. Throws what JSON cannot express. */
 export function frameText(features) {
@@ -40,6 +48,11 @@ export function messageOf(seq, items) {
   const together = () => `"type":"batch","frames":[${items.map((item) => item.text)}]}`;
   const body = items.length === 1 ? items[0].text.slice(1) : together();
   return { seq, items, text: `{"seq":${seq},${body}`, bytes: bytesOf(items), copies: 0, due: false };
+}
+
+/** Return a message as JSON from which `messageOf` can make it again. */
+export function writtenMessage({ seq, items }) {
+  return `{"seq":${seq},"items":[${items.map((item) => item.text)}]}`;
 }
 
 /** Return how large items or messages are together. */

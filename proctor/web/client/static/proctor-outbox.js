@@ -6,17 +6,21 @@
  * remembered for a while, for a server whose store loses it.
  */
 
-import { bytesOf, count, itemOf, messageOf, sum, writtenItem } from "./proctor-messages.js";
+import { bytesOf, count, DRAWN, drawn, itemOf, messageOf, sum } from "./proctor-messages.js";
+import { writtenItem, writtenMessage } from "./proctor-messages.js";
 
-/** Numbers from here on are drawn by chance, where 1, 2, 3 … turned out to be taken by somebody else. */
-const DRAWN = 2 ** 40;
 const REMEMBERED_BYTES = 2 ** 20;
+/** A queue that was full is thinned to this part of what it may be. */
+const THINNED = 0.75;
 
 export class Outbox {
   /** Name of the store's content, as the server said last. */
   epoch = null;
   #queue = [];
   #queueBytes = 0;
+  /** How many items were queued, and of how many frames one was left when the queue was thinned last. */
+  #queued = 0;
+  #stride = 1;
   /** Numbered messages to send next. */
   #due = [];
   /** By number, messages that were sent on this connection and not answered. */
@@ -68,7 +72,6 @@ export class Outbox {
     return this.#flying.size === 1 ? this.#flying.values().next().value : null;
   }
 
-  /** Whether messages that have their numbers wait to be sent. */
   get hasDue() {
     return this.#due.length > 0;
   }
@@ -84,9 +87,7 @@ export class Outbox {
 
   /** Queue an item: the JSON of the message that it would be alone. */
   add(text) {
-    const item = itemOf(text);
-    this.#queue.push(item);
-    this.#queueBytes += item.bytes;
+    this.#enqueue([itemOf(text)], this.#queue.length);
     if (this.#queueBytes > this.#maxBytes) {
       this.#thin();
       this.#on.rearranged();
@@ -186,9 +187,6 @@ export class Outbox {
 
   /** Return as JSON all that is numbered, and how many items of the saved queue that are. */
   numberedState() {
-    const messages = this.#numbered().map(
-      ({ seq, items }) => `{"seq":${seq},"items":[${items.map((item) => item.text)}]}`,
-    );
     const rest = {
       epoch: this.epoch,
       stored: this.#stored,
@@ -198,7 +196,7 @@ export class Outbox {
       queue: this.#saved,
       taken: this.#taken,
     };
-    return `{"messages":[${messages}],${JSON.stringify(rest).slice(1)}`;
+    return `{"messages":[${this.#numbered().map(writtenMessage)}],${JSON.stringify(rest).slice(1)}`;
   }
 
   /** Return the queue as JSON. It counts as saved with that, so `numberedState` has to be saved after it. */
@@ -221,7 +219,12 @@ export class Outbox {
       this.#due.push({ ...messageOf(seq, items.map(writtenItem)), due: true });
     }
     const items = queue.items.slice(queue.queue === numbered.queue ? numbered.taken : 0).map(writtenItem);
-    this.#queue.unshift(...items);
+    this.#enqueue(items, 0);
+  }
+
+  #enqueue(items, place) {
+    for (const item of items) item.place = this.#queued++;
+    this.#queue.splice(place, 0, ...items);
     this.#queueBytes += bytesOf(items);
   }
 
@@ -241,21 +244,30 @@ export class Outbox {
     const items = this.#queue.splice(0, end);
     this.#queueBytes -= bytesOf(items);
     this.#taken += end;
+    if (!this.#queue.length) this.#stride = 1;
     return items;
   }
 
-  /** Drop every second of the older half of the frames, again and again; events only if there is no frame. */
+  /**
+   * Drop every second frame from the oldest on, until a quarter is free; if that is not enough, every second of
+   * those that are left, so that they stay spread over all of the time. Events only when no frame is left.
+   */
   #thin() {
-    const lost = [];
-    while (this.#queueBytes > this.#maxBytes && this.#queue.length > 1) {
-      const frames = this.#queue.filter((item) => !item.event);
-      const older = frames.slice(0, Math.ceil(frames.length / 2)).filter((_, place) => place % 2 === 0);
-      const dropped = new Set(older.length ? older : this.#queue.slice(0, Math.ceil(this.#queue.length / 8)));
-      this.#queue = this.#queue.filter((item) => !dropped.has(item));
-      this.#queueBytes -= bytesOf([...dropped]);
-      lost.push(...dropped);
+    const lost = new Set();
+    const over = () => this.#queueBytes > THINNED * this.#maxBytes;
+    const drop = (item) => {
+      lost.add(item);
+      this.#queueBytes -= item.bytes;
+    };
+    for (; over() && this.#stride <= 2 * this.#queued; this.#stride *= 2) {
+      for (const item of this.#queue) {
+        if (over() && !item.event && !lost.has(item) && item.place % (2 * this.#stride) !== 0) drop(item);
+      }
+      if (!over()) break;
     }
-    if (lost.length) this.#on.loss({ reason: "full", ...count(lost) });
+    for (const item of this.#queue) if (over() && !lost.has(item) && item !== this.#queue.at(-1)) drop(item);
+    this.#queue = this.#queue.filter((item) => !lost.has(item));
+    this.#on.loss({ reason: "full", ...count([...lost]) });
   }
 
   #land(message) {
@@ -285,9 +297,4 @@ export class Outbox {
     for (const message of this.#due) message.due = true;
     if (gone.frames > 0 || gone.events > 0) this.#on.loss({ reason: "store", ...gone });
   }
-}
-
-function drawn() {
-  const [high, low] = crypto.getRandomValues(new Uint32Array(2));
-  return DRAWN + (high % 2 ** 11) * 2 ** 32 + low;
 }

@@ -1,6 +1,6 @@
 /** Keeps a session connected, by whichever way there is, and sends what its outbox has. */
 
-import { Backoff, Patience, Socket } from "./proctor-links.js";
+import { Backoff, Http, Patience, Socket } from "./proctor-links.js";
 import { numberIn } from "./proctor-messages.js";
 
 /** A server reads no more from a client that has so many messages on their way. */
@@ -77,7 +77,7 @@ export class Stream {
     this.#grant();
   }
 
-  /** No more will be added: wait for nothing that might come. */
+  /** No more will be added. */
   finish() {
     this.#finishing = true;
     this.#wake();
@@ -203,13 +203,14 @@ export class Stream {
   /** No socket opens: find out why. */
   async #lookAround() {
     const { status, body, retryMs } = await this.#to.http.look(this.#token);
+    if (this.isOver) return later(0);
     if (status === 401 || status === 403) return this.#renew(status, body.detail);
     if (status === 200 && body.status !== "active") {
       this.#on.ended();
       return later(0);
     }
-    if (status === 0) return this.#lookFromOutside();
-    if (status === 429 || status >= 500) return later(Math.max(retryMs, this.#backoff.next()));
+    if (status === Http.NONE) return this.#lookFromOutside();
+    if (status === Http.FOREIGN || status === 429 || status >= 500) return later(Math.max(retryMs, this.#backoff.next()));
     this.#blocked += 1;
     return this.#blocked < BLOCKED_AFTER ? later(this.#backoff.next()) : this.#overRequests();
   }
@@ -235,9 +236,9 @@ export class Stream {
       }
       const answer = await this.#to.http.post(message, this.#token);
       if (this.isOver) break;
+      const { status, body } = answer;
       const { ms, leave } = this.#takeAnswer(message, answer);
       this.#outbox.ground();
-      const { status, body } = answer;
       if (status === 401 || status === 403) return this.#renew(status, body.detail);
       if (leave) return later(ms);
       await this.#pause(ms, status !== 202);
@@ -257,7 +258,7 @@ export class Stream {
     } else if (status === 409) this.#on.ended();
     else {
       if (status === 404) this.#on.problem("unknown_session", body.detail ?? "");
-      return { ms: Math.max(retryMs, this.#backoff.next()), leave: status === 0 || status === 404 };
+      return { ms: Math.max(retryMs, this.#backoff.next()), leave: status <= 0 || status === 404 };
     }
     return { ms: 0 };
   }
@@ -286,12 +287,10 @@ export class Stream {
   /** Wait for so long, or until the network or the page comes back, unless that is `firm`. */
   async #pause(ms, firm = false) {
     if (this.isOver) return;
-    let timer;
     await new Promise((resolve) => {
-      timer = setTimeout(resolve, ms);
-      this.#wake = () => (this.isOver || !firm) && resolve();
+      const timer = setTimeout(resolve, ms);
+      this.#wake = () => (this.isOver || !firm) && (clearTimeout(timer), resolve());
     });
-    clearTimeout(timer);
   }
 }
 
