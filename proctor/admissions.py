@@ -8,9 +8,10 @@ from collections.abc import Callable
 import trio
 
 from proctor.access.gate import Gate
-from proctor.errors import ProctorError, Unavailable, UnknownSession
+from proctor.errors import Conflict, ProctorError, Unavailable, UnknownSession
 from proctor.model import ExamSession
 from proctor.storage.database import Database
+from proctor.storage.frames import FrameStore
 
 _AT_ONCE = 500
 
@@ -22,11 +23,18 @@ class _Request:
         self.failure: ProctorError = Unavailable("the session could not be looked up; ask again")
 
 
+def erased(session_id: str) -> Conflict:
+    """Return the error for an id that nobody can have yet."""
+    detail = f"a session {session_id!r} was erased, and its id takes no frames for a day; choose another id"
+    return Conflict(detail, field="session_id")
+
+
 class Admissions:
     """Finds sessions, or begins them while authentication is off. Has a task, `serve`."""
 
-    def __init__(self, database: Database, gate: Gate, now_ms: Callable[[], int]) -> None:
+    def __init__(self, database: Database, store: FrameStore, gate: Gate, now_ms: Callable[[], int]) -> None:
         self._database = database
+        self._store = store
         self._gate = gate
         self._now_ms = now_ms
         self._requests: dict[str, _Request] = {}
@@ -37,7 +45,8 @@ class Admissions:
 
         Raises:
             UnknownSession: nobody started it, and authentication is on.
-            Unavailable: the database is in trouble.
+            Conflict: nobody started it, and one of this id was erased not long ago.
+            Unavailable: the database or the frame store is in trouble.
         """
         request = self._requests.setdefault(session_id, _Request())
         self._asked.set()
@@ -55,13 +64,25 @@ class Admissions:
                 ids = list(self._requests)[:_AT_ONCE]
                 await self._answer({each: self._requests.pop(each) for each in ids})
 
+    async def _begin(self, requests: dict[str, _Request]) -> None:
+        free = []
+        for session_id, request in requests.items():
+            if (await self._store.resume_point(session_id)).sealed:
+                request.failure = erased(session_id)
+            else:
+                free.append(session_id)
+        begun = await self._database.admit_sessions(free, self._now_ms()) if free else {}
+        for session_id, session in begun.items():
+            requests[session_id].session = session
+
     async def _answer(self, requests: dict[str, _Request]) -> None:
         try:
-            started_ms = None if self._gate.on else self._now_ms()
-            found = await self._database.admit_sessions(list(requests), started_ms)
+            found = await self._database.admit_sessions(list(requests), None)
             for session_id, request in requests.items():
                 request.session = found.get(session_id)
                 request.failure = UnknownSession.of(session_id)
+            if not self._gate.on:
+                await self._begin({each: requests[each] for each in requests if each not in found})
         except ProctorError as failure:
             for request in requests.values():
                 request.failure = failure

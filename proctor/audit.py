@@ -1,14 +1,17 @@
 """The audit trail: who did what to whom, when and from where, in a chain that shows every later change."""
 
 import hashlib
+import hmac
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
 import msgspec
 
-from proctor.chain import Entry, Event, Fault, Head, Walk
+from proctor.chain import CUT, START, Entry, Event, Fault, Head, Walk
+from proctor.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from proctor.storage.audit_log import AuditLog
@@ -43,10 +46,14 @@ class Action(StrEnum):
     """A key to the server was made. Subject: the key's id; never the key."""
     KEY_REVOKED = "key_revoked"
     """A key was made useless. Subject: the key's id."""
+    MESSAGE_SENT = "message_sent"
+    """A candidate was written to. Subject: the session; what was written is not kept."""
     SIGNED_IN = "signed_in"
     """Somebody signed in to the pages. Subject: who, by name of the key or the account."""
     POLICY_CHANGED = "policy_changed"
     """A server was started with another policy than the one before. Subject: the policy."""
+    TRAIL_CUT = CUT
+    """The oldest entries of the trail were removed. Subject: number and hash of the last of them."""
 
 
 class Who(TypedDict):
@@ -58,11 +65,8 @@ class Who(TypedDict):
     """IP address, or `console`; None for the server itself."""
 
 
-def pseudonym(name: str) -> str:
-    """Return what stands for a person in the trail, which nothing can be erased from.
-
-    Whoever has the name can find its entries, and so can who tries all names that there may be.
-    """
+def former_pseudonym(name: str) -> str:
+    """Return what stood for a person in entries of earlier builds; anybody can compute it from the name."""
     return f"sha256:{_sha256(name.encode(errors='surrogatepass'))}"
 
 
@@ -70,9 +74,13 @@ class Verification(NamedTuple):
     """How far the trail holds."""
 
     head: Head
-    """The last entry that does, after all before it. Its number is how many hold."""
+    """The last entry that does, after all before it from `start` on."""
     fault: Fault | None
     """The first that does not."""
+    start: Head = START
+    """The last entry that was removed because its time was over; the trail begins after it."""
+    vouched_by: int | None = None
+    """The number of the entry that says so."""
 
     @property
     def intact(self) -> bool:
@@ -89,6 +97,18 @@ class Audit:
     def __init__(self, log: "AuditLog", now_ms: Callable[[], int]) -> None:
         self._log = log
         self._now_ms = now_ms
+        self._secret: bytes | None = None
+
+    async def pseudonym(self, candidate_id: str) -> str:
+        """Return what stands for a person in the trail, of which no single entry can be erased.
+
+        Keyed with a secret of the installation, so that who has the trail, but not the rest of the database,
+        cannot find a person by trying names.
+        """
+        if self._secret is None:
+            self._secret = await self._log.pseudonym_secret()
+        name = candidate_id.encode(errors="surrogatepass")
+        return f"hmac:{hmac.digest(self._secret, name, 'sha256').hex()}"
 
     async def record(
         self,
@@ -128,6 +148,7 @@ class Audit:
         self,
         *,
         subject: str | None = None,
+        candidate: str | None = None,
         actor: str | None = None,
         action: Action | None = None,
         since_ms: int | None = None,
@@ -136,11 +157,15 @@ class Audit:
     ) -> list[Entry]:
         """Return up to `limit` entries, at most 500, newest first, of those that match all that is given.
 
+        Give either a `subject` or a `candidate`, a person's id, which is looked for by its pseudonyms.
         `since_ms` is compared with when things happened; `before` is the number of a page's last entry, for
         the page after it. Entries are as stored, whether the trail is intact or not.
         """
+        subjects = None if subject is None else [_text(subject)]
+        if candidate is not None:
+            subjects = [await self.pseudonym(candidate), former_pseudonym(candidate)]
         return await self._log.newest(
-            subject=None if subject is None else _text(subject),
+            subjects=subjects,
             actor=None if actor is None else _text(actor),
             action=None if action is None else action.value,
             since_ms=since_ms,
@@ -152,16 +177,36 @@ class Audit:
         """Check the whole trail, and that the entry of `head` is in it unchanged.
 
         Entries recorded meanwhile are checked too, or not. Takes about ten seconds for a million entries.
+
+        Raises:
+            InvalidRequest: the trail is intact, but the entry of `head` was removed when its time was over.
         """
         walk = Walk(head)
         after: int | None = None
         while page := await self._log.oldest(after=after, limit=PAGE_ENTRIES):
+            if after is None:
+                walk = Walk(head, await self._beginning(page[0]))
             for entry in page:
                 fault = walk.step(entry)
                 if fault is not None:
-                    return Verification(walk.head, fault)
+                    return Verification(walk.head, fault, walk.start, walk.vouched_by)
             after = page[-1].number
-        return Verification(walk.head, walk.end())
+        fault = walk.end()
+        if fault is None and head is not None and START.number < head.number < walk.start.number:
+            detail = (
+                f"the trail is intact from entry {walk.start.number + 1} on, but entry {head.number} was "
+                f"removed when its time was over, so nothing proves that head now; note {walk.head} instead"
+            )
+            raise InvalidRequest(detail, field="head")
+        return Verification(walk.head, fault, walk.start, walk.vouched_by)
+
+    async def _beginning(self, first: Entry) -> Head:
+        """Return up to where entries were removed, if an entry says that they were."""
+        with suppress(TypeError):  # a number that is none, in SQLite, which the walk will find
+            start = Head(first.number - 1, first.previous)
+            if await self.entries(subject=str(start), action=Action.TRAIL_CUT, limit=1):
+                return start
+        return START
 
 
 def _text(text: str) -> str:

@@ -3,6 +3,9 @@
 Whoever changes, inserts, removes or swaps entries breaks the chain there, or has to compute every later hash
 again, which changes the last one. Entries cut off the end leave a chain that is intact, only shorter. Both
 show against a :class:`Head` that was noted elsewhere.
+
+Entries cut off the beginning show as well, unless one that stays vouches for it: it has the action `CUT`, and
+as its subject the :class:`Head` up to which they went.
 """
 
 import hashlib
@@ -12,6 +15,9 @@ from typing import NamedTuple, Self
 import msgspec
 
 from proctor.errors import InvalidRequest
+
+CUT = "trail_cut"
+"""The action of entries that say which others were removed before them."""
 
 _HEAD = re.compile(r"([0-9]{1,18}):([0-9a-f]{64})")
 
@@ -103,9 +109,13 @@ def seal(event: Event, head: Head) -> Entry:
 class Walk:
     """Checks a chain, entry by entry from the first, without keeping any of them."""
 
-    def __init__(self, noted: Head | None = None) -> None:
+    def __init__(self, noted: Head | None = None, start: Head = START) -> None:
         self._noted = noted
-        self.head = START
+        self.start = start
+        """After which entry it begins."""
+        self.vouched_by: int | None = None
+        """The number of the entry that says that all up to `start` were removed, once it was met."""
+        self.head = start
         """Up to where it holds."""
 
     def step(self, entry: Entry) -> Fault | None:
@@ -117,10 +127,15 @@ class Walk:
             fault = Fault(entry.number, "holds a value that cannot have been recorded")
         if fault is None:
             self.head = Head(entry.number, entry.hash)
+            if entry.action == CUT and entry.subject == str(self.start):
+                self.vouched_by = entry.number
         return fault
 
     def end(self) -> Fault | None:
-        """Return what is wrong with the chain's ending here: that the noted head lies beyond."""
+        """Return what is wrong with the whole of it: how it begins, or that it ends before a noted head."""
+        if self.start != START and self.vouched_by is None:
+            first, self.start, self.head = self.start.number + 1, START, START
+            return Fault(1, f"is missing: the next one is {first}")
         if self._noted is None or self._noted.number <= self.head.number:
             return None
         return Fault(self.head.number + 1, f"is missing: entries up to {self._noted.number} were noted")
@@ -132,6 +147,8 @@ class Walk:
             return Fault(expected, f"is missing: the next one is {number}")
         if number < expected:
             return Fault(number, f"was inserted: the next one was to be {expected}")
+        if self._noted is not None and self._noted.number == number - 1 and self._noted != self.head:
+            return Fault(number, "does not follow from the one that was noted, which was removed")
         if entry.previous != self.head.hash:
             return Fault(number, "does not follow from the one before it: `previous` is not that one's hash")
         if entry.hash != _digest(entry):

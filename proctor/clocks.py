@@ -1,6 +1,7 @@
 """The clocks of sessions' clients, known for longer than one connection."""
 
 from proctor.clock import ClientClock
+from proctor.latest import Latest
 
 _KNOWN_SESSIONS = 10_000
 """Those that were connected to last."""
@@ -10,8 +11,7 @@ class Clocks:
     """What this process knows of the clocks of its latest sessions' clients."""
 
     def __init__(self) -> None:
-        self._clocks: dict[str, ClientClock] = {}
-        """By session, the one used last at the end."""
+        self._clocks: Latest[ClientClock] = Latest(_KNOWN_SESSIONS)
 
     def connect(self, session_id: str) -> ClientClock:
         """Return a clock for a new connection, which begins with what is known of the session's last one.
@@ -22,11 +22,8 @@ class Clocks:
 
     def of_requests(self, session_id: str) -> ClientClock:
         """Return the clock for frames that come without a connection."""
-        return self._keep(session_id, self._clocks.get(session_id, ClientClock()))
+        return self._keep(session_id, self._clocks.get(session_id) or ClientClock())
 
     def _keep(self, session_id: str, clock: ClientClock) -> ClientClock:
-        self._clocks.pop(session_id, None)
-        self._clocks[session_id] = clock
-        if len(self._clocks) > _KNOWN_SESSIONS:
-            del self._clocks[next(iter(self._clocks))]
+        self._clocks.put(session_id, clock)
         return clock

@@ -1,6 +1,6 @@
 """One client of an exam session: what it says, and what it is told.
 
-A frame's way: socket → `_receive` → `Ingest.offer` → group commit → `settle` → acknowledgement. None of it
+A frame's way: socket → `_receive` → `Ingest.add` → group commit → `settle` → acknowledgement. None of it
 waits, so that one task can serve all sockets. Who ends a connection is explicit: the client by leaving; the
 server by `finish` with the reason.
 """
@@ -8,7 +8,6 @@ server by `finish` with the reason.
 import random
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import NamedTuple
 
 import structlog
 import trio
@@ -20,24 +19,11 @@ from proctor.metrics import Metrics
 from proctor.minimise import drop_features
 from proctor.pace import Pace, Unusable
 from proctor.peer import Socket
+from proctor.replies import Clock, Error, Heartbeat, Resume, ServerMessage, SessionEnded, encode, encode_ack
 from proctor.settings import Settings
 from proctor.storage.frames import FrameMessage, Outcome, Receipt, ResumePoint
 from proctor.times import iso_from_ms
-from proctor.wire import (
-    Clock,
-    ClockReading,
-    CloseCode,
-    Error,
-    ErrorCode,
-    Heartbeat,
-    Rejected,
-    Resume,
-    ServerMessage,
-    SessionEnded,
-    decode,
-    encode,
-    encode_ack,
-)
+from proctor.wire import ClockReading, CloseCode, ErrorCode, Rejected, decode
 
 _log = structlog.get_logger(__name__)
 
@@ -52,11 +38,6 @@ _OWED_SECONDS = 5.0
 _KEPT = (Outcome.STORED, Outcome.DUPLICATE)
 
 
-class _Arrival(NamedTuple):
-    data: bytes
-    received_ms: int
-
-
 class Connection:
     """One client of one exam session."""
 
@@ -67,6 +48,7 @@ class Connection:
         *,
         dropped: Collection[str] = (),
         clock: ClientClock,
+        pace: Pace,
         ingest: Ingest,
         settings: Settings,
         metrics: Metrics,
@@ -85,8 +67,8 @@ class Connection:
         self._close_code = CloseCode.RESTARTING
         self._heard = 0
         """Messages that came."""
-        self._held: deque[_Arrival] = deque()
-        """Came while there was no room for them; at most what one read of the socket brings."""
+        self._held: deque[tuple[bytes, int]] = deque()
+        """Messages for which there was no room, and when they came; at most what one read brings."""
         self._unsettled: deque[FrameMessage] = deque()
         self._overtaking: dict[int, Receipt] = {}
         """By id of the message: settled before an earlier one, which no acknowledgement may pass."""
@@ -95,8 +77,7 @@ class Connection:
         """Of the frame store, as the client knows it."""
         self._heard_out = False
         self._drained = trio.Event()
-        self._unusable = Unusable(settings)
-        self._pace = Pace(settings)
+        self._unusable, self._pace = Unusable(settings), pace
         self._pause = trio.CancelScope()
 
     async def run(self, resume: ResumePoint) -> None:
@@ -104,7 +85,11 @@ class Connection:
         self._metrics.connections.inc()
         try:
             self.greet(resume)
+            self._count(0)  # perhaps it has come back because it owed something
             self._socket.receive(self._receive)
+            if self._pace.owes:
+                self._socket.pause()
+                self._socket.flush()
             interval = self._settings.heartbeat_interval_seconds
             next_heartbeat = trio.current_time() + interval
             while not self._socket.gone.is_set():
@@ -202,7 +187,7 @@ class Connection:
             return
         received_ms = self._now_ms()
         if self._held or not self._has_room():
-            self._held.append(_Arrival(data, received_ms))
+            self._held.append((data, received_ms))
             self._socket.pause()
             self._await_room()
         else:
@@ -279,6 +264,12 @@ class Connection:
             if not self._finishing:
                 _log.warning("flood of unusable messages", session=self.session_id)
             self.finish(CloseCode.FLOOD)
+
+    def tell(self, message: ServerMessage) -> None:
+        """Tell the client something as soon as it takes it."""
+        if not self._finishing:
+            self._tell(message)
+            self._socket.flush()
 
     def _tell(self, message: ServerMessage) -> None:
         self._socket.send(encode(message))

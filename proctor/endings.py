@@ -28,6 +28,7 @@ from proctor.model import ExamSession, SessionStatus
 from proctor.settings import Settings
 from proctor.storage.database import Database
 from proctor.storage.dumps import write_dump
+from proctor.storage.encryption import DumpKeys
 from proctor.storage.frames import FrameStore
 
 _log = structlog.get_logger(__name__)
@@ -84,6 +85,7 @@ class Endings:
         self._live = live
         self._farewells = farewells
         self._settings = settings
+        self._dump_keys = DumpKeys.of(settings)
         self._metrics = metrics
         self._now_ms = now_ms
         self._name = uuid4().hex
@@ -217,7 +219,8 @@ class Endings:
             # Asked after the frames were looked up: they are cleared only when this is marked, so either all
             # were there, or another process has dumped them while this one was stopped.
             if not (await self._session(session_id)).dumped:
-                await write_dump(self._settings.dump_directory, session_id, recording.frames())
+                folder = self._settings.dump_directory
+                await write_dump(folder, session_id, recording.frames(), self._dump_keys)
                 await self._database.mark_dumped(session_id)
 
     async def _session(self, session_id: str) -> ExamSession:

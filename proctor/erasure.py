@@ -12,14 +12,16 @@ import structlog
 import trio
 
 from proctor.archive import Archive
-from proctor.audit import Action, Audit, Who, pseudonym
+from proctor.audit import Action, Audit, Who
 from proctor.errors import Unavailable, UnknownSession
 from proctor.model import ExamSession
 from proctor.sessions import Sessions
 from proctor.settings import Settings
+from proctor.storage.audit_cuts import AuditCuts
 from proctor.storage.dumps import remove_dump
 from proctor.storage.frames import FrameStore
 from proctor.storage.removal import Removal
+from proctor.trail_retention import TrailRetention
 
 _log = structlog.get_logger(__name__)
 
@@ -40,6 +42,7 @@ class Erasure:
         store: FrameStore,
         archive: Archive,
         audit: Audit,
+        cuts: AuditCuts,
         settings: Settings,
         now_ms: Callable[[], int],
     ) -> None:
@@ -48,6 +51,7 @@ class Erasure:
         self._store = store
         self._archive = archive
         self._audit = audit
+        self._trail = TrailRetention(cuts, audit, settings, now_ms)
         self._settings = settings
         self._now_ms = now_ms
 
@@ -75,7 +79,8 @@ class Erasure:
             Unavailable: as :meth:`erase`.
         """
         erased = [session.session_id for session in await self.sessions_of(candidate_id)]
-        await self._audit.record(Action.ERASED, pseudonym(candidate_id), **who, after={"sessions": erased})
+        subject = await self._audit.pseudonym(candidate_id)
+        await self._audit.record(Action.ERASED, subject, **who, after={"sessions": erased})
         for session_id in erased:
             with suppress(UnknownSession):  # somebody else has erased it just now
                 await self.erase(session_id, who)
@@ -99,13 +104,14 @@ class Erasure:
             await trio.sleep(LOOK_SECONDS)
 
     async def remove_expired(self) -> None:
-        """Remove the reports, with their sessions, and the dumps that are older than the settings allow.
+        """Remove what is older than the settings allow: sessions with reports, dumps, entries of the trail.
 
         Raises:
             Unavailable: something is down.
         """
         await self._remove_old(self._settings.report_retention_days, self._expire_session, dumped=False)
         await self._remove_old(self._settings.dump_retention_days, self._expire_dump, dumped=True)
+        await self._trail.apply()
 
     async def _remove_old(
         self, days: float, remove: Callable[[str], Awaitable[None]], *, dumped: bool

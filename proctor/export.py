@@ -8,10 +8,12 @@ import msgspec
 import trio
 
 from proctor.archive import Archive
+from proctor.errors import Unavailable
 from proctor.model import ExamSession
 from proctor.settings import Settings
 from proctor.storage.database import Database
-from proctor.storage.dumps import dump_path
+from proctor.storage.dumps import find_dump
+from proctor.storage.encryption import DumpKeys, open_dump
 
 _CHUNK_BYTES = 2**18
 _encode = msgspec.json.encode
@@ -32,6 +34,7 @@ async def exported(
     Raises:
         Unavailable: something is down; what came until then is no whole document.
     """
+    keys = DumpKeys.of(settings)
     yield b'{"candidate_id":%b,"sessions":[' % _encode(candidate_id)
     for place, session in enumerate(sessions):
         yield b'%b{"session":%b,"reports":[' % (b"," if place else b"", _encode(session))
@@ -39,8 +42,8 @@ async def exported(
             report = await database.get_report(session.session_id, analysis.version) or b"null"
             yield b'%b{"analysis":%b,"report":%b}' % (b"," if number else b"", _encode(analysis), report)
         yield b'],"frames":'
-        path = dump_path(settings.dump_directory, session.session_id)
-        frames = _dumped(path) if await trio.Path(path).exists() else _recorded(archive, session.session_id)
+        path = await trio.to_thread.run_sync(find_dump, settings.dump_directory, session.session_id)
+        frames = _recorded(archive, session.session_id) if path is None else _dumped(path, keys)
         async with aclosing(frames) as parts:
             async for part in parts:
                 yield part
@@ -48,10 +51,30 @@ async def exported(
     yield b"]}\n"
 
 
-async def _dumped(path: Path) -> AsyncGenerator[bytes, None]:
-    async with await trio.open_file(path, "rb") as file:
-        while chunk := await file.read(_CHUNK_BYTES):
+async def check_dumps(sessions: Sequence[ExamSession], settings: Settings) -> None:
+    """Return if the dumps of all sessions can be opened. Raises Unavailable."""
+    keys = DumpKeys.of(settings)
+
+    def check() -> None:
+        for session in sessions:
+            path = find_dump(settings.dump_directory, session.session_id)
+            if path is not None:
+                with open_dump(path, keys) as file:
+                    file.read(1)
+
+    try:
+        await trio.to_thread.run_sync(check)
+    except OSError as error:
+        raise Unavailable(f"cannot read a dump: {error.strerror or error}") from error
+
+
+async def _dumped(path: Path, keys: DumpKeys) -> AsyncGenerator[bytes, None]:
+    file = await trio.to_thread.run_sync(open_dump, path, keys)
+    try:
+        while chunk := await trio.to_thread.run_sync(file.read, _CHUNK_BYTES):
             yield chunk
+    finally:
+        file.close()
 
 
 async def _recorded(archive: Archive, session_id: str) -> AsyncGenerator[bytes, None]:

@@ -1,4 +1,4 @@
-"""Lets the clients of ended sessions go, whichever process they are connected to and wherever the end ran."""
+"""Reaches the clients of a session, whichever process they are connected to, mostly to let them go."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ import trio
 
 from proctor.errors import Unavailable
 from proctor.ingest import Ingest
-from proctor.notices import TAKE_IN_SECONDS, Notices
+from proctor.notices import TAKE_IN_SECONDS, Notices, Told
 from proctor.roster import Roster
 from proctor.storage.database import Database
 
@@ -55,13 +55,21 @@ class Farewells:
         """Tell the session's clients here that it has ended, and let them go."""
         self._roster.finish(session_id)
 
+    def tell(self, session_id: str, message: Told) -> int:
+        """Tell the session's clients here something; returns how many there are."""
+        return self._roster.tell(session_id, message)
+
+    async def tell_everywhere(self, session_id: str, message: Told) -> int:
+        """Tell the session's clients something, whichever process they are connected to; returns how many."""
+        return self.tell(session_id, message) + await self._notices.tell(session_id, message)
+
     async def announce(self, session_id: str) -> None:
         """Have the other processes do so, without waiting for them."""
         await self._notices.ended(session_id)
 
     async def listen(self) -> None:
         """Act on the notices of all processes, until cancelled."""
-        await self._notices.listen(self.take_in, self.finish)
+        await self._notices.listen(self)
 
     async def reconcile(self) -> None:
         """Find the sessions with clients here that have ended without a notice, until cancelled."""

@@ -4,16 +4,37 @@ Notices are a courtesy that makes things quick. They may get lost; what has to h
 if later: see :mod:`proctor.farewells`.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
 import trio
 
+from proctor.replies import Alert, Message
 from proctor.settings import Settings
 
 TAKE_IN_SECONDS = 1.5
 """Longest that an end waits for the other processes to take in what was sent to them."""
+
+
+Told = Message | Alert
+"""What the clients of a session may be told from elsewhere."""
+
+
+class Listener(Protocol):
+    """What a process does when another asks for it."""
+
+    async def take_in(self, session_id: str) -> None:
+        """Take in and store what the session's clients have sent to this process."""
+        ...
+
+    def finish(self, session_id: str) -> None:
+        """Tell the session's clients here that it has ended, and let them go."""
+        ...
+
+    def tell(self, session_id: str, message: Told) -> int:
+        """Tell the session's clients here something; returns how many there are."""
+        ...
 
 
 class Notices(Protocol):
@@ -30,8 +51,15 @@ class Notices(Protocol):
         """Have all processes tell the session's clients that it has ended. Does not wait for it."""
         ...
 
-    async def listen(self, take_in: Callable[[str], Awaitable[None]], finish: Callable[[str], None]) -> None:
-        """Do what any process, this one included, asks for, until cancelled."""
+    async def tell(self, session_id: str, message: Told) -> int:
+        """Have all other processes tell the session's clients something; returns how many of them there are.
+
+        Waits `TAKE_IN_SECONDS` at most.
+        """
+        ...
+
+    async def listen(self, listener: Listener) -> None:
+        """Have `listener` do what any process, this one included, asks for, until cancelled."""
         ...
 
 
@@ -46,9 +74,12 @@ class NobodyElse:
         """Nobody has to be told."""
         await trio.lowlevel.checkpoint()
 
-    async def listen(
-        self, _take_in: Callable[[str], Awaitable[None]], _finish: Callable[[str], None]
-    ) -> None:
+    async def tell(self, _session_id: str, _message: Told) -> int:
+        """There is nobody to tell."""
+        await trio.lowlevel.checkpoint()
+        return 0
+
+    async def listen(self, _listener: Listener) -> None:
         """Nobody asks for anything."""
         await trio.sleep_forever()
 

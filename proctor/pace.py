@@ -7,6 +7,7 @@ import math
 from collections import deque
 
 from proctor.errors import Throttled
+from proctor.latest import Latest
 from proctor.settings import Settings
 
 BURST_SECONDS = 30.0
@@ -19,24 +20,36 @@ six times the pace at which it was made.
 _FLOOD_SECONDS = 60.0
 _EPISODE_SECONDS = 10.0
 """A client that has owed nothing for so long has come to rest; until then it is one and the same episode."""
-_KNOWN_SESSIONS = 10_000
-"""Those that sent requests last; of others nothing is known, as of a new connection."""
+KNOWN_SESSIONS = 10_000
+"""Those that sent something last; of others nothing is known, as of one that has sent nothing yet."""
+
+
+class Allowance:
+    """What one session may send, over all its connections and requests. Whatever it sends counts."""
+
+    __slots__ = ("burst_seconds", "frame_seconds", "full_at", "per_second")
+
+    def __init__(self, settings: Settings) -> None:
+        self.per_second = settings.max_frames_per_second
+        self.frame_seconds = 1 / self.per_second if self.per_second else 0.0
+        """Time that pays for a frame; nothing without a limit."""
+        self.burst_seconds = max(BURST_SECONDS, settings.batch_max_frames * self.frame_seconds)
+        self.full_at = -math.inf
+        """When everything is paid and saved up that can be, if nothing more is sent."""
 
 
 class Pace:
-    """What one client may send. Whatever it sends counts; what goes beyond its savings is owed.
+    """How fast one client may go. What goes beyond the savings of its session is owed.
 
     It should not be read while it owes anything, and again from `paid_at` on. So a message is taken whole as
-    long as anything is left, also a batch that is larger than that.
+    long as anything is left, also a batch that is larger than that. Several clients of one session draw on
+    the same allowance, and take turns once it is used up: each pays for all that was sent before its turn.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._per_second = settings.max_frames_per_second
-        self._frame_seconds = 1 / self._per_second if self._per_second else 0.0
-        """Time that pays for a frame; nothing without a limit."""
-        self._burst_seconds = max(BURST_SECONDS, settings.batch_max_frames * self._frame_seconds)
-        self._full_at = -math.inf
-        """When everything is paid and saved up that can be, if nothing more is sent."""
+    def __init__(self, allowance: Allowance) -> None:
+        self._allowance = allowance
+        self._frame_seconds = allowance.frame_seconds
+        self._burst_seconds = allowance.burst_seconds
         self._behind_until = -math.inf
         self.owes = False
         self.paid_at = math.inf
@@ -44,10 +57,11 @@ class Pace:
 
     def spend(self, frames: int, now: float) -> bool:
         """Count so many frames; return whether the client owes anything now."""
-        full_at = self._full_at
+        allowance = self._allowance
+        full_at = allowance.full_at
         if full_at < now:
             full_at = now
-        self._full_at = full_at = full_at + frames * self._frame_seconds
+        allowance.full_at = full_at = full_at + frames * self._frame_seconds
         if full_at - now <= self._burst_seconds:
             return False
         self.owes, self.paid_at = True, full_at - self._burst_seconds
@@ -67,8 +81,8 @@ class Pace:
     def complaint(self) -> str:
         """What a client is told that is too fast."""
         return (
-            f"more than {self._per_second:g} frames per second (MAX_FRAMES_PER_SECOND): you are read more "
-            "slowly until that is made up for; nothing is lost, but send fewer"
+            f"more than {self._allowance.per_second:g} frames per second (MAX_FRAMES_PER_SECOND): you are "
+            "read more slowly until that is made up for; nothing is lost, but send fewer"
         )
 
     def settle(self) -> None:
@@ -76,37 +90,44 @@ class Pace:
         self.owes, self.paid_at = False, math.inf
 
     def lift(self) -> bool:
-        """Count nothing from now on, and forgive what is owed; return whether anything was."""
+        """Hold the client up no more, and forgive it what it owes; return whether it did owe anything.
+
+        What it sends still counts for the other clients of its session, and for those that come after it.
+        """
         owed = self.owes
-        self._frame_seconds, self._full_at = 0.0, -math.inf
+        self._burst_seconds = math.inf
         self.settle()
         return owed
 
 
-class RequestPaces:
-    """The same for clients that send single requests: one pace for each session."""
+class Allowances:
+    """The allowances of the sessions that sent something last, so that no reconnect renews them."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._paces: dict[str, Pace] = {}
-        """By session, the one used last at the end."""
+        self._allowances: Latest[Allowance] = Latest(KNOWN_SESSIONS)
+
+    def of(self, session_id: str) -> Allowance:
+        """Return what all clients of the session share."""
+        found = self._allowances.get(session_id)
+        if found is None:
+            found = Allowance(self._settings)
+        self._allowances.put(session_id, found)
+        return found
 
     def spend(self, session_id: str, frames: int, now: float) -> None:
-        """Count so many frames.
+        """Count the frames of a single request.
 
         Raises:
             Throttled: the session owes something, and they must not be taken; they are not counted.
         """
-        pace = self._paces.pop(session_id, None) or Pace(self._settings)
-        self._paces[session_id] = pace
-        if len(self._paces) > _KNOWN_SESSIONS:
-            del self._paces[next(iter(self._paces))]
-        if pace.owes and now < pace.paid_at:
-            most = f"{self._settings.max_frames_per_second:g} frames per second (MAX_FRAMES_PER_SECOND)"
+        allowance = self.of(session_id)
+        owed_seconds = allowance.full_at - now - allowance.burst_seconds
+        if owed_seconds > 0:
+            most = f"{allowance.per_second:g} frames per second (MAX_FRAMES_PER_SECOND)"
             detail = f"session {session_id!r} sends more than {most}; send the message again later"
-            raise Throttled(detail, retry_after_seconds=pace.paid_at - now)
-        pace.settle()
-        pace.spend(frames, now)
+            raise Throttled(detail, retry_after_seconds=owed_seconds)
+        Pace(allowance).spend(frames, now)
 
 
 class Unusable:

@@ -1,6 +1,7 @@
 """Judging ended sessions again, from their dumps: by another policy, accommodations, or newer rules."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -18,7 +19,8 @@ from proctor.sessions import Sessions
 from proctor.settings import Settings
 from proctor.storage.analyses import Analysis
 from proctor.storage.database import Database
-from proctor.storage.dumps import dump_path, read_dump
+from proctor.storage.dumps import dump_path, find_dump, read_dump
+from proctor.storage.encryption import DumpKeys
 from proctor.times import iso_from_ms
 
 _log = structlog.get_logger(__name__)
@@ -56,6 +58,7 @@ class Reanalysis:
         self._engine = engine
         self._granting = granting
         self._settings = settings
+        self._dump_keys = DumpKeys.of(settings)
         self._now_ms = now_ms
         self._places = trio.CapacityLimiter(_AT_ONCE)
         self._locks: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
@@ -69,7 +72,7 @@ class Reanalysis:
             UnknownSession: there is no such session.
             Conflict: it has not ended, or its dump does not hold the frames that were judged.
             InvalidRequest: no such policy, or an accommodation that cannot be granted.
-            Unavailable: the database or the disk is in trouble; ask again.
+            Unavailable: the database or the disk is in trouble, or no key opens the dump; ask again.
         """
         session = await self._ended(session_id)
         async with self._locks.setdefault(session_id, trio.Lock()):
@@ -147,11 +150,13 @@ class Reanalysis:
         return msgspec.structs.replace(session, policy=policy, accommodations=accommodations)
 
     async def _from_dump(self, session: ExamSession, stored: int) -> bytes:
-        path = dump_path(self._settings.dump_directory, session.session_id)
-        if not await trio.Path(path).exists():
-            raise Conflict(f"the dump {path.name} is gone, so there is nothing to judge again")
+        folder = self._settings.dump_directory
+        path = await trio.to_thread.run_sync(find_dump, folder, session.session_id)
+        if path is None:
+            gone = dump_path(folder, session.session_id).name
+            raise Conflict(f"the dump {gone} is gone, so there is nothing to judge again")
         try:
-            frames = await trio.to_thread.run_sync(read_dump, path)
+            frames = await trio.to_thread.run_sync(partial(read_dump, path, keys=self._dump_keys))
             return await self._engine.judge(frames, session, analysed_ms=self._now_ms(), stored=stored)
         except InvalidRequest as error:
             detail = error.detail.replace(str(path), path.name)

@@ -8,6 +8,7 @@ from functools import partial
 import trio
 
 from proctor.connection import Connection
+from proctor.replies import ServerMessage
 from proctor.wire import CloseCode
 
 _ENDED_REMEMBERED = 10_000
@@ -59,6 +60,13 @@ class Roster:
             del self._ended[next(iter(self._ended))]
         for connection in self._of(session_id):
             connection.finish(CloseCode.SESSION_ENDED)
+
+    def tell(self, session_id: str, message: ServerMessage) -> int:
+        """Tell the session's clients something; returns how many there are."""
+        connections = self._of(session_id)
+        for connection in connections:
+            connection.tell(message)
+        return len(connections)
 
     def renew(self, epoch: str) -> None:
         """Tell every client that knows of another epoch that the frame store holds nothing of before."""

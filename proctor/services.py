@@ -23,6 +23,7 @@ from proctor.erasure import Erasure
 from proctor.errors import Misconfigured, Unavailable
 from proctor.farewells import Farewells
 from proctor.grants import Grants
+from proctor.idle import IdleSessions
 from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
@@ -36,6 +37,7 @@ from proctor.reanalysis import Reanalysis
 from proctor.roster import Roster
 from proctor.sessions import Sessions
 from proctor.settings import Settings
+from proctor.storage.audit_cuts import AuditCuts
 from proctor.storage.audit_log import AuditLog
 from proctor.storage.credentials import Credentials
 from proctor.storage.database import Database
@@ -74,6 +76,7 @@ class Services:
     grants: Grants
     reanalysis: Reanalysis
     erasure: Erasure
+    idle: IdleSessions
     looking: Looking
     feed: Feed
     policies: Mapping[str, Policy]
@@ -143,6 +146,7 @@ def _tasks(services: Services) -> dict[str, Callable[[], Awaitable[None]]]:
         "notices": services.farewells.listen,
         "reconciliation": services.farewells.reconcile,
         "retention": services.erasure.expire,
+        "idle sessions": services.idle.follow,
         "looking": services.looking.run,
         "feed": services.feed.run,
     }
@@ -175,7 +179,7 @@ def _assemble(
     farewells = Farewells(roster, ingest, database, notices)
     parts = _Parts(database=database, store=store, live=live, settings=settings, now_ms=now_ms)
     endings = Endings(**parts, archive=archive, farewells=farewells, metrics=metrics)
-    admissions = Admissions(database, gate, now_ms)
+    admissions = Admissions(database, store, gate, now_ms)
     sessions = Sessions(**parts, endings=endings, admissions=admissions)
     return Services(
         settings=settings,
@@ -195,16 +199,23 @@ def _assemble(
         sessions=sessions,
         granting=granting,
         grants=Grants(sessions, database, ingest, granting, now_ms),
-        reanalysis=Reanalysis(
-            sessions=sessions,
-            database=database,
-            engine=engine,
-            granting=granting,
-            settings=settings,
-            now_ms=now_ms,
-        ),
-        erasure=Erasure(Removal(pool), sessions, store, archive, audit, settings, now_ms),
+        reanalysis=_reanalysis(sessions, database, engine, granting, settings),
+        erasure=Erasure(Removal(pool), sessions, store, archive, audit, AuditCuts(pool), settings, now_ms),
+        idle=IdleSessions(Removal(pool), database, store, endings, audit, settings, now_ms),
         looking=Looking(board, engine, store, database, ingest, roster),
         feed=Feed(board, database, now_ms),
         policies=engine.policies,
+    )
+
+
+def _reanalysis(
+    sessions: Sessions, database: Database, engine: Engine, granting: Granting, settings: Settings
+) -> Reanalysis:
+    return Reanalysis(
+        sessions=sessions,
+        database=database,
+        engine=engine,
+        granting=granting,
+        settings=settings,
+        now_ms=now_ms,
     )

@@ -1,9 +1,10 @@
 """The life of exam sessions: start, streaming, analyze, and an end, for which see :mod:`proctor.endings`."""
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from proctor.accommodations import granted
-from proctor.admissions import Admissions
+from proctor.admissions import Admissions, erased
 from proctor.endings import Endings
 from proctor.errors import Conflict, SessionEnded, Throttled, Unavailable, UnknownSession
 from proctor.live import LiveAnalysis
@@ -67,6 +68,18 @@ class Sessions:
             raise UnknownSession.of(session_id)
         return session
 
+    async def known(self, session_id: str) -> ExamSession | None:
+        """Return a session, or None if one of this id may be started.
+
+        Raises:
+            Conflict: one of this id was erased not long ago.
+        """
+        session = await self._database.get_session(session_id)
+        with suppress(Unavailable):  # who starts a session need not wait for the frame store
+            if session is None and (await self._store.resume_point(session_id)).sealed:
+                raise erased(session_id)
+        return session
+
     async def list(
         self,
         *,
@@ -87,6 +100,7 @@ class Sessions:
         Raises:
             SessionEnded: it takes no more frames.
             UnknownSession: nobody started it, and authentication is on.
+            Conflict: one of this id was erased not long ago.
         """
         session = await self._admissions.admit(session_id)
         if session.status is not SessionStatus.ACTIVE:

@@ -46,6 +46,11 @@ class Settings(BaseSettings):
         Path("analysis_dumps"),
         description="Where `{session_id}_frames.json` is written when a session ends; before, in `spool`.",
     )
+    dump_encryption_key: SecretStr = Field(
+        SecretStr(""),
+        description="Secret age keys, newest first, with commas between: dumps are written encrypted with "
+        "the first, as `{session_id}_frames.json.age`, and read with any. Empty: plain.",
+    )
     dump_retention_days: float = Field(
         0, ge=0, description="Days after its end that a session's dump is removed; 0 keeps it."
     )
@@ -53,6 +58,16 @@ class Settings(BaseSettings):
         0,
         ge=0,
         description="Days after its end that a session is removed, with reports and dump; 0 keeps it.",
+    )
+    session_idle_hours: float = Field(
+        48.0,
+        ge=0,
+        description="A running session that received nothing for so long is ended by the server; 0 never.",
+    )
+    audit_retention_days: float = Field(
+        0,
+        ge=0,
+        description="Days after which an entry of the audit trail is removed, within a day; 0 keeps it.",
     )
     policy_directory: Path = Field(Path("config"), description="Folder of the exam policies (`NAME.toml`).")
     heartbeat_interval_seconds: float = Field(
@@ -70,11 +85,40 @@ class Settings(BaseSettings):
     max_frames_per_second: float = Field(
         60.0,
         ge=0,
-        description="Over this a connection is read more slowly, but for half a minute's worth at once. "
+        description="Over this a session is read more slowly, but for half a minute's worth at once. "
         "0 is no limit.",
     )
     invalid_messages_max: int = Field(
         100, ge=1, description="A WebSocket is closed after this many unusable messages within a minute."
+    )
+    session_connections_max: int = Field(
+        32, ge=0, description="Most WebSockets that one session has open at a time. 0 is no limit."
+    )
+    address_connections_max: int = Field(
+        20_000,
+        ge=0,
+        description="Most WebSockets that are open from one address, which a whole exam hall may share. "
+        "0 is no limit.",
+    )
+    key_requests_per_second: float = Field(
+        100.0,
+        ge=0,
+        description="Most requests with one key, or of one session with its tokens; half a minute's worth at "
+        "once. 0 is no limit.",
+    )
+    address_requests_per_second: float = Field(
+        500.0,
+        ge=0,
+        description="Most requests from one address without a key or token; half a minute's worth at once. "
+        "0 is no limit.",
+    )
+    address_failures_per_minute: float = Field(
+        60.0, ge=0, description="Most wrong keys and tokens from one address. 0 is no limit."
+    )
+    trusted_proxies: list[str] = Field(
+        [],
+        description="Addresses and networks (`10.0.0.0/24`) of reverse proxies whose `X-Forwarded-For` says "
+        "where a request comes from.",
     )
     ingest_buffer_messages: int = Field(
         10_000, ge=1, description="Messages received but not yet stored; when full, reading stops."

@@ -177,7 +177,7 @@ class MemoryStore:
         last = 0
         while (session_id, last + 1) in self._digests:
             last += 1
-        return ResumePoint(last or None, self.epoch)
+        return ResumePoint(last or None, self.epoch, session_id in self.sealed)
 
     def _take(self, message: FrameMessage) -> Receipt:
         if message.session_id in self.sealed:

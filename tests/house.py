@@ -25,6 +25,7 @@ from proctor.ingest import Ingest, frame_message
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
 from proctor.notices import open_notices
+from proctor.pace import Allowance, Pace
 from proctor.reanalysis import Reanalysis
 from proctor.roster import Roster
 from proctor.services import now_ms
@@ -92,6 +93,7 @@ class House:
             socket,
             session_id,
             clock=self.clocks.connect(session_id),
+            pace=Pace(Allowance(self.settings)),
             ingest=self.ingest,
             settings=self.settings,
             metrics=self.metrics,
@@ -147,7 +149,7 @@ async def open_house(
             metrics=metrics,
             now_ms=now_ms,
         )
-        admissions = Admissions(seen["database"], gate, now_ms)
+        admissions = Admissions(seen["database"], seen["store"], gate, now_ms)
         sessions = Sessions(**seen, endings=endings, admissions=admissions, settings=settings, now_ms=now_ms)
         nursery.start_soon(admissions.serve)
         nursery.start_soon(ingest.write)

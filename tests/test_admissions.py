@@ -11,7 +11,7 @@ from proctor.errors import Unavailable, UnknownSession
 from proctor.model import ExamSession, SessionStatus
 from proctor.settings import Settings
 from proctor.storage.database import Database, open_database
-from tests.fakes import Troubled, Wrapped
+from tests.fakes import MemoryStore, Troubled, Wrapped
 
 NOW = 1_767_603_600_000
 
@@ -42,7 +42,7 @@ async def test_who_comes_at_once_shares_a_look_at_the_database(database, nursery
     await database.start_session(ExamSession(session_id="over", started_ms=2))
     await database.begin_ending("over", 3)
     counted = Counted(database)
-    admissions = Admissions(counted, SimpleNamespace(on=False), lambda: NOW)
+    admissions = Admissions(counted, MemoryStore(), SimpleNamespace(on=False), lambda: NOW)
     found: list[ExamSession] = []
 
     async def join(session_id: str) -> None:
@@ -53,7 +53,7 @@ async def test_who_comes_at_once_shares_a_look_at_the_database(database, nursery
             clients.start_soon(join, session_id)
         await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(admissions.serve)
-    assert [len(ids) for ids in counted.asked] == [500, 202]
+    assert [len(ids) for ids in counted.asked] == [500, 498, 202, 202]
     by_id = {session.session_id: session for session in found}
     assert len(found) == 703
     assert len(by_id) == 702
@@ -65,7 +65,7 @@ async def test_who_comes_at_once_shares_a_look_at_the_database(database, nursery
 
 async def test_trouble_is_told_to_those_who_asked_and_the_next_are_answered(database, nursery):
     troubled = Troubled(database, "admit_sessions", 1, Unavailable("the database does not answer"))
-    admissions = Admissions(troubled, SimpleNamespace(on=False), lambda: NOW)
+    admissions = Admissions(troubled, MemoryStore(), SimpleNamespace(on=False), lambda: NOW)
     nursery.start_soon(admissions.serve)
     with pytest.raises(Unavailable, match="does not answer"):
         await admissions.admit("exam")
@@ -73,7 +73,7 @@ async def test_trouble_is_told_to_those_who_asked_and_the_next_are_answered(data
 
 
 async def test_who_gives_up_takes_nobody_along(database, nursery):
-    admissions = Admissions(database, SimpleNamespace(on=False), lambda: NOW)
+    admissions = Admissions(database, MemoryStore(), SimpleNamespace(on=False), lambda: NOW)
     with trio.move_on_after(0.01):
         await admissions.admit("exam")
     nursery.start_soon(admissions.serve)
@@ -82,7 +82,7 @@ async def test_who_gives_up_takes_nobody_along(database, nursery):
 
 async def test_with_authentication_nothing_begins_by_itself(database, nursery):
     await database.start_session(ExamSession(session_id="known", candidate_id="c", started_ms=1))
-    admissions = Admissions(database, SimpleNamespace(on=True), lambda: NOW)
+    admissions = Admissions(database, MemoryStore(), SimpleNamespace(on=True), lambda: NOW)
     nursery.start_soon(admissions.serve)
     assert (await admissions.admit("known")).candidate_id == "c"
     with pytest.raises(UnknownSession):

@@ -35,7 +35,7 @@ from tests.fixtures.postgres import PostgresHandle
 T0 = 1_767_603_600_000
 TRIGGERS = {
     "sqlite": ["audit_log_no_update", "audit_log_no_delete", "audit_log_no_replace"],
-    "postgresql": ["audit_log_append_only"],
+    "postgresql": ["audit_log_append_only", "audit_log_no_delete"],
 }
 FIELDS = Entry.__struct_fields__
 

@@ -77,7 +77,7 @@ def tamper(settings: Settings, *statements: str) -> None:
     if backend_of(settings).kind == "sqlite":
         drops = [f"DROP TRIGGER audit_log_no_{what}" for what in ("update", "delete", "replace")]
     else:
-        drops = ["DROP TRIGGER audit_log_append_only ON audit_log"]
+        drops = [f"DROP TRIGGER audit_log_{what} ON audit_log" for what in ("append_only", "no_delete")]
     sql(settings, *drops, *statements)
 
 

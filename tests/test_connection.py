@@ -15,6 +15,7 @@ from proctor.clock import ClientClock
 from proctor.connection import DRAIN_SECONDS, QUIET_SECONDS, UNSETTLED_MAX, Connection
 from proctor.ingest import Ingest
 from proctor.metrics import Metrics
+from proctor.pace import Allowance, Pace
 from proctor.settings import Settings
 from proctor.storage.frames import FrameMessage, Outcome, Receipt, ResumePoint
 from proctor.times import iso_from_ms
@@ -28,9 +29,10 @@ SESSION = "exam"
 class Stage:
     """A connection with its client, and a wall clock that goes with Trio's."""
 
-    def __init__(self, store: Any, **settings: object) -> None:
+    def __init__(self, store: Any, *, allowance: Allowance | None = None, **settings: object) -> None:
         self.store = store
         self.settings = Settings(_env_file=None, **settings)
+        self.allowance = allowance or Allowance(self.settings)
         self.metrics = Metrics()
         self.resume_point = ResumePoint(None, "epoch")
         archive = Archive(store, self.settings, self.metrics)
@@ -43,6 +45,7 @@ class Stage:
             self.socket,
             SESSION,
             clock=ClientClock(),
+            pace=Pace(self.allowance),
             ingest=self.ingest,
             settings=self.settings,
             metrics=self.metrics,
@@ -664,6 +667,21 @@ class TestPace:
         await trio.sleep(1)
         assert (await store.resume_point(SESSION)).last_seq == 99
         assert len(await slow.stored()) == 496
+
+    async def test_whoever_comes_back_waits_until_it_is_paid(self, slow, store, nursery, autojump_clock):
+        """And is told so at once; not even what came right behind the handshake is taken meanwhile."""
+        slow.socket.say(*(batch(number) for number in range(4)))
+        await trio.sleep(1)
+        slow.socket.gone.set()
+        again = Stage(store, allowance=slow.allowance, max_frames_per_second=10, batch_max_frames=100)
+        again.socket.say_at_once(frame(4), frame(5))
+        again.socket.say(frame(6))
+        again.start(nursery)
+        await trio.sleep(8.9)
+        assert [error["code"] for error in again.socket.messages("error")] == ["too_fast"]
+        assert again.socket.unread == 3
+        await trio.sleep(0.5)
+        assert again.socket.acked == [4, 5, 6]
 
     async def test_room_in_the_buffer_does_not_let_it_go_on(self, store, nursery, autojump_clock):
         """Nor does a debt that is paid as long as there is no room."""

@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from proctor.audit import Audit, Who, pseudonym
+from proctor.audit import Audit, Who
 from proctor.erasure import Erasure
-from proctor.errors import Unavailable, UnknownSession
+from proctor.errors import Conflict, Unavailable, UnknownSession
 from proctor.export import exported
 from proctor.model import ExamSession, SessionStatus
+from proctor.storage.audit_cuts import AuditCuts
 from proctor.storage.audit_log import AuditLog
 from proctor.storage.dumps import dump_path
 from proctor.storage.removal import Removal
@@ -41,12 +42,15 @@ async def house(request, tmp_path):
 
 def erasure_of(house: House, now_ms: int = T0, removal: object = None, **changes: object) -> Erasure:
     settings = house.settings.model_copy(update=changes)
+    pool = house.database._pool
+    audit = Audit(AuditLog(pool), lambda: now_ms)
     return Erasure(
-        removal or Removal(house.database._pool),  # type: ignore[arg-type]
+        removal or Removal(pool),  # type: ignore[arg-type]
         house.sessions,
         house.store,
         house.archive,
-        Audit(AuditLog(house.database._pool), lambda: now_ms),
+        audit,
+        AuditCuts(pool),
         settings,
         lambda: now_ms,
     )
@@ -100,6 +104,18 @@ async def test_what_a_process_that_woke_late_has_spooled_goes_too(house):
     spool.write_bytes(b"{}")
     await erasure_of(house).erase("exam", ADMIN)
     assert not spool.exists()
+
+
+async def test_an_erased_id_is_refused_with_the_remedy(house):
+    """To who starts it and to who just streams, before anything is made that would take nothing."""
+    await sat(house, "exam")
+    await erasure_of(house).erase("exam", ADMIN)
+    for ask in (house.sessions.known, house.sessions.admit):
+        with pytest.raises(Conflict, match=r"'exam' was erased, .* choose another id"):
+            await ask("exam")
+    assert await house.database.get_session("exam") is None
+    assert await house.sessions.known("other") is None
+    assert (await house.sessions.admit("other")).status is SessionStatus.ACTIVE
 
 
 async def test_clients_of_a_session_that_is_erased_are_let_go(house):
@@ -213,7 +229,8 @@ async def test_erasures_leave_a_record_that_names_no_candidate(house):
         await erasure_of(house).erase("nobody", ADMIN)
     await erasure_of(house).erase_candidate(SECRET, ADMIN)
     names = ("the admin", "erased")
-    assert await trail(house) == [(*names, pseudonym(SECRET)), (*names, "a"), (*names, "b")]
+    subject = await Audit(AuditLog(house.database._pool), lambda: T0).pseudonym(SECRET)
+    assert await trail(house) == [(*names, subject), (*names, "a"), (*names, "b")]
     assert SECRET not in str(await trail(house))
 
 

@@ -120,6 +120,7 @@ async def test_reading_stops_once_it_has_so_many_bytes(store):
     assert await store.read("exam", None, 251, 260 * size) == FramePage(everything, 250)
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 async def test_a_long_session_reads_whole_and_in_pages(store):
     """100,000 frames in disorder, thousands of them in one millisecond, which no page may cut or repeat."""
@@ -269,8 +270,11 @@ async def test_a_batch_is_numbered_without_a_gap_between(store):
 async def test_a_sealed_session_takes_nothing_more(store):
     """New or repeated, also after it was cleared; and what it has may still be read."""
     await store.append([message("exam", T0, seq=1)])
+    assert not (await store.resume_point("exam")).sealed
     await store.seal("exam")
     await store.seal("exam")
+    assert (await store.resume_point("exam")).sealed
+    assert not (await store.resume_point("other")).sealed
     late = [message("exam", T0, seq=1), message("exam", T0, seq=2), message("exam", T0)]
     assert await appended(store, late) == [SEALED] * 3
     assert len((await store.read("exam")).frames) == 1

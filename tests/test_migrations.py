@@ -27,7 +27,7 @@ from proctor.storage.tables import metadata
 from tests.fixtures.postgres import PostgresHandle
 
 T = TypeVar("T")
-LATEST = "0004"
+LATEST = "0005"
 
 NEXT = f"""
     import sqlalchemy as sa
@@ -42,6 +42,11 @@ NEXT = f"""
 """
 BROKEN = NEXT + "        raise RuntimeError('half-way')\n"
 SLOW = NEXT + "        __import__('time').sleep(0.5)\n"
+
+
+@pytest.fixture
+def quick_migrations():
+    """None are: they run as an operator's do."""
 
 
 @pytest.fixture

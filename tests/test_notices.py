@@ -9,7 +9,8 @@ import trio
 import proctor.farewells
 from proctor.farewells import Farewells
 from proctor.model import ExamSession
-from proctor.notices import TAKE_IN_SECONDS, Notices, open_notices
+from proctor.notices import TAKE_IN_SECONDS, Notices, Told, open_notices
+from proctor.replies import Message
 from proctor.settings import Settings
 from tests.fixtures.redis import RedisServer
 from tests.house import house_settings, open_house
@@ -24,12 +25,20 @@ class Listener:
         self.notices = notices
         self.taken_in: list[str] = []
         self.finished: list[str] = []
+        self.told: list[tuple[str, Told]] = []
         self._seconds = seconds
-        nursery.start_soon(notices.listen, self._take_in, self.finished.append)
+        nursery.start_soon(notices.listen, self)
 
-    async def _take_in(self, session_id: str) -> None:
+    async def take_in(self, session_id: str) -> None:
         await trio.sleep(self._seconds)
         self.taken_in.append(session_id)
+
+    def finish(self, session_id: str) -> None:
+        self.finished.append(session_id)
+
+    def tell(self, session_id: str, message: Told) -> int:
+        self.told.append((session_id, message))
+        return 2
 
     async def hears(self, speaker: Notices) -> None:
         """Wait until what is said reaches it. Nothing else tells when it has subscribed."""
@@ -75,6 +84,17 @@ async def test_several_ends_at_once_do_not_take_each_others_answers(
         for place, name in enumerate(sorted(names)):
             ends.start_soon(three[place % 3].ending, name)
     assert [set(listener.taken_in) for listener in listeners] == [names] * 3
+
+
+async def test_the_others_are_told_and_say_how_many_have_heard_it(
+    three: list[Notices], nursery: trio.Nursery
+):
+    listeners = [Listener(notices, nursery) for notices in three]
+    for listener in listeners:
+        await listener.hears(three[0])
+    message = Message("exam", "hello", "2026-01-05T09:00:00.000Z")
+    assert await three[0].tell("exam", message) == 4
+    assert [listener.told for listener in listeners] == [[], [("exam", message)], [("exam", message)]]
 
 
 async def test_nobody_waits_long_for_a_process_that_does_not_answer(

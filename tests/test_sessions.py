@@ -37,6 +37,9 @@ async def house(settings: Settings) -> AsyncIterator[House]:
         yield house
 
 
+Frames = AsyncGenerator[bytes, None]
+
+
 def dump_path(settings: Settings, session_id: str = "exam") -> Path:
     return settings.dump_directory / f"{session_id}_frames.json"
 
@@ -233,9 +236,11 @@ class TestEnding:
     async def test_many_ends_at_once_are_one(self, house, monkeypatch):
         dumps: list[str] = []
 
-        async def noted(directory: Path, session_id: str, frames: AsyncGenerator[bytes, None]) -> Path:
+        async def noted(
+            directory: Path, session_id: str, frames: AsyncGenerator[bytes, None], *keys: Any
+        ) -> Path:
             dumps.append(session_id)
-            return await write_dump(directory, session_id, frames)
+            return await write_dump(directory, session_id, frames, *keys)
 
         monkeypatch.setattr(proctor.endings, "write_dump", noted)
         await house.stream("exam", *numbered())
@@ -259,14 +264,16 @@ class TestEnding:
         under_way = 0
         full = trio.Event()
 
-        async def counted(directory: Path, session_id: str, frames: AsyncGenerator[bytes, None]) -> Path:
+        async def counted(
+            directory: Path, session_id: str, frames: AsyncGenerator[bytes, None], *keys: Any
+        ) -> Path:
             nonlocal under_way
             under_way += 1
             at_once.append(under_way)
             if under_way == most:
                 full.set()
             await full.wait()
-            path = await write_dump(directory, session_id, frames)
+            path = await write_dump(directory, session_id, frames, *keys)
             under_way -= 1
             return path
 
@@ -572,14 +579,16 @@ class TestCrash:
     async def test_a_crash_while_the_dump_is_written_leaves_a_whole_one(self, settings, monkeypatch):
         reached = trio.Event()
 
-        async def never_done(directory: Path, session_id: str, frames: AsyncGenerator[bytes, None]) -> Path:
+        async def never_done(
+            directory: Path, session_id: str, frames: AsyncGenerator[bytes, None], *keys: Any
+        ) -> Path:
             async def dribble() -> AsyncIterator[bytes]:
                 async with aclosing(frames) as each:
                     yield await anext(each)
                 reached.set()
                 await trio.sleep_forever()
 
-            return await write_dump(directory, session_id, dribble())
+            return await write_dump(directory, session_id, dribble(), *keys)
 
         monkeypatch.setattr(proctor.endings, "write_dump", never_done)
         async with open_house(settings) as house:

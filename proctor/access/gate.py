@@ -92,6 +92,11 @@ class Gate:
             raise Unauthenticated(f"there is no such API key; {HOW}")
         return self._used(key)
 
+    def key_named(self, credential: str) -> str | None:
+        """Return the id of the key that this claims to be; None if there is no such key."""
+        given = KeyText.parse(credential)
+        return given.key_id if given is not None and given.key_id in self._keys else None
+
     async def by_token(self, token: str) -> Principal:
         """Return which candidate holds a token. Raises as :meth:`by_key`."""
         return verify(token, await self.keys_for(token))

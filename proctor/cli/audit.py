@@ -40,9 +40,15 @@ def verify(
 
     with mistakes_told():
         found = trio.run(check)
-    count = f"{found.head.number} {'entry' if found.head.number == 1 else 'entries'}"
+    entries = found.head.number - found.start.number
+    count = f"{entries} {'entry' if entries == 1 else 'entries'}"
     if found.fault is None:
         typer.echo(f"{count}, intact, head {found.head}")
+        if found.vouched_by is not None:
+            typer.echo(
+                f"from entry {found.start.number + 1} on: those before were removed when their time was "
+                f"over, as entry {found.vouched_by} says"
+            )
         return
     typer.echo(printable(f"entry {found.fault.number} {found.fault.reason}"))
     typer.echo(f"{count} before it, intact, head {found.head}")
@@ -51,7 +57,8 @@ def verify(
 
 @app.command("list")
 def list_(
-    subject: Annotated[str | None, typer.Option(help="Only on this session, candidate, key …")] = None,
+    subject: Annotated[str | None, typer.Option(help="Only on this session, key, policy …")] = None,
+    candidate: Annotated[str | None, typer.Option(help="Only on the candidate of this id.")] = None,
     actor: Annotated[str | None, typer.Option(help="Only by this key or person.")] = None,
     action: Annotated[Action | None, typer.Option(help="Only what was done so.")] = None,
     since: Annotated[str | None, typer.Option(help="Only from this time on: ISO 8601, else UTC.")] = None,
@@ -71,11 +78,14 @@ def list_(
 
     async def run() -> None:
         since_ms = None if since is None else _moment(since)
+        if subject is not None and candidate is not None:
+            raise InvalidRequest("--candidate and --subject are two subjects; give one", field="candidate")
         async with open_audit(settings) as audit:
             left, before = limit, None
             while left > 0:
                 page = await audit.entries(
                     subject=subject,
+                    candidate=candidate,
                     actor=actor,
                     action=action,
                     since_ms=since_ms,

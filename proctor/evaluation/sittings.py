@@ -16,6 +16,8 @@ from proctor.offline.recording import Recording, read_recording
 from proctor.simulator import KINDS, exam_taker
 from proctor.simulator.replay import stored_frames
 from proctor.simulator.scene import Span
+from proctor.storage.dumps import dump_name
+from proctor.storage.encryption import SUFFIX
 
 _START_MS = 1_767_603_600_000
 """When simulated exams begin: always at the same time, so that they are always the same."""
@@ -87,7 +89,7 @@ class Recorded(NamedTuple):
     @property
     def name(self) -> str:
         """The name of the recording."""
-        return self.frames.name.removesuffix(_FRAMES)
+        return dump_name(self.frames)
 
     def load(self) -> tuple[Recording, Labels]:
         """Read both files."""
@@ -125,7 +127,7 @@ def recorded(directories: Iterable[Path], kinds: Sequence[str]) -> list[Recorded
         if directory.resolve() in seen:
             raise InvalidRequest(f"{directory} is given twice, and its recordings would count twice")
         seen.add(directory.resolve())
-        recordings = sorted(directory.glob(f"*{_FRAMES}"))
+        recordings = sorted(path for end in ("", SUFFIX) for path in directory.glob(f"*{_FRAMES}{end}"))
         if not recordings:
             raise InvalidRequest(f"{directory} has no labelled recordings, NAME{_FRAMES} and NAME{_LABELS}")
         _refuse_orphans(directory)
@@ -149,12 +151,12 @@ def _refuse_unknown(kinds: Iterable[str], known: Iterable[str], there_are: str) 
 def _refuse_orphans(directory: Path) -> None:
     for labels in sorted(directory.glob(f"*{_LABELS}")):
         frames = labels.with_name(labels.name.removesuffix(_LABELS) + _FRAMES)
-        if not frames.exists():
+        if not (frames.exists() or frames.with_name(frames.name + SUFFIX).exists()):
             raise InvalidRequest(f"{labels} labels a recording that is not there, {frames.name}")
 
 
 def _labels_of(frames: Path) -> Path:
-    return frames.with_name(frames.name.removesuffix(_FRAMES) + _LABELS)
+    return frames.with_name(dump_name(frames) + _LABELS)
 
 
 class _LabelsFile(msgspec.Struct, forbid_unknown_fields=True):

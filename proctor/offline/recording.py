@@ -10,7 +10,7 @@ import msgspec
 from proctor.errors import InvalidRequest
 from proctor.features import VOCABULARY, Kind, take_in
 from proctor.model import ExamSession, FrameId
-from proctor.storage.dumps import read_dump
+from proctor.storage.dumps import dump_name, read_dump
 from proctor.times import iso_from_ms
 
 _END_MS = 253_402_300_800_000
@@ -38,7 +38,7 @@ def read_recording(path: Path, now_ms: int) -> Recording:
     intake = _Intake()
     frames = read_dump(path, intake.take)
     session = ExamSession(
-        session_id=intake.session_id or path.stem.removesuffix("_frames"),
+        session_id=intake.session_id or dump_name(path),
         started_ms=_time_ms(frames[0]) if frames else now_ms,
         ended_ms=_time_ms(frames[-1]) if frames else now_ms,
     )

@@ -15,7 +15,7 @@ from proctor.simulator.client import frame_ms, wrapped
 from proctor.simulator.exam import Exam
 from proctor.simulator.people import Truth
 from proctor.simulator.scene import Span
-from proctor.storage.dumps import read_dump
+from proctor.storage.dumps import dump_name, read_dump
 from proctor.times import ms_from_iso
 from proctor.wire import Frames, read_message
 
@@ -48,7 +48,7 @@ class Recording:
         if not frames:
             raise InvalidRequest(f"{path} has no frames", field="dump")
         first, last = msgspec.json.decode(frames[0]), msgspec.json.decode(frames[-1])
-        name = str(first.get("session_id", path.stem.removesuffix("_frames")))
+        name = str(first.get("session_id", dump_name(path)))
         start_ms = _stored_ms(first)
         return cls(name, start_ms, (_stored_ms(last) - start_ms) / 1000, frames)
 

@@ -1,8 +1,9 @@
 """The audit trail's entries, in SQLite or PostgreSQL. Rows are added and read; triggers refuse all else."""
 
 import random
+import secrets
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
@@ -18,7 +19,7 @@ from proctor.errors import Misconfigured, Unavailable
 from proctor.settings import Settings
 from proctor.storage.pool import Pool, open_pool
 from proctor.storage.schema import SchemaState, schema_status
-from proctor.storage.tables import audit_log
+from proctor.storage.tables import audit_log, installation_secrets
 
 _ATTEMPTS = 50
 _PAUSE_SECONDS = 0.1
@@ -81,7 +82,7 @@ class AuditLog:
     async def newest(
         self,
         *,
-        subject: str | None,
+        subjects: Sequence[str] | None,
         actor: str | None,
         action: str | None,
         since_ms: int | None,
@@ -90,7 +91,9 @@ class AuditLog:
     ) -> list[Entry]:
         """Return up to `limit` of the entries that match all that is not None, by falling number."""
         page = sa.select(audit_log).order_by(_there.number.desc()).limit(limit)
-        for column, value in ((_there.subject, subject), (_there.actor, actor), (_there.action, action)):
+        if subjects is not None:
+            page = page.where(_there.subject.in_(subjects))
+        for column, value in ((_there.actor, actor), (_there.action, action)):
             if value is not None:
                 page = page.where(column == value)
         if since_ms is not None:
@@ -98,6 +101,19 @@ class AuditLog:
         if before is not None:
             page = page.where(_there.number < before)
         return await self._entries(page)
+
+    async def pseudonym_secret(self) -> bytes:
+        """Return what pseudonyms are keyed with, which is made when it is first asked for."""
+        made = {"name": "pseudonyms", "secret": secrets.token_hex(32)}
+        insert = self._pool.insert(installation_secrets).values(made).on_conflict_do_nothing()
+        select = sa.select(installation_secrets.c.secret).where(installation_secrets.c.name == made["name"])
+
+        async def unit(connection: Connection) -> str:
+            await connection.execute(insert)
+            secret: str = await connection.fetch_val(select)
+            return secret
+
+        return bytes.fromhex(await self._pool.run(unit))
 
     async def _entries(self, select: sa.Select[Any]) -> list[Entry]:
         async def unit(connection: Connection) -> list[Entry]:

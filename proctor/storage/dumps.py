@@ -1,4 +1,7 @@
-"""Dumps: `{session_id}_frames.json`, a JSON array of stored frames in time order, one per line."""
+"""Dumps: `{session_id}_frames.json`, a JSON array of stored frames in time order, one per line.
+
+Encrypted, it is `{session_id}_frames.json.age`, and inside the very same.
+"""
 
 import json
 import math
@@ -6,6 +9,7 @@ import os
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing, suppress
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,43 +19,63 @@ import trio
 
 from proctor.errors import InvalidRequest, Unavailable
 from proctor.model import FrameId, check_session_id
+from proctor.storage.encryption import SUFFIX, DumpKeys, Encrypting, is_encrypted, open_dump
 from proctor.times import ms_from_iso
 
 CHUNK_FRAMES = 1000
 CLEANUP_SECONDS = 5.0
+_COPY_BYTES = 2**18
 
 
-def dump_path(directory: Path, session_id: str) -> Path:
+def dump_path(directory: Path, session_id: str, *, encrypted: bool = False) -> Path:
     """Return where a session's dump is, or will be."""
-    return directory / f"{check_session_id(session_id)}_frames.json"
+    return directory / f"{check_session_id(session_id)}_frames.json{SUFFIX if encrypted else ''}"
+
+
+def find_dump(directory: Path, session_id: str) -> Path | None:
+    """Return where a session's dump is, encrypted or not. Blocks."""
+    places = (dump_path(directory, session_id, encrypted=encrypted) for encrypted in (True, False))
+    return next((path for path in places if path.exists()), None)
+
+
+def dump_name(path: Path) -> str:
+    """Return what a dump is called: its session's id, if it is where a server has put it."""
+    return Path(path.name.removesuffix(SUFFIX)).stem.removesuffix("_frames")
 
 
 async def write_dump(
-    directory: Path, session_id: str, frames: Iterable[bytes] | AsyncIterable[bytes]
+    directory: Path,
+    session_id: str,
+    frames: Iterable[bytes] | AsyncIterable[bytes],
+    keys: DumpKeys | None = None,
 ) -> Path:
     """Write the frames, in the order given, and return the dump's path once it is safe on disk.
 
-    A reader sees a complete dump or none, also after a power cut, and only the owner may read it.
+    A reader sees a complete dump or none, also after a power cut, and only the owner may read it. With `keys`
+    nothing of it ever reaches the disk unencrypted.
     `directory` is created if need be. Cancelled or failing, it leaves nothing behind. A plain iterable is
     drawn from in the event loop, a thousand frames at a time.
 
     Raises:
         Unavailable: the disk is full or refuses.
     """
-    target = dump_path(directory, session_id)
+    target = dump_path(directory, session_id, encrypted=bool(keys))
     try:
-        part = await trio.to_thread.run_sync(_open_part, target)
+        part = await trio.to_thread.run_sync(_Part, target, keys)
         try:
             separator = b"[\n"
             async with aclosing(_chunks(frames)) as chunks:
                 async for chunk in chunks:
                     await trio.to_thread.run_sync(part.write, separator + b",\n".join(chunk))
                     separator = b",\n"
-            await trio.to_thread.run_sync(_finish, part, target, b"\n]\n" if separator == b",\n" else b"[]\n")
+            ending = b"\n]\n" if separator == b",\n" else b"[]\n"
+            await trio.to_thread.run_sync(part.finish, target, ending)
         except BaseException:
             with trio.move_on_after(CLEANUP_SECONDS, shield=True):
-                await trio.to_thread.run_sync(_discard, part)
+                await trio.to_thread.run_sync(part.discard)
             raise
+        other = dump_path(directory, session_id, encrypted=not keys)
+        await trio.to_thread.run_sync(partial(other.unlink, missing_ok=True))
     except OSError as error:
         raise Unavailable(f"cannot write the dump {target}: {error.strerror or error}") from error
     return target
@@ -62,7 +86,8 @@ async def remove_dump(directory: Path, session_id: str) -> None:
     target = dump_path(directory, session_id)
 
     def remove() -> None:
-        for path in (target, *directory.glob(f".{target.name}.*")):
+        encrypted = dump_path(directory, session_id, encrypted=True)
+        for path in (target, encrypted, *directory.glob(f".{target.name}.*")):
             path.unlink(missing_ok=True)
 
     try:
@@ -75,20 +100,23 @@ def _as_it_is(element: bytes, _: FrameId) -> bytes:
     return element
 
 
-def read_dump(path: Path, take: Callable[[bytes, FrameId], bytes] = _as_it_is) -> list[bytes]:
+def read_dump(
+    path: Path, take: Callable[[bytes, FrameId], bytes] = _as_it_is, keys: DumpKeys | None = None
+) -> list[bytes]:
     """Return a dump's frames in time order, as compact JSON objects. Blocks.
 
     `take` is given each frame as it stands in the file, with the id that its place in time gives it, and
-    returns the frame to go on with.
+    returns the frame to go on with. An encrypted dump is opened with `keys`, else those of the environment.
 
     The dump need not be Proctor's own: any JSON array of objects with a `timestamp` (ISO 8601, or
     milliseconds since the epoch) will do. NaN and infinities, which are not JSON but common, become null.
 
     Raises:
         InvalidRequest: naming the file, and the element, counted from 0, if one is at fault; `take` may too.
+        Unavailable: it is encrypted, and no key opens it.
     """
     try:
-        elements = _elements(path)
+        elements = _elements(path, keys)
     except OSError as error:
         raise InvalidRequest(f"cannot read {path}: {error.strerror or error}") from error
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -116,12 +144,11 @@ _decode_placed = msgspec.json.Decoder(_Placed).decode
 _decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
-def _elements(path: Path) -> list[bytes]:
-    with path.open("rb") as file:
-        with suppress(msgspec.DecodeError, UnicodeDecodeError):
-            if (elements := _lines(file)) is not None:
-                return elements
-        file.seek(0)
+def _elements(path: Path, keys: DumpKeys | None) -> list[bytes]:
+    with suppress(msgspec.DecodeError, UnicodeDecodeError), open_dump(path, keys) as file:
+        if (elements := _lines(file)) is not None:
+            return elements
+    with open_dump(path, keys) as file:
         return _array(file.read())
 
 
@@ -175,6 +202,31 @@ def _finite(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def decrypt_dump(path: Path, target: Path, keys: DumpKeys) -> None:
+    """Write what an encrypted dump holds to `target`, for its owner only, whole or not at all. Blocks.
+
+    Raises:
+        InvalidRequest: it cannot be read, is not encrypted or damaged, or `target` is there or refuses.
+        Unavailable: no key opens it.
+    """
+    try:
+        if not is_encrypted(path):
+            raise InvalidRequest(f"{path} is not encrypted")
+        if target.exists():
+            raise InvalidRequest(f"{target} is there already; name another with --output")
+        part = _Part(target, None)
+        try:
+            with open_dump(path, keys) as file:
+                while chunk := file.read(_COPY_BYTES):
+                    part.write(chunk)
+            part.finish(target, b"")
+        except BaseException:
+            part.discard()
+            raise
+    except OSError as error:
+        raise InvalidRequest(f"cannot decrypt {path} to {target}: {error.strerror or error}") from error
+
+
 async def _chunks(frames: Iterable[bytes] | AsyncIterable[bytes]) -> AsyncGenerator[list[bytes], None]:
     if isinstance(frames, Iterable):
         source = iter(frames)
@@ -191,29 +243,38 @@ async def _chunks(frames: Iterable[bytes] | AsyncIterable[bytes]) -> AsyncGenera
         yield chunk
 
 
-def _open_part(target: Path) -> BinaryIO:
-    """Make a file that only its owner may use, next to `target`, so that it can be renamed to it."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    os.close(handle)
-    return Path(name).open("wb")
+class _Part:
+    """A file that only its owner may use, next to `target`, so that it can be renamed to it. Blocks."""
 
+    def __init__(self, target: Path, keys: DumpKeys | None) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        self._path = Path(name)
+        self._file = os.fdopen(handle, "wb")
+        self._encrypting = Encrypting(self._file, keys) if keys else None
 
-def _finish(part: BinaryIO, target: Path, ending: bytes) -> None:
-    with part:
-        part.write(ending)
-        part.flush()
-        os.fsync(part.fileno())
-    Path(part.name).replace(target)
-    folder = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    def write(self, data: bytes) -> None:
+        (self._encrypting or self._file).write(data)
 
+    def finish(self, target: Path, ending: bytes) -> None:
+        with self._file:
+            self.write(ending)
+            if self._encrypting is not None:
+                self._encrypting.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        self._path.replace(target)
+        folder = os.open(target.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
 
-def _discard(part: BinaryIO) -> None:
-    try:
-        part.close()
-    finally:
-        Path(part.name).unlink(missing_ok=True)
+    def discard(self) -> None:
+        try:
+            if self._encrypting is not None:
+                with suppress(OSError):
+                    self._encrypting.close()
+            self._file.close()
+        finally:
+            self._path.unlink(missing_ok=True)

@@ -51,6 +51,8 @@ class ResumePoint(NamedTuple):
     """The highest n such that the messages numbered 1 to n are all stored; None without number 1."""
     epoch: str
     """Names the store's content. Another one than before means that what was stored before is gone."""
+    sealed: bool = False
+    """The session takes no more frames; remembered for a day after its frames, also if it was erased."""
 
 
 class PartlyStored(Unavailable):

@@ -268,9 +268,10 @@ class RedisFrames:
         pipeline.hget(f"frame_ledger:{session_id}", "last")
         pipeline.set(EPOCH_KEY, secrets.token_hex(8), nx=True)
         pipeline.get(EPOCH_KEY)
-        last, _, epoch = pipeline.execute()
+        pipeline.exists(f"frame_seal:{session_id}")
+        last, _, epoch, sealed = pipeline.execute()
         self._appender.epoch = epoch.decode()
-        return ResumePoint(int(last or 0) or None, self._appender.epoch)
+        return ResumePoint(int(last or 0) or None, self._appender.epoch, bool(sealed))
 
     def _find_durability(self) -> str:
         self._redis.ping()

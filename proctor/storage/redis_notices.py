@@ -8,7 +8,7 @@
 `{db}` is the number of the Redis database, because channels are not kept apart by it as keys are.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import count
@@ -23,7 +23,7 @@ import trio
 from redis.exceptions import RedisError
 
 from proctor.errors import Unavailable
-from proctor.notices import TAKE_IN_SECONDS
+from proctor.notices import TAKE_IN_SECONDS, Listener, Told
 from proctor.settings import Settings
 from proctor.storage.redis_client import open_redis
 
@@ -51,19 +51,31 @@ class _Ended(msgspec.Struct, tag="ended"):
     session_id: str
 
 
-class _TakenIn(msgspec.Struct, tag="taken_in"):
+class _Telling(msgspec.Struct, tag="telling"):
+    """Tell the session's clients, then say at `answer_to` how many there are."""
+
+    session_id: str
+    message: Told
+    answer_to: str
     question: int
 
 
-_decode = msgspec.json.Decoder(_Ending | _Ended | _TakenIn).decode
+class _Answer(msgspec.Struct, tag="answer"):
+    question: int
+    clients: int = 0
+
+
+_Notice = _Ending | _Ended | _Telling | _Answer
+_decode = msgspec.json.Decoder(_Notice).decode
 _encode = msgspec.json.Encoder().encode
 
 
 class _Question:
-    """What one `ending` waits for."""
+    """What somebody who has asked all processes waits for."""
 
     def __init__(self) -> None:
         self.answers = 0
+        self.clients = 0
         self.answered = trio.Event()
 
 
@@ -87,11 +99,19 @@ class RedisNotices:
 
     async def ending(self, session_id: str) -> None:
         """Ask those who listen, this process included if it does; see the protocol."""
+        await self._ask(session_id, partial(_Ending, session_id, self._own))
+
+    async def tell(self, session_id: str, message: Told) -> int:
+        """Ask those who listen, but for this process; see the protocol."""
+        return await self._ask(session_id, partial(_Telling, session_id, message, self._own))
+
+    async def _ask(self, session_id: str, notice: Callable[[int], _Notice]) -> int:
+        """Publish a notice, given the number of a question, and wait for the answers; returns their sum."""
         number, question = next(self._numbers), _Question()
         self._questions[number] = question
         try:
             with trio.move_on_after(TAKE_IN_SECONDS) as waiting:
-                listeners = await self._publish(self._everybody, _Ending(session_id, self._own, number))
+                listeners = await self._publish(self._everybody, notice(number))
                 while question.answers < listeners:
                     question.answered = trio.Event()
                     await question.answered.wait()
@@ -99,22 +119,15 @@ class RedisNotices:
                 _log.info("not every process has answered", session=session_id, answers=question.answers)
         finally:
             del self._questions[number]
+        return question.clients
 
     async def ended(self, session_id: str) -> None:
         """See the protocol."""
         with trio.move_on_after(TAKE_IN_SECONDS):
             await self._publish(self._everybody, _Ended(session_id))
 
-    async def listen(
-        self, take_in: Callable[[str], Awaitable[None]], finish: Callable[[str], None]
-    ) -> NoReturn:
+    async def listen(self, listener: Listener) -> NoReturn:
         """Subscribe, and again with growing pauses whenever Redis was away; see the protocol."""
-
-        async def answer(notice: _Ending) -> None:
-            with trio.move_on_after(TAKE_IN_SECONDS):
-                await take_in(notice.session_id)
-                await self._publish(notice.answer_to, _TakenIn(notice.question))
-
         async with trio.open_nursery() as nursery:
             while True:
                 async for attempt in _RETRY():
@@ -122,17 +135,33 @@ class RedisNotices:
                         pubsub = await self._subscribed()
                 try:
                     async for notice in _arriving(pubsub):
-                        if isinstance(notice, _Ending):
-                            nursery.start_soon(answer, notice)
-                        elif isinstance(notice, _Ended):
-                            finish(notice.session_id)
-                        elif question := self._questions.get(notice.question):
-                            question.answers += 1
-                            question.answered.set()
+                        self._heed(notice, listener, nursery)
                 except Unavailable as failure:
                     _log.warning("notices of other processes do not arrive", reason=failure.detail)
                 finally:
                     pubsub.close()
+
+    def _heed(self, notice: _Notice, listener: Listener, nursery: trio.Nursery) -> None:
+        match notice:
+            case _Ending():
+                nursery.start_soon(self._take_in, notice, listener)
+            case _Ended():
+                listener.finish(notice.session_id)
+            case _Telling():
+                # Whoever asks has told its own clients.
+                own = notice.answer_to == self._own
+                clients = 0 if own else listener.tell(notice.session_id, notice.message)
+                nursery.start_soon(self._publish, notice.answer_to, _Answer(notice.question, clients))
+            case _Answer():
+                if question := self._questions.get(notice.question):
+                    question.answers += 1
+                    question.clients += notice.clients
+                    question.answered.set()
+
+    async def _take_in(self, notice: _Ending, listener: Listener) -> None:
+        with trio.move_on_after(TAKE_IN_SECONDS):
+            await listener.take_in(notice.session_id)
+            await self._publish(notice.answer_to, _Answer(notice.question))
 
     async def _publish(self, channel: str, notice: msgspec.Struct) -> int:
         """Return how many have got it; none if Redis is down, which those who need it find out themselves."""
@@ -158,7 +187,7 @@ class RedisNotices:
         return await _in_thread(subscribe)
 
 
-async def _arriving(pubsub: Any) -> AsyncIterator[_Ending | _Ended | _TakenIn]:
+async def _arriving(pubsub: Any) -> AsyncIterator[_Notice]:
     """Yield notices as they come. Raises Unavailable when Redis is gone, or has not even answered a ping."""
 
     def receive() -> list[dict[str, Any]]:

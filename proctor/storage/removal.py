@@ -29,6 +29,11 @@ class Removal:
         old = sa.and_(_there.status == SessionStatus.ENDED.value, _there.ended_ms < time_ms)
         return await self._sessions(sa.and_(old, _there.dumped) if dumped else old, limit)
 
+    async def running_since_before(self, time_ms: int) -> list[ExamSession]:
+        """Return the active sessions that began before this time, the oldest first."""
+        active = _there.status == SessionStatus.ACTIVE.value
+        return await self._sessions(sa.and_(active, _there.started_ms < time_ms))
+
     async def forget_dump(self, session_id: str) -> None:
         """Note that a session's dump is no more."""
         session = sa.update(exam_sessions).where(_there.session_id == check_session_id(session_id))

@@ -51,6 +51,18 @@ def spools_of(directory: Path, session_id: str) -> list[Path]:
     return [path for found_id, path in _spools(directory) if found_id == session_id]
 
 
+def spooled_until_ms(directory: Path, session_id: str) -> int:
+    """Return when a session's spools were last written to, in milliseconds since the epoch. Blocks.
+
+    0 if there are none. Raises OSError.
+    """
+    latest = 0
+    for path in spools_of(directory, session_id):
+        with suppress(FileNotFoundError):
+            latest = max(latest, path.stat().st_mtime_ns // 1_000_000)
+    return latest
+
+
 def remove_spools(directory: Path, session_id: str) -> None:
     """Delete a session's spools, if there are any. Blocks. Raises OSError."""
     for path in spools_of(directory, session_id):

@@ -211,8 +211,9 @@ class SqliteFrames:
 
     def _resume_point(self, session_id: str) -> ResumePoint:
         with self._reader() as db:
-            row = db.execute("SELECT last_seq FROM sessions WHERE name = ?", (session_id,)).fetchone()
-            return ResumePoint((row[0] if row else 0) or None, self.epoch)
+            query = "SELECT last_seq, sealed FROM sessions WHERE name = ?"
+            last, sealed = db.execute(query, (session_id,)).fetchone() or (0, 0)
+            return ResumePoint(last or None, self.epoch, bool(sealed))
 
     def _seal(self, session_id: str) -> None:
         with self._transaction() as db:

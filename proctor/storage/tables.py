@@ -88,6 +88,14 @@ signing_keys = sa.Table(
 )
 """What candidate tokens are signed with: the newest signs, and all verify."""
 
+installation_secrets = sa.Table(
+    "installation_secrets",
+    metadata,
+    sa.Column("name", sa.String(16), primary_key=True),
+    sa.Column("secret", sa.String(64), nullable=False, comment="hexadecimal"),
+)
+"""What this installation keeps to itself: `pseudonyms` keys the pseudonyms of candidates in the trail."""
+
 audit_log = sa.Table(
     "audit_log",
     metadata,
@@ -107,4 +115,7 @@ audit_log = sa.Table(
     sa.Index(None, "action", "number"),
     sa.Index(None, "subject", "number"),
 )
-"""One row per entry of the audit trail, as in :class:`proctor.chain.Entry`. Triggers refuse to change it."""
+"""One row per entry of the audit trail, as in :class:`proctor.chain.Entry`. Triggers refuse to change it.
+
+They let the oldest go once an entry says so; see :mod:`proctor.storage.audit_cuts`.
+"""

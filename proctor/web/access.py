@@ -1,14 +1,15 @@
 """Which role a request needs, and whether whoever makes it has that."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import quote
 
 import trio
-from quart import Quart, Response, g, redirect, request, websocket
+from quart import Quart, Response, g, has_request_context, redirect, request, websocket
 from quart.wrappers import Request, Websocket
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from proctor.access.gate import Gate
+from proctor.access.limits import Limits, network_of
 from proctor.access.pages import CSRF_FIELD, CSRF_HEADER
 from proctor.access.roles import STAFF, Principal, Role
 from proctor.audit import Action, Audit, Who
@@ -38,6 +39,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "analyses.reanalyze": frozenset({_REVIEWER}),
     "analyses.versions": frozenset({_REVIEWER}),
     "analyses.version": frozenset({_REVIEWER}),
+    "messages.send": frozenset({_PROCTOR}),
     "signals.session_signals": frozenset({_PROCTOR, _REVIEWER}),
     "monitor.watch": frozenset({_PROCTOR}),
     "privacy.erase_session": frozenset({_ADMIN}),
@@ -58,6 +60,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "sign_in.sign_out": PUBLIC,
     "sign_in.language": PUBLIC,
     "docs.docs": PUBLIC,
+    "docs.privacy": PUBLIC,
     "docs.style": PUBLIC,
     "docs.asyncapi": PUBLIC,
     "docs.report": PUBLIC,
@@ -70,21 +73,36 @@ PAGES = frozenset({"home.home", "monitor_page.monitor", "session_page.session"})
 """Endpoints that people look at, and are sent to sign in from."""
 
 
-def guard_access(app: Quart, gate: Gate, cookies: Cookies) -> None:
-    """Let nobody do what their role does not need.
+def guard_access(app: Quart, gate: Gate, cookies: Cookies, limits: Limits) -> None:
+    """Let nobody do what their role does not need, or ask too often.
 
     A request brings its key or token as `Authorization: Bearer …`. A browser's WebSocket cannot, and brings a
     candidate's token as the subprotocol `token.…` or as `?token=…`. Keys are not taken there, because
     addresses end up in other people's logs. People who are signed in bring a cookie.
     """
 
+    async def recognise(asked: Request | Websocket, token: str | None = None) -> Principal | None:
+        # A preflight carries no credentials; an address that does not exist is told to be so.
+        endpoint = None if asked.method == "OPTIONS" else asked.endpoint
+        public = endpoint is None or NEEDED.get(endpoint) is PUBLIC
+        header = asked.headers.get("Authorization")
+        if not public and gate.on and token is not None:
+            return await identified(limits, token, gate.by_token, key_id=None)
+        if not public and gate.on and (header or "").lower().startswith("bearer "):
+            credential = (header or "").partition(" ")[2].strip()
+            key_id = gate.key_named(credential)
+            return await identified(limits, credential, gate.identify, key_id=key_id)
+        if not public and gate.on and header is None and cookies.signed_in in asked.cookies:
+            somebody = await _signed_in(gate, cookies, asked)
+            limits.hold(f"of {somebody.name}", trio.current_time())
+            return somebody
+        limits.visit(network_of(client_address()), trio.current_time())
+        return None if public else await _identified(gate, header)
+
     @app.before_request
     async def check_request() -> WerkzeugResponse | None:
-        # A preflight carries no credentials; an address that does not exist is told to be so.
-        if request.method == "OPTIONS" or request.endpoint is None:
-            return None
         try:
-            somebody = await _identified(gate, cookies, request)
+            somebody = await recognise(request)
         except Unauthenticated:
             if request.endpoint not in PAGES:
                 raise
@@ -94,21 +112,16 @@ def guard_access(app: Quart, gate: Gate, cookies: Cookies) -> None:
 
     @app.before_websocket
     async def check_websocket() -> None:
-        if websocket.endpoint is None:
-            return
-        token = _token_of_websocket()
-        somebody: Principal | None
-        if token is not None and gate.on:
-            somebody = await gate.by_token(token)
-        else:
-            somebody = await _identified(gate, cookies, websocket)
+        somebody = await recognise(websocket, _token_of_websocket())
         _admit(somebody, websocket.endpoint, websocket.view_args)
 
-    @app.after_request
-    async def say_how(response: Response) -> Response:
-        if response.status_code == Unauthenticated.status:
+    async def say_how(response: Response | None) -> Response | None:
+        if response is not None and response.status_code == Unauthenticated.status:
             response.headers["WWW-Authenticate"] = "Bearer"
         return response
+
+    app.after_request(say_how)
+    app.after_websocket(say_how)  # type: ignore[type-var]
 
 
 def principal() -> Principal:
@@ -117,9 +130,26 @@ def principal() -> Principal:
     return found
 
 
+def client_address() -> str:
+    """Return the address that the request, or the WebSocket's handshake, comes from."""
+    return (request if has_request_context() else websocket).remote_addr or ""
+
+
 def who() -> Who:
     """Return for the audit trail who makes the request, and from where."""
-    return Who(actor=principal().name, address=request.remote_addr)
+    return Who(actor=principal().name, address=client_address())
+
+
+async def identified(
+    limits: Limits,
+    credential: str,
+    identify: Callable[[str], Awaitable[Principal]],
+    *,
+    key_id: str | None,
+) -> Principal:
+    """Return who holds a credential, held to the limits for where it comes from. Raises as `Limits` does."""
+    address = network_of(client_address())
+    return await limits.identify(credential, key_id, address, trio.current_time(), identify)
 
 
 async def note_done(audit: Audit, action: Action, subject: str, *, before: object, after: object) -> None:
@@ -139,12 +169,7 @@ def subprotocol() -> str | None:
     return SUBPROTOCOL if SUBPROTOCOL in websocket.requested_subprotocols else None
 
 
-async def _identified(gate: Gate, cookies: Cookies, asked: Request | Websocket) -> Principal | None:
-    header = asked.headers.get("Authorization")
-    if NEEDED.get(asked.endpoint or "") is PUBLIC:
-        return None
-    if header is None and gate.on and cookies.signed_in in asked.cookies:
-        return await _signed_in(gate, cookies, asked)
+async def _identified(gate: Gate, header: str | None) -> Principal:
     scheme, _, credential = (header or "").partition(" ")
     if header is not None and scheme.lower() != "bearer":
         raise Unauthenticated("write the header as `Authorization: Bearer KEY_OR_TOKEN`")
@@ -167,8 +192,8 @@ async def _signed_in(gate: Gate, cookies: Cookies, asked: Request | Websocket) -
     return somebody
 
 
-def _admit(somebody: Principal | None, endpoint: str, arguments: Mapping[str, str] | None) -> None:
-    if somebody is None:
+def _admit(somebody: Principal | None, endpoint: str | None, arguments: Mapping[str, str] | None) -> None:
+    if somebody is None or endpoint is None:
         return
     needed = NEEDED.get(endpoint, frozenset())
     if not needed & somebody.roles:

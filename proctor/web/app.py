@@ -1,5 +1,6 @@
 """The Quart application: all routes and error handlers around the services it is given."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from quart import Blueprint
@@ -9,6 +10,7 @@ from quart_trio.wrappers import TrioRequest
 from werkzeug.exceptions import UnsupportedMediaType
 
 from proctor import __version__
+from proctor.access.limits import Limits
 from proctor.errors import InvalidRequest
 from proctor.services import Services
 from proctor.strict_json import parse
@@ -21,6 +23,7 @@ from proctor.web.docs import docs_routes
 from proctor.web.headers import harden
 from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
+from proctor.web.messages import message_routes
 from proctor.web.monitor import monitor_routes
 from proctor.web.openapi import OpenAPI
 from proctor.web.origins import guard_origins, origin_patterns
@@ -33,6 +36,7 @@ from proctor.web.pages.sign_in import sign_in_routes
 from proctor.web.pages.trying import try_page
 from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
+from proctor.web.proxies import BehindProxies, proxy_networks
 from proctor.web.sessions import session_routes
 from proctor.web.signals import signal_routes
 from proctor.web.stream import HandedOverWebSocket, stream_routes
@@ -62,13 +66,58 @@ def create_app(services: Services) -> QuartTrio:
     """Return the application that serves `services`. It owns nothing: they outlive it.
 
     Raises:
-        Misconfigured: `allowed_origins` has an entry that is no origin.
+        Misconfigured: `allowed_origins` has an entry that is no origin, or `trusted_proxies` one that is no
+            address.
     """
     app = ProctorApp("proctor", static_folder=None)
     app.url_map.converters["name"] = NameConverter
     app.url_map.merge_slashes = False  # an empty session id is a mistake, and no other address
     settings = services.settings
     app.config["MAX_CONTENT_LENGTH"] = settings.request_max_bytes
+    _describe(app)
+    harden(app)
+    cookies = Cookies(settings)
+    shell = Shell(cookies)
+    own = [settings.public_url.rstrip("/")] if settings.public_url else []
+    guard_origins(app, origin_patterns([*settings.allowed_origins, *own]))
+    limits = Limits(settings)
+    guard_access(app, services.gate, cookies, limits)
+    add_error_handlers(app)
+    show_refusals(app, shell)
+    for routes in (*_api_routes(services), *_page_routes(services, cookies, shell, limits)):
+        app.register_blueprint(routes)
+    app.asgi_app = BehindProxies(app.asgi_app, proxy_networks(settings.trusted_proxies))  # type: ignore[method-assign]
+    return app
+
+
+def _api_routes(services: Services) -> Iterator[Blueprint]:
+    """Return what programs use."""
+    yield stream_routes(services)
+    yield session_routes(services)
+    yield accommodation_routes(services)
+    yield analysis_routes(services)
+    yield privacy_routes(services)
+    yield monitor_routes(services)
+    yield message_routes(services)
+    yield signal_routes(services)
+    yield livekit_routes(services)
+    yield health_routes(services)
+    yield docs_routes(services)
+
+
+def _page_routes(services: Services, cookies: Cookies, shell: Shell, limits: Limits) -> Iterator[Blueprint]:
+    """Return what people look at."""
+    yield client_routes()
+    yield asset_routes()
+    yield sign_in_routes(services, cookies, shell, limits)
+    yield home_routes()
+    yield monitor_page(shell)
+    yield session_page(services, shell)
+    yield try_page(shell)
+
+
+def _describe(app: ProctorApp) -> None:
+    """Have quart-schema check what comes and goes, and write the OpenAPI document."""
     QuartSchema(
         app,
         info=Info(title="Proctor", version=__version__),
@@ -79,36 +128,3 @@ def create_app(services: Services) -> QuartTrio:
         redoc_ui_path=None,
         scalar_ui_path=None,
     )
-    harden(app)
-    cookies = Cookies(settings)
-    shell = Shell(cookies)
-    own = [settings.public_url.rstrip("/")] if settings.public_url else []
-    guard_origins(app, origin_patterns([*settings.allowed_origins, *own]))
-    guard_access(app, services.gate, cookies)
-    add_error_handlers(app)
-    show_refusals(app, shell)
-    for routes in _routes(services, cookies, shell):
-        app.register_blueprint(routes)
-    return app
-
-
-def _routes(services: Services, cookies: Cookies, shell: Shell) -> list[Blueprint]:
-    return [
-        stream_routes(services),
-        session_routes(services),
-        accommodation_routes(services),
-        analysis_routes(services),
-        privacy_routes(services),
-        monitor_routes(services),
-        signal_routes(services),
-        livekit_routes(services),
-        health_routes(services),
-        docs_routes(services),
-        client_routes(),
-        asset_routes(),
-        sign_in_routes(services, cookies, shell),
-        home_routes(),
-        monitor_page(shell),
-        session_page(services, shell),
-        try_page(shell),
-    ]

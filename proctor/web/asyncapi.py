@@ -7,7 +7,8 @@ import msgspec
 
 from proctor import __version__
 from proctor.features import VOCABULARY, Kind
-from proctor.wire import SEQ_MAX, CloseCode, ErrorCode, ServerMessage
+from proctor.replies import ServerMessage
+from proctor.wire import SEQ_MAX, CloseCode, ErrorCode
 
 _ADDRESS = "/api/v1/session/ws/{session_id}"
 

@@ -1,10 +1,7 @@
 """Documentation from the code: OpenAPI and AsyncAPI documents, and one page that shows both."""
 
-import re
 from typing import Any, cast
 
-from jinja2 import Environment, PackageLoader, select_autoescape
-from markupsafe import Markup, escape
 from quart import Blueprint, Response, current_app, jsonify
 from quart_schema import hide
 
@@ -15,32 +12,19 @@ from proctor.features import VOCABULARY
 from proctor.model import SESSION_ID_RULE
 from proctor.services import Services
 from proctor.web.asyncapi import CLIENT_SHAPES, asyncapi_document, server_messages
+from proctor.web.kept import privacy_page
+from proctor.web.rendering import templates
 from proctor.wire import CloseCode, ErrorCode
-
-_templates = Environment(
-    loader=PackageLoader("proctor.web", "templates"),
-    autoescape=select_autoescape(),
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
-
-
-def _prose(text: str) -> Markup:
-    """Set what stands between backticks as code."""
-    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just here
-
-
-_templates.filters["prose"] = _prose
 
 
 def docs_routes(services: Services) -> Blueprint:
-    """Return the routes of the documentation."""
+    """Return the routes of the documentation, of the API and of what is kept."""
     routes = Blueprint("docs", __name__)
 
     @routes.get("/docs")
     @hide
     async def docs() -> Response:
-        page = _templates.get_template("docs.html").render(
+        page = templates.get_template("docs.html").render(
             version=__version__,
             operations=_operations(),
             shapes=CLIENT_SHAPES,
@@ -54,10 +38,15 @@ def docs_routes(services: Services) -> Blueprint:
         )
         return Response(page, content_type="text/html; charset=utf-8")
 
+    @routes.get("/privacy")
+    @hide
+    async def privacy() -> Response:
+        return privacy_page(services)
+
     @routes.get("/docs.css")
     @hide
     async def style() -> Response:
-        sheet = _templates.get_template("docs.css").render()
+        sheet = templates.get_template("docs.css").render()
         return Response(sheet, content_type="text/css; charset=utf-8")
 
     @routes.get("/asyncapi.json")

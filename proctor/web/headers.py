@@ -7,7 +7,8 @@ HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+    # Not `no-referrer`, with which the forms of our own pages would come from nowhere (`Origin: null`).
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
@@ -16,9 +17,12 @@ HEADERS = {
 def harden(app: Quart) -> None:
     """Add the headers to every answer, also to those of errors."""
 
-    @app.after_request
-    async def add(response: Response) -> Response:
-        response.headers.update(HEADERS)
-        # Answers are about people, and are theirs who asked; files of our own say that they are not.
-        response.headers.setdefault("Cache-Control", "no-store")
+    async def add(response: Response | None) -> Response | None:
+        if response is not None:
+            response.headers.update(HEADERS)
+            # Answers are about people, and are theirs who asked; files of our own say that they are not.
+            response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+    app.after_request(add)
+    app.after_websocket(add)  # type: ignore[type-var]

@@ -21,6 +21,7 @@ class Retention(BaseModel):
     frames_seconds: int = Field(description="In the frame store, after they were stored.")
     dumps_days: float | None = Field(description="After the session's end; null is until they are erased.")
     reports_days: float | None = Field(description="With their sessions, as dumps.")
+    audit_days: float | None = Field(description="Entries of the audit trail; null is for good.")
 
 
 class Health(BaseModel):
@@ -74,6 +75,7 @@ def health_routes(services: Services) -> Blueprint:
                 frames_seconds=services.settings.frame_buffer_retention_seconds,
                 dumps_days=services.settings.dump_retention_days or None,
                 reports_days=services.settings.report_retention_days or None,
+                audit_days=services.settings.audit_retention_days or None,
             ),
             connections=len(services.roster),
         )

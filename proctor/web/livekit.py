@@ -40,7 +40,8 @@ class Token(BaseModel):
     """A LiveKit access token."""
 
     token: str = Field(
-        description="Grants joining and subscribing in the room, and, but for proctors, publishing."
+        description="Grants joining the room: candidates to publish and to see and hear nobody, proctors to "
+        "see and hear unseen, others both."
     )
     url: str = Field(description="LiveKit server to use it with.")
 
@@ -59,7 +60,8 @@ def livekit_routes(services: Services) -> Blueprint:
     async def token(query_args: TokenQuery) -> Response:
         """Get a LiveKit access token for room `exam_id` as `member_id`.
 
-        Candidates get one for their own exam and as themselves, proctors one that others do not see.
+        Candidates get one for their own exam and as themselves, by which they see and hear nobody else;
+        proctors one that others do not see.
         """
         room, identity = query_args.exam_id, query_args.member_id
         if not room:
@@ -76,7 +78,7 @@ def livekit_routes(services: Services) -> Blueprint:
         watches = not holder.roles & {Role.CANDIDATE, Role.INTEGRATION}
         # A candidate who chose its own name could pass for somebody else.
         name = identity if holder.session_id is not None else query_args.name or identity
-        made = make_token(room, identity, name, hidden=watches)
+        made = make_token(room, identity, name, hidden=watches, alone=holder.session_id is not None)
         answer = Token(token=made, url=settings.livekit_url)
         return Response(answer.model_dump_json(), content_type="application/json")
 
@@ -94,7 +96,7 @@ def livekit_routes(services: Services) -> Blueprint:
 
 
 class _MakeToken(Protocol):
-    def __call__(self, room: str, identity: str, name: str, *, hidden: bool) -> str: ...
+    def __call__(self, room: str, identity: str, name: str, *, hidden: bool, alone: bool) -> str: ...
 
 
 def _token_maker(settings: Settings) -> _MakeToken | None:
@@ -105,9 +107,16 @@ def _token_maker(settings: Settings) -> _MakeToken | None:
     # Imported here, since it brings an HTTP client that a server without LiveKit need not load.
     from livekit.api import AccessToken, VideoGrants
 
-    def make(room: str, identity: str, name: str, *, hidden: bool) -> str:
+    def make(room: str, identity: str, name: str, *, hidden: bool, alone: bool) -> str:
+        # A grant lets its holder subscribe to all of a room or to nothing, and data goes to everybody in it;
+        # so that candidates learn nothing of one another, they get neither.
         grants = VideoGrants(
-            room_join=True, room=room, can_publish=not hidden, can_subscribe=True, hidden=hidden
+            room_join=True,
+            room=room,
+            can_publish=not hidden,
+            can_publish_data=not (alone or hidden),
+            can_subscribe=not alone,
+            hidden=hidden,
         )
         access = AccessToken(settings.livekit_api_key, secret).with_grants(grants)
         access = access.with_ttl(timedelta(seconds=settings.livekit_token_seconds))

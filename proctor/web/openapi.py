@@ -45,10 +45,11 @@ class OpenAPI(OpenAPIProvider):
         """Describe a route, with who may use it and what others are told."""
         paths, components = super().build_paths(rule)
         needed = NEEDED.get(rule.endpoint, PUBLIC)
-        if needed is not PUBLIC:
-            refused, more = self.build_response_object(Problem, None)
-            components |= more
-            for operation in (each for methods in paths.values() for each in methods.values()):
+        refused, more = self.build_response_object(Problem, None)
+        components |= more
+        for operation in (each for methods in paths.values() for each in methods.values()):
+            operation["responses"].setdefault(429, refused)
+            if needed is not PUBLIC:
                 operation["security"] = [{"bearer": []}]
                 operation["x-roles"] = sorted(needed)
                 for status in (401, 403):

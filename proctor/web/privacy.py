@@ -7,8 +7,8 @@ from quart import Blueprint, Response
 from quart_schema import document_response
 from werkzeug.routing import BaseConverter
 
-from proctor.audit import Action, pseudonym
-from proctor.export import exported
+from proctor.audit import Action
+from proctor.export import check_dumps, exported
 from proctor.model import check_session_id
 from proctor.services import Services
 from proctor.web.access import who
@@ -80,7 +80,9 @@ def privacy_routes(services: Services) -> Blueprint:
     async def export(candidate_id: str) -> Response:
         """Export everything that is kept about a candidate, as JSON."""
         sessions = await erasure.sessions_of(candidate_id)
-        await services.audit.record(Action.EXPORTED, pseudonym(candidate_id), **who())
+        await check_dumps(sessions, services.settings)
+        subject = await services.audit.pseudonym(candidate_id)
+        await services.audit.record(Action.EXPORTED, subject, **who())
         body = exported(candidate_id, sessions, services.database, services.archive, services.settings)
         response = Response(body, content_type="application/json")
         response.timeout = None  # who takes nothing is cut off anyway, and who takes it slowly may go on

@@ -118,7 +118,8 @@ def session_routes(services: Services) -> Blueprint:
     async def start(data: StartRequest) -> Response:
         """Start an exam session.
 
-        The same request again answers the same session; 409 when it has ended or belongs to somebody else.
+        The same request again answers the same session; 409 when it has ended, belongs to somebody else, or
+        was erased within the last day.
         """
         if data.policy not in services.policies:
             known = ", ".join(sorted(services.policies))
@@ -135,7 +136,7 @@ def session_routes(services: Services) -> Blueprint:
             ),
             started_ms=began_ms,
         )
-        there = await services.database.get_session(session.session_id)
+        there = await sessions.known(session.session_id)
         if there is None or there.candidate_id is None:
             what = {"exam_id": session.exam_id, "policy": session.policy}
             await services.audit.record(Action.SESSION_STARTED, session.session_id, **who(), after=what)

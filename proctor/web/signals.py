@@ -1,6 +1,7 @@
 """A session's signals over time, for whoever looks at it: a page, or a program that draws."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 import numpy as np
@@ -13,7 +14,8 @@ from proctor.errors import UnknownSession
 from proctor.model import ExamSession, check_session_id
 from proctor.offline.signals import Line, diagrams, signals
 from proctor.services import Services
-from proctor.storage.dumps import dump_path, read_dump
+from proctor.storage.dumps import find_dump, read_dump
+from proctor.storage.encryption import DumpKeys
 from proctor.storage.frames import frame_id_of
 from proctor.web.problems import Problem
 
@@ -60,16 +62,15 @@ def signal_routes(services: Services) -> Blueprint:
     """Return the route of signals."""
     routes = Blueprint("signals", __name__)
     turn = trio.CapacityLimiter(_AT_ONCE)
+    keys = DumpKeys.of(services.settings)
 
     async def frames_of(session: ExamSession) -> Sequence[bytes]:
-        path = dump_path(services.settings.dump_directory, session.session_id)
         if session.dumped:
-            try:
-                return await trio.to_thread.run_sync(read_dump, path)
-            except FileNotFoundError:
-                raise UnknownSession(
-                    f"the dump of {session.session_id!r} has expired or was removed"
-                ) from None
+            folder, session_id = services.settings.dump_directory, session.session_id
+            path = await trio.to_thread.run_sync(find_dump, folder, session_id)
+            if path is None:
+                raise UnknownSession(f"the dump of {session_id!r} has expired or was removed")
+            return await trio.to_thread.run_sync(partial(read_dump, path, keys=keys))
         with await services.archive.recording(session.session_id) as recording:
             return (await trio.to_thread.run_sync(recording.page)).frames
 
@@ -106,5 +107,7 @@ def _drawn(frames: Sequence[bytes], gap_seconds: float) -> SessionSignals:
 
 
 def _line(line: Line) -> DrawnLine:
-    values = np.where(np.isnan(line.values), None, line.values)
-    return DrawnLine(line.name, np.round(line.seconds, 3).tolist(), values.tolist())
+    values: list[float | None] = line.values.tolist()
+    for place in np.flatnonzero(np.isnan(line.values)).tolist():
+        values[place] = None
+    return DrawnLine(line.name, np.round(line.seconds, 3).tolist(), values)

@@ -19,16 +19,18 @@ from proctor.errors import InvalidRequest, SessionEnded, Unavailable
 from proctor.ingest import frame_message
 from proctor.minimise import drop_features
 from proctor.model import SESSION_ID_PATTERN, ExamSession, check_session_id
-from proctor.pace import RequestPaces
+from proctor.pace import Allowances, Pace
+from proctor.replies import SessionEnded as SessionEndedMessage
+from proctor.replies import encode
+from proctor.seats import Seat, Seats
 from proctor.services import Services, now_ms
 from proctor.storage.frames import Outcome, ResumePoint
 from proctor.times import iso_from_ms
-from proctor.web.access import principal, subprotocol
+from proctor.web.access import client_address, principal, subprotocol
 from proctor.web.problems import Problem, problem_response
-from proctor.web.upgrade import ClientGone, hand_over
+from proctor.web.upgrade import ClientGone, Serve, hand_over
 from proctor.web.websocket import WebSocket
-from proctor.wire import ClockReading, CloseCode, Rejected, encode, parse_json, read_message
-from proctor.wire import SessionEnded as SessionEndedMessage
+from proctor.wire import ClockReading, CloseCode, Rejected, parse_json, read_message
 
 _log = structlog.get_logger(__name__)
 
@@ -91,7 +93,7 @@ class Accepted(BaseModel):
 def stream_routes(services: Services) -> Blueprint:
     """Return the routes of exam takers."""
     routes = Blueprint("stream", __name__)
-    paces = RequestPaces(services.settings)
+    allowances, seats = Allowances(services.settings), Seats(services.settings)
 
     @routes.websocket("/api/v1/session/ws/<session_id>")
     async def stream(session_id: str) -> None:
@@ -100,10 +102,11 @@ def stream_routes(services: Services) -> Blueprint:
             session = await services.sessions.admit(session_id)
             principal().check_own(session)
             resume = await services.store.resume_point(session_id)
-            serve = partial(_serve, services, session, resume)
+            serve = partial(_serve, services, session, resume, Pace(allowances.of(session_id)))
         except SessionEnded:
             serve = partial(_refuse_ended, session_id)
-        hand_over(websocket.scope, serve)
+        seat = seats.take(session_id, client_address())
+        hand_over(websocket.scope, partial(_serve_seated, seat, serve))
         await websocket.accept(subprotocol=subprotocol())
 
     @routes.post("/api/v1/session/ws/fallback")
@@ -136,7 +139,7 @@ def stream_routes(services: Services) -> Blueprint:
             )
         session = await services.sessions.admit(session_id)
         principal().check_own(session)
-        paces.spend(session_id, len(message.frames), trio.current_time())
+        allowances.spend(session_id, len(message.frames), trio.current_time())
         drop_features(message, services.dropped(session))
         clock = services.clocks.of_requests(session_id)
         stored_form = frame_message(session_id, message, clock, received_ms)
@@ -162,13 +165,21 @@ def stream_routes(services: Services) -> Blueprint:
     return routes
 
 
-async def _serve(services: Services, session: ExamSession, resume: ResumePoint, socket: WebSocket) -> None:
+async def _serve_seated(seat: Seat, serve: Serve, socket: WebSocket) -> None:
+    with seat:
+        await serve(socket)
+
+
+async def _serve(
+    services: Services, session: ExamSession, resume: ResumePoint, pace: Pace, socket: WebSocket
+) -> None:
     session_id = session.session_id
     connection = Connection(
         socket,
         session_id,
         dropped=services.dropped(session),
         clock=services.clocks.connect(session_id),
+        pace=pace,
         ingest=services.ingest,
         settings=services.settings,
         metrics=services.metrics,

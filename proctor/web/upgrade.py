@@ -42,19 +42,27 @@ class UpgradeStream(WSStream):
     def __init__(self, *args: Any, accepted: Callable[[Serve], None]) -> None:
         super().__init__(*args)
         self._accepted = accepted
+        self._answering = False
+        """The application has begun to."""
+        self._refused = False
+        """Whatever the application answers."""
         self.early = b""
         """What came behind the handshake before the socket changed hands."""
 
     async def handle(self, event: Event) -> None:
         """Take in one event of the HTTP protocol."""
-        if isinstance(event, (Body, Data)) and not self.closed:
-            if self.handshake.accepted:
-                self.early += event.data
-            else:
-                await self._send_error_response(400)
-                await self.send(StreamClosed(stream_id=self.stream_id))
-        elif not isinstance(event, (Body, Data)):
+        if not isinstance(event, (Body, Data)):
             await super().handle(event)
+            if self.closed and isinstance(event, Request):  # it is no handshake, and was told so
+                await self.send(StreamClosed(stream_id=self.stream_id))
+        elif self.closed:
+            pass
+        elif self.handshake.accepted:
+            self.early += event.data
+        elif not (self._answering or self._refused):  # else it is closed behind the answer
+            self._refused = True
+            await self._send_error_response(400)
+            await self.send(StreamClosed(stream_id=self.stream_id))
 
     async def app_send(self, message: Any) -> None:
         """Take what the application sends. A checkpoint.
@@ -63,9 +71,10 @@ class UpgradeStream(WSStream):
             ClientGone: the peer is, so that an application that only sends comes to an end.
         """
         await trio.lowlevel.checkpoint()
-        if self.closed and message is not None:
+        if (self.closed or self._refused) and message is not None:
             raise ClientGone
-        if self.state is not ASGIWebsocketState.CONNECTED:
+        self._answering = True
+        if self.state is not ASGIWebsocketState.CONNECTED and not self._refused:
             await super().app_send(message)
 
     async def _accept(self, message: Any) -> None:
@@ -85,8 +94,15 @@ class Protocol(H11Protocol):
         """Ignore h2c: the request is served over HTTP/1.1, as RFC 9110 section 7.8 allows."""
 
     async def _create_stream(self, request: h11.Request) -> None:
-        if not request.target.isascii():
-            await self._send_error_response(400)
+        refused = 0 if request.target.isascii() else 400
+        # h11 holds what has not come to its end to the limit, and not what comes in one piece.
+        if (
+            sum(len(name) + len(value) for name, value in request.headers)
+            > self.config.h11_max_incomplete_size
+        ):
+            refused = 431
+        if refused:
+            await self._send_error_response(refused)
             await self.send(Closed())
             return
         parts = self.app, self.config, self.context, self.task_group, self.ssl, self.client, self.server

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 from hypothesis import HealthCheck, settings
@@ -18,6 +19,7 @@ from proctor.connection import Connection
 from proctor.errors import Unavailable
 from proctor.ingest import Ingest
 from proctor.metrics import Metrics
+from proctor.pace import Allowance, Pace
 from proctor.settings import Settings
 from proctor.storage.frames import FrameMessage, Outcome, PartlyStored, Receipt, ResumePoint
 from proctor.wire import CloseCode
@@ -172,6 +174,7 @@ class ConnectionMachine(RuleBasedStateMachine):
             peer,
             "exam",
             clock=ClientClock(),
+            pace=Pace(Allowance(SETTINGS)),
             ingest=self.ingest,
             settings=SETTINGS,
             metrics=Metrics(),
@@ -280,4 +283,4 @@ ConnectionMachine.TestCase.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-TestConnections = ConnectionMachine.TestCase
+TestConnections = pytest.mark.no_cover(ConnectionMachine.TestCase)

@@ -1,5 +1,6 @@
 """Who gets in, and to what: every endpoint, every role, tokens on WebSockets, the address to listen on."""
 
+import sqlite3
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -112,6 +113,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "home.home": ("GET", "/", {}),
     "monitor_page.monitor": ("GET", "/monitor", {}),
     "session_page.session": ("GET", "/session/mine", {}),
+    "messages.send": ("POST", "/api/v1/session/mine/message", {"json": {"text": "hello"}}),
     "signals.session_signals": ("GET", "/api/v1/session/mine/signals", {}),
     "client.file": ("GET", "/proctor-client.js", {}),
     "try_page.try_it": ("GET", "/try", {}),
@@ -124,6 +126,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "sign_in.elsewhere": ("GET", "/sign-in", {}),
     "sign_in.back": ("GET", "/sign-in", {}),
     "docs.docs": ("GET", "/docs", {}),
+    "docs.privacy": ("GET", "/privacy", {}),
     "docs.style": ("GET", "/docs.css", {}),
     "docs.asyncapi": ("GET", "/asyncapi.json", {}),
     "docs.report": ("GET", "/api/v1/schema/report.json", {}),
@@ -253,9 +256,11 @@ async def test_start_tells_until_when_its_token_is_good(guarded):
 
 
 async def test_a_token_is_not_for_the_next_session_of_the_same_id(guarded):
-    """Which somebody else may take, once the first was erased."""
+    """Which somebody else may take, once the first was erased and the frame store has forgotten it."""
     token = guarded.tokens["mine"]
     assert (await guarded.ask(Role.ADMIN, "DELETE", "/api/v1/session/mine")).status_code == 204
+    with sqlite3.connect(guarded.server.settings.frame_store_path) as frames:
+        frames.execute("UPDATE sessions SET sealed = 0")
     await guarded.start("mine", candidate_id="somebody else", exam_id="algebra")
     assert (await guarded.ask(token, "GET", "/api/v1/session/mine")).status_code == 403
     query = {"exam_id": "algebra", "member_id": "somebody else"}
@@ -283,6 +288,7 @@ class TestRooms:
         mine = guarded.tokens["mine"]
         granted = await self.grants(guarded, mine, "algebra", "candidate of mine")
         assert (granted["canPublish"], granted.get("hidden", False)) == (True, False)
+        assert (granted["canSubscribe"], granted["canPublishData"]) == (False, False)
         status, detail = await self.grants(guarded, mine, "geometry", "candidate of mine")
         assert (status, "exam_id" in detail) == (403, True)
         status, detail = await self.grants(guarded, mine, "algebra", "candidate of other")
@@ -302,6 +308,7 @@ class TestRooms:
         assert (watching["canPublish"], watching["hidden"], watching["canSubscribe"]) == (False, True, True)
         handed_out = await self.grants(guarded, Role.INTEGRATION, "algebra", "anyone")
         assert (handed_out["canPublish"], handed_out.get("hidden", False)) == (True, False)
+        assert handed_out["canSubscribe"] is True
 
 
 async def test_nothing_of_a_credential_is_logged_or_told(guarded, capfd):

@@ -44,10 +44,10 @@ async def test_the_try_page_streams_is_judged_and_ends(server: Server):
         await page.call("press", "#end", "Enter")
         await page.call("wait_for_selector", "#line[data-state=ended]")
         await page.call("wait_for_selector", '#end:text-is("New session")')
+        await page.check_accessible()
+        await page.check_fits()
         assert await page.call("errors") == []
         assert all(url.startswith(server.url) for url in await page.call("requests"))
-        root = "document.documentElement"
-        assert await page.call("evaluate", f"{root}.scrollWidth - {root}.clientWidth") == 0
     frames = await server.frames(session_id)
     assert {frame["phone_present"] for frame in frames if "phone_present" in frame} == {0, 1}
     assert {frame["no_of_face"] for frame in frames if "no_of_face" in frame} == {1, 2}

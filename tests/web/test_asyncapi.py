@@ -12,22 +12,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from proctor.features import VOCABULARY, Kind
+from proctor.replies import Ack, Clock, Error, Heartbeat, Resume, ServerMessage, SessionEnded, encode
 from proctor.web.asyncapi import CLIENT_SHAPES, Shape, asyncapi_document, client_schemas, server_messages
-from proctor.wire import (
-    Ack,
-    Clock,
-    CloseCode,
-    Error,
-    ErrorCode,
-    Frames,
-    Heartbeat,
-    Rejected,
-    Resume,
-    ServerMessage,
-    SessionEnded,
-    decode,
-    encode,
-)
+from proctor.wire import CloseCode, ErrorCode, Frames, Rejected, decode
 
 SESSION = "demo_session"
 DOCUMENT = asyncapi_document()

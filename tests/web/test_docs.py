@@ -11,8 +11,9 @@ import pytest
 
 from proctor import errors
 from proctor.features import VOCABULARY
+from proctor.replies import ServerMessage
 from proctor.web.asyncapi import CLIENT_SHAPES, asyncapi_document
-from proctor.wire import CloseCode, ErrorCode, ServerMessage
+from proctor.wire import CloseCode, ErrorCode
 from tests.fixtures.server import Server
 
 pytestmark = pytest.mark.usefixtures("hard_limit")

@@ -179,3 +179,22 @@ async def test_a_proctor_sees_the_sessions_of_every_process(tmp_path, redis_url)
             await watcher.until("s", line="live", priority="high")
         async with watching(other) as watcher:
             await watcher.until("s", priority="high")
+
+
+async def test_a_candidate_reads_what_a_proctor_writes(tmp_path, redis_url):
+    """On every connection, to whichever process."""
+    settings = settings_for(tmp_path, redis_url=redis_url)
+    async with open_server(settings) as one, open_server(settings) as other:
+        await one.start("s")
+        path = "/api/v1/session/s/message"
+        assert (await one.http.post(path, json={"text": "anybody?"})).json()["connections"] == 0
+        async with one.stream("s") as here, other.stream("s") as there:
+            answer = await other.http.post(path, json={"text": "Please look up. <b>"})
+            assert answer.json() == {"session_id": "s", "connections": 2}
+            for client in (here, there):
+                told = await client.receive()
+                assert (told["type"], told["text"]) == ("message", "Please look up. <b>")
+        for text in ("", "x" * 1001, 7):
+            assert (await one.http.post(path, json={"text": text})).status_code == 400
+        await one.post("s", "end")
+        assert (await one.http.post(path, json={"text": "late"})).status_code == 409

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import trio
 
+from proctor.logs import set_up_logging
 from proctor.settings import Settings
 from proctor.web.server import serve
 from proctor.web.sockets import Sockets
@@ -28,7 +29,7 @@ class App:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         name = scope["path"].removeprefix("/")
-        if scope["type"] != "websocket" or name in ("refuse", "crash"):
+        if scope["type"] != "websocket" or name in ("refuse", "answer", "crash"):
             await getattr(self, f"at_{name}")(receive, send)
             return
         hand_over(scope, getattr(self, f"serve_{name}"))
@@ -49,6 +50,13 @@ class App:
 
     async def at_refuse(self, receive: Any, send: Any) -> None:
         await send({"type": "websocket.close"})
+
+    async def at_answer(self, receive: Any, send: Any) -> None:
+        kind = "websocket.http.response"
+        await send({"type": f"{kind}.start", "status": 401, "headers": [(b"content-length", b"6")]})
+        await send({"type": f"{kind}.body", "body": b"not", "more_body": True})
+        await trio.sleep(0.05)
+        await send({"type": f"{kind}.body", "body": b"you", "more_body": False})
 
     async def serve_ws(self, socket: WebSocket) -> None:
         """Echo."""
@@ -293,6 +301,32 @@ async def test_an_application_may_refuse_a_websocket():
         head, _ = await read_head(stream)
         assert head.startswith(b"HTTP/1.1 403")
         assert await server.serves()
+
+
+@pytest.mark.parametrize("path", ["/refuse", "/answer", "/crash", "/ws"])
+@pytest.mark.parametrize("together", [True, False])
+async def test_a_request_behind_a_handshake_is_no_failure(path, together, capsys):
+    """Whichever answer wins: there is one, and then the connection is closed."""
+    set_up_logging("text", "info")  # to the standard error that is captured here
+    first, second = upgrade(path), b"GET /hello HTTP/1.1\r\nHost: test\r\n\r\n"
+    async with running() as server:
+        stream = await server.connect()
+        await stream.send_all(first + second if together else first)
+        answered = b"" if together else await stream.receive_some()
+        with suppress(trio.BrokenResourceError):
+            await stream.send_all(second)
+        assert (answered + await read_to_end(stream)).count(b"HTTP/1.1 ") == 1
+        assert await server.serves()
+    logged = capsys.readouterr().err
+    assert logged.count("Traceback") == logged.count("RuntimeError: on purpose")
+    assert "connection failed" not in logged
+
+
+async def test_what_is_no_handshake_is_told_so_and_closed():
+    async with running() as server:
+        stream = await server.connect()
+        await stream.send_all(upgrade("/ws").replace(b"Sec-WebSocket-Key", b"No-Key"))
+        assert (await read_to_end(stream)).startswith(b"HTTP/1.1 400")
 
 
 async def test_a_message_right_behind_the_handshakes_end_is_not_lost():

@@ -11,6 +11,7 @@ from proctor.clock import ClientClock
 from proctor.connection import UNSETTLED_MAX, Connection
 from proctor.ingest import Ingest
 from proctor.metrics import Metrics
+from proctor.pace import Allowance, Pace
 from proctor.settings import Settings
 from proctor.storage.frames import ResumePoint
 from proctor.web import websocket
@@ -292,6 +293,7 @@ class Streaming:
             pair.socket,
             "exam",
             clock=ClientClock(),
+            pace=Pace(Allowance(settings)),
             ingest=self.ingest,
             settings=settings,
             metrics=metrics,

@@ -6,11 +6,13 @@ from quart_schema import hide
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from proctor.access import pages
+from proctor.access.limits import Limits
 from proctor.access.oidc import Provider, Request, open_provider
 from proctor.access.tokens import claims_of, sign
 from proctor.audit import Action
 from proctor.errors import Forbidden, ProctorError, Unauthenticated
 from proctor.services import Services, now_ms
+from proctor.web.access import identified
 from proctor.web.cookies import Cookies
 from proctor.web.pages.shell import LANGUAGES, Shell, local_path
 
@@ -24,7 +26,10 @@ _NOT_OURS = "this form came from another site; open it here"
 class SignIn:
     """Begins and ends sessions on the pages, and records both."""
 
-    def __init__(self, services: Services, cookies: Cookies, provider: Provider | None) -> None:
+    def __init__(
+        self, services: Services, cookies: Cookies, provider: Provider | None, limits: Limits
+    ) -> None:
+        self._limits = limits
         self._gate, self._audit, self._settings = services.gate, services.audit, services.settings
         self._cookies = cookies
         self._provider = provider
@@ -38,7 +43,8 @@ class SignIn:
 
     async def with_key(self, key: str, onward: str) -> WerkzeugResponse:
         """Sign in with an API key."""
-        somebody = await self._gate.by_key(key)
+        key_id = self._gate.key_named(key)
+        somebody = await identified(self._limits, key, self._gate.by_key, key_id=key_id)
         session = pages.begin(somebody.name, key_id=key.split("_")[1])
         return await self._welcome(session, f"key {session.key_id}", onward)
 
@@ -87,7 +93,7 @@ class SignIn:
         return response
 
 
-def sign_in_routes(services: Services, cookies: Cookies, shell: Shell) -> Blueprint:
+def sign_in_routes(services: Services, cookies: Cookies, shell: Shell, limits: Limits) -> Blueprint:
     """Return the routes of signing in and out, and of choosing a language.
 
     Raises:
@@ -95,7 +101,7 @@ def sign_in_routes(services: Services, cookies: Cookies, shell: Shell) -> Bluepr
     """
     routes = Blueprint("sign_in", __name__)
     provider = open_provider(services.settings)
-    sign_in = SignIn(services, cookies, provider)
+    sign_in = SignIn(services, cookies, provider, limits)
 
     def form(failure: ProctorError | None = None) -> Response:
         return shell.page(

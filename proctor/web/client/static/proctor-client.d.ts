@@ -122,15 +122,19 @@ export interface Refusal {
 
 export interface Alert {
   type: "alert";
+  session_id: string;
   rule: string;
   message: string;
-  [name: string]: unknown;
+  /** ISO 8601. */
+  timestamp: string;
 }
 
 export interface ProctorMessage {
   type: "message";
+  session_id: string;
   text: string;
-  [name: string]: unknown;
+  /** ISO 8601. */
+  timestamp: string;
 }
 
 /** Names and values as `/docs` lists them; others are kept for plugins. */

@@ -1,0 +1,151 @@
+"""The pages of running exams in a real browser."""
+
+import pytest
+
+from proctor.access.roles import Role
+from tests.fixtures.browser import Page, open_page
+from tests.fixtures.server import Server, open_server, settings_for
+from tests.web.test_access import key_for
+from tests.web.test_monitor import CALM, PHONE, story, tell
+
+TICKS = (
+    "[...document.querySelectorAll('#timeline text')].map((each) => each.textContent)"
+    ".filter((text) => /^\\d+:\\d\\d$/.test(text))"
+)
+WIDTHS = (
+    "[...document.querySelectorAll('.scale rect[class^=share]')].map((each) => +each.getAttribute('width'))"
+)
+POINTING = (
+    "setInterval(() => document.activeElement.dispatchEvent(new Event('pointermove', {bubbles: true})), 100)"
+)
+START = """import('/assets/common.js').then(({call}) =>
+    call('POST', '/api/v1/session/start', {exam_session_id: 's', candidate_id: 'c'})).then(() => true)"""
+HOSTILE = '<img src=x onerror="document.title=1">&amp;"\'</script><script>document.title=1</script>'
+ROWS = "[...document.querySelectorAll('#sessions > li a')].map((each) => each.textContent)"
+
+
+async def observed(server: Server, session_id: str, phone_seconds: float = 0, **more: str) -> None:
+    await server.start(session_id, **{"candidate_id": session_id} | more)
+    async with server.stream(session_id) as client:
+        await tell(client, story((330, CALM), (phone_seconds, PHONE)))
+
+
+@pytest.mark.slow
+async def test_the_monitor_shows_the_most_urgent_first_and_hides_nothing_new(server: Server, page: Page):
+    await observed(server, "calm", candidate_id=HOSTILE, exam_id=HOSTILE)
+    await observed(server, "old", 30)
+    await page.call("goto", f"{server.url}/monitor")
+    await page.becomes(f"{ROWS}.length === 2 && document.querySelectorAll('.session.high').length === 1")
+    assert await page.call("evaluate", ROWS) == ["old", HOSTILE]
+    assert await page.call("evaluate", "document.querySelector('#incidents').hidden")
+    for number in range(3):
+        await server.start(f"storm-{number}", candidate_id=f"storm-{number}")
+    await page.becomes(f"{ROWS}.length === 5")
+    for number in range(3):
+        async with server.stream(f"storm-{number}") as client:
+            await tell(client, story((330, CALM), (20 + number, PHONE)))
+        await page.becomes(f"{ROWS}[0] === 'storm-{number}'")
+    assert (await page.call("title")).startswith("(3) Monitor")
+    assert "storm-2" in await page.text("#incident-list li:first-child")
+    await page.check_accessible()
+    await page.call("click", "#seen")
+    assert (await page.call("title")).startswith("Monitor")
+    await page.call("fill", "#search", "CALM")
+    assert await page.call("evaluate", ROWS) == [HOSTILE]
+    await page.call("fill", "#search", "")
+    await page.call("select_option", "#rule", "phone")
+    assert len(await page.call("evaluate", ROWS)) == 4
+    await page.call("select_option", "#rule", "")
+    await page.call("select_option", "#exam", HOSTILE)
+    assert await page.call("evaluate", ROWS) == [HOSTILE]
+    await page.call("click", "#sessions button")
+    await page.call("click", "dialog .strong")
+    await page.becomes("document.querySelector('#sessions .line').classList.contains('ended')")
+    assert await page.call("errors") == []
+
+
+@pytest.mark.slow
+async def test_a_row_does_not_jump_away_from_under_a_pointer(server: Server, page: Page):
+    for name in ("a", "b"):
+        await server.start(name, candidate_id=name)
+    await page.call("goto", f"{server.url}/monitor")
+    await page.becomes(f"{ROWS}.join() === 'a,b'")
+    await page.call("focus", "#sessions > li:first-child a")
+    async with server.stream("b") as client:
+        await tell(client, story((330, CALM), (30, PHONE)))
+    await page.call("evaluate", POINTING)
+    await page.becomes("!document.querySelector('#moved').hidden")
+    assert await page.call("evaluate", ROWS) == ["a", "b"]
+    assert not await page.call("evaluate", "document.querySelector('#incidents').hidden")
+    await page.call("click", "#show-moved")
+    assert await page.call("evaluate", ROWS) == ["b", "a"]
+
+
+@pytest.mark.slow
+async def test_a_session_shows_its_report_over_its_timeline(server: Server, page: Page):
+    await observed(server, "s", 30, candidate_id=HOSTILE, exam_id="e")
+    await page.call("goto", f"{server.url}/session/s")
+    await page.becomes("document.querySelector('#verdict .badge')?.textContent === 'high'")
+    report = (await server.post("s", "analyze")).json()
+    assert await page.text("h1") == HOSTILE
+    assert await page.text("#verdict strong") == str(report["verdict"]["score"])
+    assert sum(await page.call("evaluate", WIDTHS)) == 6 * report["verdict"]["score"]
+    marks = "document.querySelectorAll('#timeline rect.concern, #timeline rect.info').length"
+    rows = "document.querySelectorAll('#findings li').length"
+    assert await page.call("evaluate", marks) == len(report["findings"])
+    assert await page.call("evaluate", rows) == len(report["findings"])
+    await page.becomes("document.querySelectorAll('#timeline path.signal').length > 2")
+    await page.check_accessible()
+    await page.call("click", "#findings button")
+    start = report["findings"][0]["start_seconds"]
+    ticks = await page.call("evaluate", TICKS)
+    minutes, seconds = ticks[len(ticks) // 2].split(":")
+    assert abs(60 * int(minutes) + int(seconds) - start) < 60
+    await page.call("focus", "#timeline")
+    await page.call("press", "#timeline", "Home")
+    assert "0:00" in await page.call("evaluate", TICKS)
+    await page.call("click", "#end")
+    await page.call("click", "dialog .strong")
+    await page.becomes("document.querySelector('#status').textContent === 'ended'")
+    await page.becomes("document.querySelector('#end').hidden")
+    assert await page.call("errors") == []
+
+
+@pytest.mark.slow
+async def test_pages_fit_a_phone_in_the_dark_and_in_another_language(server: Server):
+    await observed(server, "s", 30, exam_id="an-exam-with-a-long-name-" * 4)
+    async with open_page(width=360, height=740) as page:
+        await page.call("emulate_media", color_scheme="dark")
+        for path, ready in (
+            ("/monitor", "document.querySelector('.session.high')"),
+            ("/session/s", "document.querySelector('#findings li')"),
+            ("/sign-in", "document.querySelector('form')"),
+        ):
+            await page.call("goto", f"{server.url}{path}")
+            await page.becomes(f"!!{ready}")
+            await page.check_fits()
+            await page.check_accessible()
+        await page.call("click", "button[lang=de]")
+        assert await page.text("h1") == "Anmelden"
+        await page.call("goto", f"{server.url}/monitor")
+        await page.becomes("document.querySelector('#summary').textContent.includes('Sitzungen')")
+
+
+@pytest.mark.slow
+async def test_somebody_signs_in_changes_something_and_signs_out(tmp_path, page: Page):
+    """With the headers that a browser sends, and not those that a test thinks of."""
+    settings = settings_for(tmp_path)
+    key = await key_for(settings, Role.PROCTOR, Role.INTEGRATION)
+    async with open_server(settings) as server:
+        await page.call("goto", f"{server.url}/monitor")
+        await page.call("fill", "#key", key)
+        await page.check_accessible()
+        await page.call("click", "form.stack button")
+        await page.becomes("location.pathname === '/monitor'")
+        await page.becomes("document.querySelector('#summary').textContent !== ''")
+        assert await page.call("evaluate", START)
+        await page.becomes(f"{ROWS}.length === 1")
+        await page.call("click", "form.quiet:last-of-type button")
+        await page.becomes("location.pathname === '/sign-in'")
+        await page.call("goto", f"{server.url}/monitor")
+        assert await page.call("evaluate", "location.search") == "?next=/monitor"
