@@ -14,6 +14,7 @@ from proctor.settings import Settings
 from proctor.storage.database import Database
 from proctor.storage.dumps import find_dump
 from proctor.storage.encryption import DumpKeys, open_dump
+from proctor.storage.reviews import Reviews
 
 _CHUNK_BYTES = 2**18
 _encode = msgspec.json.encode
@@ -23,13 +24,15 @@ async def exported(
     candidate_id: str,
     sessions: Sequence[ExamSession],
     database: Database,
+    reviews: Reviews,
     archive: Archive,
     settings: Settings,
 ) -> AsyncGenerator[bytes, None]:
-    """Yield `{"candidate_id", "sessions": [{"session", "reports": […], "frames": […]}, …]}`, bit by bit.
+    """Yield, bit by bit, `{"candidate_id", "sessions": […]}`.
 
-    Reports are all versions with who asked for them and why; frames are the dump's, or of a running session
-    those that were stored so far.
+    Each of the sessions is `{"session", "reports": […], "review": […], "frames": […]}`. Reports
+    are all versions with who asked for them and why; the review is all that reviewers did and the candidate
+    said; frames are the dump's, or of a running session those that were stored so far.
 
     Raises:
         Unavailable: something is down; what came until then is no whole document.
@@ -41,7 +44,7 @@ async def exported(
         for number, analysis in enumerate(await database.list_analyses(session.session_id)):
             report = await database.get_report(session.session_id, analysis.version) or b"null"
             yield b'%b{"analysis":%b,"report":%b}' % (b"," if number else b"", _encode(analysis), report)
-        yield b'],"frames":'
+        yield b'],"review":%b,"frames":' % _encode(await reviews.events(session.session_id))
         path = await trio.to_thread.run_sync(find_dump, settings.dump_directory, session.session_id)
         frames = _recorded(archive, session.session_id) if path is None else _dumped(path, keys)
         async with aclosing(frames) as parts:

@@ -34,6 +34,7 @@ from proctor.monitor.looking import Looking
 from proctor.notices import Notices, open_notices
 from proctor.policy_trail import note_policies
 from proctor.reanalysis import Reanalysis
+from proctor.reviewing import Reviewing
 from proctor.roster import Roster
 from proctor.sessions import Sessions
 from proctor.settings import Settings
@@ -44,6 +45,7 @@ from proctor.storage.database import Database
 from proctor.storage.frames import FrameStore, open_frame_store
 from proctor.storage.pool import Pool, open_pool
 from proctor.storage.removal import Removal
+from proctor.storage.reviews import Reviews
 from proctor.supervisor import Supervisor
 from proctor.web.sockets import Sockets
 
@@ -75,6 +77,7 @@ class Services:
     granting: Granting
     grants: Grants
     reanalysis: Reanalysis
+    reviewing: Reviewing
     erasure: Erasure
     idle: IdleSessions
     looking: Looking
@@ -200,6 +203,7 @@ def _assemble(
         granting=granting,
         grants=Grants(sessions, database, ingest, granting, now_ms),
         reanalysis=_reanalysis(sessions, database, engine, granting, settings),
+        reviewing=Reviewing(Reviews(pool), database, engine.policies, now_ms),
         erasure=Erasure(Removal(pool), sessions, store, archive, audit, AuditCuts(pool), settings, now_ms),
         idle=IdleSessions(Removal(pool), database, store, endings, audit, settings, now_ms),
         looking=Looking(board, engine, store, database, ingest, roster),

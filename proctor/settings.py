@@ -159,6 +159,11 @@ class Settings(BaseSettings):
     candidate_token_seconds: int = Field(
         12 * 3600, ge=60, description="How long the token that `start` returns is valid."
     )
+    transparency_link_seconds: int = Field(
+        14 * 24 * 3600,
+        ge=60,
+        description="How long a link to what is kept about a candidate is valid.",
+    )
     public_url: str = Field(
         "",
         pattern=r"^(https?://[^/?#\s]+/?)?$",

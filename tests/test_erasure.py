@@ -11,10 +11,12 @@ from proctor.erasure import Erasure
 from proctor.errors import Conflict, Unavailable, UnknownSession
 from proctor.export import exported
 from proctor.model import ExamSession, SessionStatus
+from proctor.reviewing import Reviewing
 from proctor.storage.audit_cuts import AuditCuts
 from proctor.storage.audit_log import AuditLog
 from proctor.storage.dumps import dump_path
 from proctor.storage.removal import Removal
+from proctor.storage.reviews import Reviews
 from proctor.storage.schema import upgrade_schema
 from proctor.storage.spool import spool_path
 from proctor.wire import CloseCode
@@ -160,7 +162,8 @@ async def test_an_interrupted_erasure_is_finished_by_the_next(house):
 
 async def export_of(house: House, candidate_id: str) -> dict[str, object]:
     sessions = await erasure_of(house).sessions_of(candidate_id)
-    parts = exported(candidate_id, sessions, house.database, house.archive, house.settings)
+    reviews = Reviews(house.database._pool)
+    parts = exported(candidate_id, sessions, house.database, reviews, house.archive, house.settings)
     return json.loads(b"".join([part async for part in parts]))
 
 
@@ -170,6 +173,8 @@ async def test_an_export_is_everything(house):
     await sat(house, "b", ended=False)
     await house.sessions.start(ExamSession(session_id="c", candidate_id="C-1", started_ms=T0))
     await sat(house, "d", "C-2")
+    reviewing = Reviewing(Reviews(house.database._pool), house.database, house.engine.policies, lambda: T0)
+    await reviewing.state("a", "it was not me")
     export = await export_of(house, "C-1")
     assert export["candidate_id"] == "C-1"
     a, b, c = export["sessions"]
@@ -177,6 +182,7 @@ async def test_an_export_is_everything(house):
     assert a["frames"] == json.loads(dump_path(house.settings.dump_directory, "a").read_bytes())
     assert [each["report"]["session_info"]["final"] for each in a["reports"]] == [True]
     assert a["reports"][0]["analysis"]["version"] == 1
+    assert [each["note"] for each in a["review"]] == ["it was not me"]
     assert (b["session"]["session_id"], len(b["frames"]), b["reports"]) == ("b", 20, [])
     assert (c["frames"], c["reports"]) == ([], [])
 

@@ -27,7 +27,7 @@ from proctor.storage.tables import metadata
 from tests.fixtures.postgres import PostgresHandle
 
 T = TypeVar("T")
-LATEST = "0005"
+LATEST = "0006"
 
 NEXT = f"""
     import sqlalchemy as sa
@@ -106,7 +106,8 @@ async def test_session_ids_sort_by_bytes_on_postgresql_too(postgres_url: str) ->
         )
         return sorted((row[0], row[1]) for row in rows)
 
-    assert await inspect(settings, collations) == [("exam_analyses", "C"), ("exam_sessions", "C")]
+    tables = ("exam_analyses", "exam_sessions", "review_events")
+    assert await inspect(settings, collations) == [(table, "C") for table in tables]
 
 
 async def test_constraints_hold(settings: Settings) -> None:

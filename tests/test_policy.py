@@ -19,6 +19,7 @@ from proctor.analysis.policy import (
     load_policies,
     load_policy,
 )
+from proctor.analysis.review_policy import ReviewPolicy
 from proctor.errors import Misconfigured
 
 CONFIG = Path(__file__).parent.parent / "config"
@@ -46,8 +47,10 @@ def test_the_default_file_says_what_is_built_in(analyzers):
 def test_the_default_file_names_every_setting(analyzers):
     """Whoever edits it sees all there is."""
     table = tomllib.loads((CONFIG / "default.toml").read_text())
-    assert set(table) == {"observation", "storage", "verdict", "rules"}
+    assert set(table) == {"observation", "storage", "review", "verdict", "rules"}
     assert set(table["storage"]) == set(StoragePolicy.__struct_fields__)
+    assert set(table["review"]) == set(ReviewPolicy.__struct_fields__)
+    assert list(table["review"]["dismiss"]) == list(ReviewPolicy().dismiss), "they are offered in this order"
     assert set(table["observation"]) == set(ObservationPolicy.__struct_fields__)
     assert set(table["verdict"]) == set(VerdictPolicy.__struct_fields__)
     assert set(table["verdict"]["points"]) == set(GroupPoints.__struct_fields__)
@@ -110,6 +113,12 @@ def test_every_group_has_points():
         ("[rules.phone]\nenabled = 'no'", "rules.phone.enabled: Expected `bool`"),
         ("[rules.phone]\npoints = 1000", "rules.phone.points: Expected `float` <= 100"),
         ("[rules.phones]\nenabled = true", "rules.phones: unknown; did you mean phone?"),
+        ("[review]\nsecond_reviewer = 'often'", "review.second_reviewer: Invalid enum value 'often'"),
+        ("[review]\nsecond = 'never'", "review: Object contains unknown field `second`"),
+        ("[review.dismiss]", "review: dismiss: must have a reason at least"),
+        ("[review.confirm]\n" + "\n".join(f"r{n} = 'x'" for n in range(10)), "review: confirm: at most 9"),
+        ("[review.dismiss]\n'Not so' = 'x'", "review: dismiss.Not so: a name is made of"),
+        ("[review.dismiss]\nso = ' '", "review: dismiss.so: must be words on one line"),
         ("rules = 3", "rules: must be tables"),
         ("[rules]\nphone = 3", "rules.phone: must be a table"),
         ("name = 'other'", "Object contains unknown field `name`"),
@@ -137,6 +146,16 @@ def test_digests_tell_policies_apart_by_content_alone(policies):
     assert found["one"].digest == found["two"].digest == found["default"].digest
     assert found["three"].digest != found["one"].digest
     assert found["three"].rules["phone"].digest != found["one"].rules["phone"].digest
+
+
+def test_who_reviews_how_is_no_part_of_what_reports_follow_from(policies):
+    """So that no report is another because of it; yet the trail tells of it."""
+    found = policies(one="", two="[review]\nsecond_reviewer = 'never'\n[review.dismiss]\nso = 'So'\n")
+    assert found["one"].digest == found["two"].digest
+    assert "review" not in found["two"].values
+    assert found["two"].review.dismiss == {"so": "So"}
+    assert found["two"].review.confirm == ReviewPolicy().confirm
+    assert found["one"].review.digest != found["two"].review.digest
 
 
 def test_a_policy_survives_the_way_into_a_worker(policies):

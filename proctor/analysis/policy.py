@@ -17,6 +17,7 @@ import msgspec
 from proctor.analysis.api import Group
 from proctor.analysis.calibration import Calibration
 from proctor.analysis.discovery import ENGINE_KEYS, LoadedPlugin
+from proctor.analysis.review_policy import ReviewPolicy
 from proctor.errors import Misconfigured
 from proctor.features import VOCABULARY
 from proctor.strict_json import place_and_fault
@@ -115,6 +116,7 @@ class Judgement(Strict, frozen=True, kw_only=True):
     observation: ObservationPolicy = ObservationPolicy()
     verdict: VerdictPolicy = VerdictPolicy()
     storage: StoragePolicy = StoragePolicy()
+    review: ReviewPolicy = ReviewPolicy()
 
 
 class Policy(Judgement, frozen=True, kw_only=True):
@@ -126,14 +128,14 @@ class Policy(Judgement, frozen=True, kw_only=True):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything but the name."""
+        """SHA-256 of all that reports follow from."""
         return _digest(self.values)
 
     @property
     def values(self) -> dict[str, Any]:
-        """Everything but the name, as a file could say it."""
+        """All that reports follow from, as a file could say it: not the name, nor who reviews them how."""
         values: dict[str, Any] = msgspec.to_builtins(self)
-        del values["name"]
+        del values["name"], values["review"]
         if not self.storage.drop:
             del values["storage"]  # so that the policies of before there was such a choice are the same
         return values

@@ -100,7 +100,7 @@ def rotate(
         signing = make_signing_key(now_ms)
         await audit.record(Action.KEY_CREATED, signing.kid, **_who(), after={"signs": "candidate tokens"})
         await credentials.add_signing_key(signing)
-        lifetime_ms = 1000 * settings.candidate_token_seconds
+        lifetime_ms = 1000 * max(settings.candidate_token_seconds, settings.transparency_link_seconds)
         await credentials.remove_signing_keys(now_ms + 1 if at_once else now_ms - lifetime_ms)
 
     _with_credentials(renew)

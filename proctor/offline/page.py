@@ -10,6 +10,7 @@ from proctor.offline.figure import Values, figure
 from proctor.offline.html import library, script, templates
 from proctor.offline.recording import Recording
 from proctor.offline.signals import diagrams, signals
+from proctor.review_view import ReviewView
 
 _templates = templates()
 _templates.filters |= {
@@ -25,12 +26,19 @@ _templates.filters |= {
 }
 
 
-def page(report: Report, recording: Recording, policy: Policy, comparison: Comparison | None = None) -> str:
-    """Return the page. The same report on the same frames is the same page."""
+def page(
+    report: Report,
+    recording: Recording,
+    policy: Policy,
+    comparison: Comparison | None = None,
+    review: ReviewView | None = None,
+) -> str:
+    """Return the page. The same report on the same frames, reviewed alike, is the same page."""
     timeline = _timeline(report, recording, policy)
     return _templates.get_template("report.html").render(
         report=report,
         comparison=comparison,
+        review=review,
         timeline=script(timeline) if timeline else None,
         plotly=library() if timeline else None,
     )

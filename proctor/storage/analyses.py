@@ -4,6 +4,8 @@ from typing import Any
 
 import msgspec
 
+from proctor.analysis.api import Finding
+from proctor.analysis.identity import digest_of, finding_keys
 from proctor.times import ms_from_iso
 
 
@@ -41,6 +43,7 @@ class _Report(msgspec.Struct):
 
     session_info: _SessionInfo
     verdict: _Verdict
+    findings: list[Finding] = []
 
 
 def report_columns(report: bytes) -> dict[str, Any]:
@@ -48,6 +51,7 @@ def report_columns(report: bytes) -> dict[str, Any]:
     said = msgspec.json.decode(report, type=_Report)
     return msgspec.structs.asdict(said.verdict) | {
         "report": report.decode(),
+        "findings": digest_of(finding_keys(said.findings)),
         "policy": said.session_info.policy,
         "frames": said.session_info.total_frames,
         "analysed_ms": ms_from_iso(said.session_info.analysed_at),

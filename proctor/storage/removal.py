@@ -1,14 +1,18 @@
 """What is looked up in the database to be removed from it."""
 
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
 from databases.core import Connection
 
+from proctor.errors import Unavailable, UnknownSession
 from proctor.model import ExamSession, SessionStatus, check_session_id
 from proctor.storage.pool import Pool
 from proctor.storage.rows import check_text, session_of
-from proctor.storage.tables import exam_analyses, exam_sessions
+from proctor.storage.tables import exam_analyses, exam_sessions, review_events
+
+_ATTEMPTS = 10
 
 _there = exam_sessions.c
 
@@ -40,11 +44,17 @@ class Removal:
         await self._execute(session.values(dumped=False))
 
     async def remove_session(self, session_id: str) -> None:
-        """Delete a session and all its reports. Idempotent; cut short, it is to be called again."""
+        """Delete a session, its reports and their review. Idempotent; cut short, it is to be called again."""
         check_session_id(session_id)
-        # The reports first, which refer to the session, so that whoever finds it there removes the rest.
-        await self._execute(sa.delete(exam_analyses).where(exam_analyses.c.session_id == session_id))
-        await self._execute(sa.delete(exam_sessions).where(_there.session_id == session_id))
+        for _ in range(_ATTEMPTS):
+            # What refers to the session comes first, so that whoever finds it there removes the rest.
+            for table in (review_events, exam_analyses):
+                await self._execute(sa.delete(table).where(table.c.session_id == session_id))
+            # Unless something was added meanwhile.
+            with suppress(UnknownSession):
+                await self._execute(sa.delete(exam_sessions).where(_there.session_id == session_id))
+                return
+        raise Unavailable(f"somebody works on session {session_id!r} all the time; ask again in a moment")
 
     async def _sessions(
         self, condition: sa.ColumnElement[bool], limit: int | None = None

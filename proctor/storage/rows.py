@@ -44,11 +44,11 @@ def written(accommodations: Sequence[AnyAccommodation]) -> str:
     return msgspec.json.encode(accommodations).decode()
 
 
-def check_text(value: str | None, field: str) -> None:
+def check_text(value: str | None, field: str, characters: int = KEY_CHARACTERS) -> None:
     """Refuse on SQLite too what PostgreSQL refuses: who grows must be able to move the rows there."""
     if value is None:
         return
-    if len(value) > KEY_CHARACTERS:
-        raise InvalidRequest(f"longer than {KEY_CHARACTERS} characters", field=field)
+    if len(value) > characters:
+        raise InvalidRequest(f"longer than {characters} characters", field=field)
     if any(character == "\0" or "\ud800" <= character <= "\udfff" for character in value):
         raise InvalidRequest("contains a NUL or half a surrogate pair, which cannot be stored", field=field)

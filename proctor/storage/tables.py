@@ -57,13 +57,35 @@ exam_analyses = sa.Table(
     sa.Column("verdict_basis", sa.Text, nullable=False),
     sa.Column("requested_by", sa.String(KEY_CHARACTERS)),
     sa.Column("reason", sa.Text),
+    sa.Column("findings", sa.String(64)),
     sa.Index(None, "review_priority", "score"),
 )
 """The final report of each session, with its verdict in columns for those who rank sessions in SQL.
 
 It is version 1. Each time a session is judged again there is a row with the next version, who asked for it
-and why; the highest version stands.
+and why; the highest version stands. `findings` is the same for reports with the same findings.
 """
+
+review_events = sa.Table(
+    "review_events",
+    metadata,
+    sa.Column("session_id", _session_id, sa.ForeignKey("exam_sessions.session_id"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("reviewer", sa.String(KEY_CHARACTERS), nullable=False),
+    sa.Column("act", sa.String(16), nullable=False),
+    sa.Column("look", sa.Integer, nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("findings", sa.String(64), nullable=False),
+    sa.Column("finding", sa.String(32)),
+    sa.Column("decision", sa.String(16)),
+    sa.Column("reason", sa.String(64)),
+    sa.Column("note", sa.Text),
+    sa.Column("undoes", sa.Integer),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("outcome", sa.String(16)),
+)
+"""One row per act of a review, as in :class:`proctor.review.ReviewEvent`; rows are only ever added."""
 
 api_keys = sa.Table(
     "api_keys",

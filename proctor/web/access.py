@@ -39,6 +39,19 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "analyses.reanalyze": frozenset({_REVIEWER}),
     "analyses.versions": frozenset({_REVIEWER}),
     "analyses.version": frozenset({_REVIEWER}),
+    "exam_page.exam": frozenset({_REVIEWER, _ADMIN}),
+    "review_page.queue": frozenset({_REVIEWER}),
+    "review_page.session": frozenset({_REVIEWER}),
+    "review.queue": frozenset({_REVIEWER}),
+    "review.read": frozenset({_REVIEWER}),
+    "review.act": frozenset({_REVIEWER}),
+    "exports.queue_csv": frozenset({_REVIEWER}),
+    "exports.queue_json": frozenset({_REVIEWER}),
+    "exports.page": frozenset({_REVIEWER}),
+    "statistics.exam": frozenset({_REVIEWER, _ADMIN}),
+    "transparency.link": frozenset({_REVIEWER}),
+    "transparency.page": PUBLIC,
+    "transparency.state": PUBLIC,
     "messages.send": frozenset({_PROCTOR}),
     "signals.session_signals": frozenset({_PROCTOR, _REVIEWER}),
     "monitor.watch": frozenset({_PROCTOR}),
@@ -69,7 +82,16 @@ NEEDED: Mapping[str, frozenset[Role]] = {
 }
 """By endpoint, the roles of which one is needed. What is not listed is for nobody."""
 
-PAGES = frozenset({"home.home", "monitor_page.monitor", "session_page.session"})
+PAGES = frozenset(
+    {
+        "home.home",
+        "monitor_page.monitor",
+        "session_page.session",
+        "review_page.queue",
+        "review_page.session",
+        "exam_page.exam",
+    }
+)
 """Endpoints that people look at, and are sent to sign in from."""
 
 

@@ -28,8 +28,10 @@ from proctor.web.monitor import monitor_routes
 from proctor.web.openapi import OpenAPI
 from proctor.web.origins import guard_origins, origin_patterns
 from proctor.web.pages.assets import asset_routes
+from proctor.web.pages.exam import exam_page
 from proctor.web.pages.home import home_routes, show_refusals
 from proctor.web.pages.monitor import monitor_page
+from proctor.web.pages.review import review_page
 from proctor.web.pages.session import session_page
 from proctor.web.pages.shell import Shell
 from proctor.web.pages.sign_in import sign_in_routes
@@ -37,9 +39,13 @@ from proctor.web.pages.trying import try_page
 from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
 from proctor.web.proxies import BehindProxies, proxy_networks
+from proctor.web.review import review_routes
+from proctor.web.review_exports import export_routes
 from proctor.web.sessions import session_routes
 from proctor.web.signals import signal_routes
+from proctor.web.statistics import Counting, statistics_routes
 from proctor.web.stream import HandedOverWebSocket, stream_routes
+from proctor.web.transparency import transparency_routes
 
 
 class StrictRequest(TrioRequest):
@@ -96,6 +102,9 @@ def _api_routes(services: Services) -> Iterator[Blueprint]:
     yield session_routes(services)
     yield accommodation_routes(services)
     yield analysis_routes(services)
+    yield review_routes(services)
+    yield export_routes(services)
+    yield statistics_routes(Counting(services.reviewing.reviews))
     yield privacy_routes(services)
     yield monitor_routes(services)
     yield message_routes(services)
@@ -113,6 +122,9 @@ def _page_routes(services: Services, cookies: Cookies, shell: Shell, limits: Lim
     yield home_routes()
     yield monitor_page(shell)
     yield session_page(services, shell)
+    yield review_page(shell)
+    yield exam_page(shell, Counting(services.reviewing.reviews))
+    yield transparency_routes(services, shell)
     yield try_page(shell)
 
 

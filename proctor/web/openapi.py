@@ -30,6 +30,9 @@ class OpenAPI(OpenAPIProvider):
                 [model], ref_template="#/components/schemas/{name}"
             )
             described["content"]["application/json"]["schema"] = schema
+        media_type = getattr(model, "media_type", None)
+        if media_type is not None:
+            described["content"] = {media_type: {"schema": {"type": "string"}}}
         if model is Problem:
             described["content"] = {"application/problem+json": described["content"]["application/json"]}
         return described, definitions

@@ -28,6 +28,7 @@ class ExportedSession(BaseModel):
 
     session: dict[str, Any]
     reports: list[dict[str, Any]] = Field(description="Each version, and who asked for it and why.")
+    review: list[dict[str, Any]] = Field(description="What reviewers did, and the candidate said.")
     frames: list[dict[str, Any]] = Field(description="As they are stored, in time order.")
 
 
@@ -83,7 +84,14 @@ def privacy_routes(services: Services) -> Blueprint:
         await check_dumps(sessions, services.settings)
         subject = await services.audit.pseudonym(candidate_id)
         await services.audit.record(Action.EXPORTED, subject, **who())
-        body = exported(candidate_id, sessions, services.database, services.archive, services.settings)
+        body = exported(
+            candidate_id,
+            sessions,
+            services.database,
+            services.reviewing.reviews,
+            services.archive,
+            services.settings,
+        )
         response = Response(body, content_type="application/json")
         response.timeout = None  # who takes nothing is cut off anyway, and who takes it slowly may go on
         return response

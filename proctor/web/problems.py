@@ -1,7 +1,9 @@
 """Errors as RFC 9457 problem documents, whoever raised them."""
 
+import json
 import math
 from http import HTTPStatus
+from typing import Any
 
 import structlog
 from pydantic import BaseModel, Field, ValidationError
@@ -16,6 +18,7 @@ from proctor.model import SESSION_ID_RULE
 _log = structlog.get_logger(__name__)
 
 _TYPE_PREFIX = "/docs#problem-"
+_LINKS = "/transparency/"
 _OWN_TITLES = {ProctorError.title} | {kind.title for kind in ProctorError.__subclasses__()}
 _RETRY_SECONDS = 5
 """What a client is told to wait when something that Proctor needs is down."""
@@ -49,8 +52,12 @@ def problem_response(
     *,
     errors: list[InvalidField] | None = None,
     code: str | None = None,
+    **more: Any,
 ) -> Response:
-    """Return a problem document about the current request, or about the WebSocket that is asked for."""
+    """Return a problem document about the current request, or about the WebSocket that is asked for.
+
+    `more` are JSON values that it has besides.
+    """
     slug = title.lower().replace(" ", "-")
     problem = Problem(
         type=_TYPE_PREFIX + slug if title in _OWN_TITLES else "about:blank",
@@ -61,7 +68,7 @@ def problem_response(
         errors=errors,
         code=code,
     )
-    body = problem.model_dump_json(exclude_none=True)
+    body = json.dumps(problem.model_dump(exclude_none=True) | more)
     return Response(body, status, content_type="application/problem+json")
 
 
@@ -111,7 +118,10 @@ def add_error_handlers(app: Quart) -> None:
 
 
 def _path() -> str:
-    return request.path if has_request_context() else websocket.path
+    if not has_request_context():
+        return websocket.path
+    # Such an address is a credential.
+    return _LINKS if request.path.startswith(_LINKS) else request.path
 
 
 def _explained(error: HTTPException) -> str:

@@ -24,11 +24,21 @@ OPERATIONS = {
     ("get", "/api/v1/session/{session_id}"),
     ("post", "/api/v1/session/{session_id}/analyze"),
     ("post", "/api/v1/session/{session_id}/end"),
+    ("get", "/api/v1/session/{session_id}/signals"),
+    ("post", "/api/v1/session/{session_id}/message"),
     ("post", "/api/v1/session/{session_id}/accommodations"),
     ("delete", "/api/v1/session/{session_id}/accommodations/{accommodation_id}"),
     ("post", "/api/v1/session/{session_id}/reanalyze"),
     ("get", "/api/v1/session/{session_id}/analyses"),
     ("get", "/api/v1/session/{session_id}/analyses/{version}"),
+    ("get", "/api/v1/session/{session_id}/report.html"),
+    ("post", "/api/v1/session/{session_id}/transparency"),
+    ("get", "/api/v1/review"),
+    ("get", "/api/v1/review/{session_id}"),
+    ("post", "/api/v1/review/{session_id}"),
+    ("get", "/api/v1/review.csv"),
+    ("get", "/api/v1/review.json"),
+    ("get", "/api/v1/exam/{exam_id}/statistics"),
     ("post", "/api/v1/session/ws/fallback"),
     ("get", "/api/v1/webrtc/livekit/token"),
     ("delete", "/api/v1/session/{session_id}"),
@@ -180,7 +190,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 async def page(server: Server) -> Page:
-    answer = await server.http.get("/", follow_redirects=True)
+    answer = await server.http.get("/docs")
     assert answer.url.path == "/docs"
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     return Page(answer.text)

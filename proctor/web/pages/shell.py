@@ -21,7 +21,10 @@ Texts = dict[str, Any]
 LANGUAGES = {"en": "English", "de": "Deutsch"}
 """Languages of the pages by their code, in their own names; the first is for whoever reads none of them."""
 
-_MENU: tuple[tuple[str, str, Role], ...] = (("monitor", "/monitor", Role.PROCTOR),)
+_MENU: tuple[tuple[str, str, Role], ...] = (
+    ("monitor", "/monitor", Role.PROCTOR),
+    ("review", "/review", Role.REVIEWER),
+)
 """Pages that everything else is reached from, and whom they are for."""
 
 _templates = Environment(

@@ -47,20 +47,21 @@ export function drawn(name, attributes = {}, ...children) {
 
 const csrf = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
 
-/** Call the server. Returns what it answers as JSON, or null; throws an Error that says why not. */
+/** Call the server. Returns what it answers as JSON, or null; throws an Error that says why not, with its `problem`. */
 export async function call(method, path, body) {
   const headers = { Accept: "application/json", "X-CSRF-Token": csrf };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   const text = await answer.text();
   if (answer.ok) return text ? JSON.parse(text) : null;
-  let detail = answer.statusText || String(answer.status);
+  let problem = {};
   try {
-    detail = JSON.parse(text).detail ?? detail;
+    problem = JSON.parse(text);
   } catch {
     // Something in between answered, and not in JSON.
   }
-  throw Object.assign(new Error(detail), { status: answer.status });
+  const detail = problem.detail ?? (answer.statusText || String(answer.status));
+  throw Object.assign(new Error(detail), { status: answer.status, problem });
 }
 
 const RECONNECT_FIRST_MS = 500;

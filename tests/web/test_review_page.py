@@ -1,0 +1,141 @@
+"""The review in a real browser: by keyboard alone, by two people, on a phone, whatever texts there are."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+
+from tests.fixtures.browser import Page, open_page
+from tests.reviewed import sat
+from tests.web.test_review import XSS, Staff, open_staff
+
+pytestmark = pytest.mark.usefixtures("hard_limit")
+
+
+@pytest.fixture
+async def staff(tmp_path) -> AsyncIterator[Staff]:
+    async with open_staff(tmp_path) as opened:
+        yield opened
+
+
+async def sign_in(page: Page, staff: Staff, who: str, path: str = "/review") -> None:
+    await page.call("goto", f"{staff.server.url}{path}")
+    await page.call("fill", "#key", staff.keys[who])
+    await page.call("press", "#key", "Enter")
+    await shown(page, "#queue li", "candidate of a")
+
+
+async def shown(page: Page, selector: str, text: str) -> None:
+    """Wait until there is such an element with this text in it."""
+    await page.call("wait_for_selector", f"{selector}:has-text({text!r})", timeout=10_000)
+
+
+async def focused(page: Page) -> str:
+    return await page.call("evaluate", "document.activeElement.id || document.activeElement.tagName")
+
+
+async def until(staff: Staff, number: int, session_id: str = "a") -> None:
+    """Wait until so many acts are kept."""
+    while (await staff.get("ann", f"/review/{session_id}"))["number"] < number:  # noqa: ASYNC110
+        await trio.sleep(0.02)
+
+
+async def test_a_session_is_reviewed_by_keyboard_alone(staff, page: Page):
+    """Two sessions, in fewer keys than there are findings and decisions, and everything can be taken back."""
+    await sign_in(page, staff, "ann")
+    findings = len((await staff.get("ann", "/review/a"))["findings"])
+    await page.call("press", "body", "J")
+    await shown(page, "#session", "candidate of a")
+    assert (await focused(page)).startswith("f-")
+    await page.call("press", ":focus", "c")
+    await shown(page, "#status", "Confirmed")
+    await page.call("press", ":focus", "k")
+    await page.call("press", ":focus", "j")
+    await page.call("press", ":focus", "d")
+    await page.call("press", ":focus", "2")
+    await shown(page, "#status", f"Findings not judged yet: {findings - 2}.")
+    review = await staff.get("ann", "/review/a")
+    assert [(act["act"], act["reason"]) for act in review["acts"]] == [
+        ("confirm", None),
+        ("dismiss", "technical"),
+    ]
+    assert len({act["finding"] for act in review["acts"]}) == 2
+    await page.call("press", ":focus", "u")
+    await shown(page, "#status", "Taken back")
+    await page.call("press", ":focus", "m")
+    assert await focused(page) == "note"
+    await page.call("type", "#note", f"n s r {XSS}")
+    await page.call("press", "#note", "Escape")
+    await page.call("press", ":focus", "s")
+    await shown(page, "#session", "candidate of b")
+    await page.call("press", ":focus", "n")
+    await shown(page, "#session", "candidate of -d")
+    states = {each["session_id"]: each["state"] for each in (await staff.get("ann", "/review"))["sessions"]}
+    assert states == {"a": "awaiting_second", "b": "decided"}
+    await page.call("press", "body", "K")
+    await shown(page, "#session", "candidate of b")
+    await page.call("press", ":focus", "u")
+    await shown(page, "#status", "Taken back")
+    assert (await staff.get("ann", "/review/b"))["state"] == "open"
+    assert await page.call("errors") == []
+
+
+async def test_what_others_do_meanwhile_is_shown_and_nothing_is_done(staff, page: Page):
+    await sign_in(page, staff, "ann", "/review/a")
+    await shown(page, "#session", "candidate of a")
+    await staff.act("bob", "a", "decide", decision="needs_second", note=XSS)
+    await page.call("press", ":focus", "c")
+    await shown(page, "#failure", "look at what has changed")
+    await shown(page, "#body", "This is the second look")
+    assert "alert(1)" not in await page.call("inner_text", "#body")
+    assert (await staff.get("ann", "/review/a"))["number"] == 1
+
+
+PAGES = {
+    "/review/x": "#statement",
+    "/exam/%3Cscript%3Ealert(1)%3C%2Fscript%3E": ".figures h1",
+}
+
+
+@pytest.mark.parametrize("width", [1280, 360])
+async def test_whatever_texts_there_are_they_are_texts_and_fit_the_screen(staff, width):
+    """On every page, in every field, also on a phone; and a candidate's form works as browsers send it."""
+    names = {"candidate_id": XSS, "metadata": {XSS: XSS}}
+    await sat(staff.database, "x", "high", XSS, shadow="multiple_faces", **names)
+    answer = await staff.ask("ann", "POST", "/session/x/transparency")
+    key = (await staff.get("ann", "/review/x"))["findings"][0]["key"]
+    await staff.act("ann", "x", "confirm", finding=key, note=XSS)
+    async with open_page(width, 800) as page:
+        link = answer.json()["url"]
+        await page.call("goto", link)
+        await page.call("fill", "#text", f"It was my calculator. {XSS}")
+        await page.call("press", "#text", "Tab")
+        await page.call("press", ":focus", "Enter")
+        await shown(page, "blockquote", "It was my calculator.")
+        await fits(page, "blockquote")
+        await page.call("goto", f"{link}x")
+        await shown(page, "h1", "This link does not open anything")
+        await page.check_accessible()
+        await sign_in(page, staff, "bob")
+        for path, selector in PAGES.items():
+            await page.call("goto", f"{staff.server.url}{path}")
+            await page.call("wait_for_selector", selector, timeout=10_000)
+            await fits(page, selector)
+        await page.call("goto", f"{staff.server.url}/review/x")
+        await shown(page, "#queue [aria-current]", XSS)
+        await page.call("press", ":focus", "d")
+        await shown(page, ".reasons legend", "Why is it dismissed?")
+        await page.check_accessible()
+        await page.call("press", ":focus", "Escape")
+        await page.call("click", "summary >> text=What was done")
+        await shown(page, ".acts", f"“{XSS}”")
+        assert await page.call("errors") == []
+        assert not any("Refused" in line or "violates" in line for line in await page.call("console"))
+
+
+async def fits(page: Page, selector: str) -> None:
+    """Hold a page to be usable by everybody, as wide as the screen, and to show the text as text."""
+    assert XSS in await page.call("inner_text", selector)
+    assert await page.call("evaluate", "document.querySelectorAll('main script').length") == 0
+    await page.check_fits()
+    await page.check_accessible()
