@@ -96,7 +96,7 @@ async def test_openapi_describes_every_operation_with_schemas_that_hold_together
     for method, path in OPERATIONS:
         operation = document["paths"][path][method]
         assert operation["summary"]
-        assert ("_id}" in path) is any(p["in"] == "path" for p in operation["parameters"])
+        assert ("{" in path) is any(p["in"] == "path" for p in operation["parameters"])
         assert all(response["description"] for response in operation["responses"].values())
     identifiers = [document["paths"][path][method]["operationId"] for method, path in OPERATIONS]
     assert len(set(identifiers)) == len(identifiers)
@@ -210,7 +210,7 @@ async def test_the_page_has_every_operation_code_and_feature(page: Page, server:
         assert path in page.codes
         roles = document["paths"][path][method].get("x-roles", [])
         assert ", ".join(roles) in page.text
-        assert bool(roles) is (path != "/health")
+        assert bool(roles) is (path not in ("/health", "/api/v1/webrtc/livekit/webhook"))
         assert document["paths"][path][method]["summary"].replace("`", "") in page.text
     for shape in CLIENT_SHAPES:
         assert shape.name in page.codes
