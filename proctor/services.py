@@ -213,7 +213,7 @@ def _assemble(
         reviewing=Reviewing(Reviews(pool), database, engine.policies, now_ms),
         erasure=Erasure(Removal(pool), sessions, store, archive, audit, AuditCuts(pool), settings, now_ms),
         idle=IdleSessions(Removal(pool), database, store, endings, audit, settings, now_ms),
-        looking=Looking(board, engine, store, database, ingest, roster),
+        looking=Looking(board, engine, store, database, ingest, farewells, now_ms),
         feed=Feed(board, database, now_ms),
         announcing=Announcing(pool, partial(Concerns, live, store, engine), audit, settings, metrics, now_ms),
         presence=Presence(Milestones(pool), now_ms),
