@@ -196,7 +196,7 @@ webhook_deliveries = sa.Table(
 )
 """The outbox: one row per event and address, as in :class:`proctor.storage.outbox.Delivery`.
 
-Triggers on `exam_sessions`, `exam_analyses` and `review_events` add rows in the transaction that they tell of.
+Triggers on `exam_sessions`, `exam_analyses` and `review_events` add rows in the transaction they tell of.
 """
 
 exam_milestones = sa.Table(
