@@ -74,6 +74,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "home.home": STAFF,
     "monitor_page.monitor": frozenset({_PROCTOR}),
     "session_page.session": frozenset({_PROCTOR, _REVIEWER}),
+    "try_page.try_it": PUBLIC,
     "assets.asset": PUBLIC,
     "sign_in.ask": PUBLIC,
     "sign_in.with_key": PUBLIC,
@@ -86,6 +87,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "docs.style": PUBLIC,
     "docs.asyncapi": PUBLIC,
     "docs.report": PUBLIC,
+    "client.file": PUBLIC,
     "openapi": PUBLIC,
 }
 """By endpoint, the roles of which one is needed. What is not listed is for nobody."""

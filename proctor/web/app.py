@@ -17,6 +17,7 @@ from proctor.strict_json import parse
 from proctor.web.access import guard_access
 from proctor.web.accommodations import accommodation_routes
 from proctor.web.analyses import analysis_routes
+from proctor.web.client.routes import client_routes
 from proctor.web.cookies import Cookies
 from proctor.web.docs import docs_routes
 from proctor.web.headers import harden
@@ -35,6 +36,7 @@ from proctor.web.pages.review import review_page
 from proctor.web.pages.session import session_page
 from proctor.web.pages.shell import Shell
 from proctor.web.pages.sign_in import sign_in_routes
+from proctor.web.pages.trying import try_page
 from proctor.web.pages.webhooks import webhook_pages
 from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
@@ -119,6 +121,7 @@ def _api_routes(services: Services) -> Iterator[Blueprint]:
 
 def _page_routes(services: Services, cookies: Cookies, shell: Shell, limits: Limits) -> Iterator[Blueprint]:
     """Return what people look at."""
+    yield client_routes()
     yield asset_routes()
     yield sign_in_routes(services, cookies, shell, limits)
     yield home_routes()
@@ -128,6 +131,7 @@ def _page_routes(services: Services, cookies: Cookies, shell: Shell, limits: Lim
     yield exam_page(shell, Counting(services.reviewing.reviews))
     yield transparency_routes(services, shell)
     yield webhook_pages(services, shell)
+    yield try_page(shell)
 
 
 def _describe(app: ProctorApp) -> None:

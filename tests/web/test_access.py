@@ -147,6 +147,8 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "session_page.session": ("GET", "/session/mine", {}),
     "messages.send": ("POST", "/api/v1/session/mine/message", {"json": {"text": "hello"}}),
     "signals.session_signals": ("GET", "/api/v1/session/mine/signals", {}),
+    "client.file": ("GET", "/proctor-client.js", {}),
+    "try_page.try_it": ("GET", "/try", {}),
     "assets.asset": ("GET", "/assets/pages.css", {}),
     "sign_in.ask": ("GET", "/sign-in", {}),
     "sign_in.language": ("POST", "/language", {}),
