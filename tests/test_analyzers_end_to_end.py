@@ -13,7 +13,7 @@ from tests.fixtures.process import ServerProcess, install_rogues, proctor, serve
 from tests.fixtures.server import Client
 from tests.plugins.distribution import install
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover, pytest.mark.timeout(60)]
 
 EXAMPLE = Path(__file__).parents[1] / "plugins" / "example-rule"
 BEGINS_MS = 1_767_603_600_000

@@ -10,7 +10,7 @@ import pytest
 
 from tests.fixtures.process import environment
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover]
 
 WAYWARD = Path(__file__).parent / "wayward"
 CAUGHT = {

@@ -28,6 +28,8 @@ FRAMES = held((320, CALM), (8, CALM | {"phone_present": 1, "phone_conf": 90}), (
 SESSION = ExamSession(session_id="s", started_ms=ORIGIN_MS)
 QUICK = Settings(analysis_timeout_seconds=0.5, analysis_memory_mb=256)
 
+own = pytest.mark.usefixtures("own_workers")
+
 
 @pytest.fixture
 def installed(monkeypatch):
@@ -84,6 +86,7 @@ def workers():
     ]
 
 
+@own
 async def test_a_worker_and_this_process_give_the_same_report(opened, installed):
     """A state goes from process to process; the bytes of the report do not depend on where it was made."""
     analyzers = installed()
@@ -99,6 +102,7 @@ async def test_a_worker_and_this_process_give_the_same_report(opened, installed)
     assert there == here
 
 
+@own
 async def test_open_leaves_as_many_warm_workers_as_set(opened):
     """The first analysis does not wait for a process to start; on leaving none is left."""
     async with opened(settings=Settings(analysis_workers=2)) as engine:
@@ -127,7 +131,9 @@ async def test_open_leaves_as_many_warm_workers_as_set(opened):
 )
 async def test_a_rogue_costs_its_own_section_only(opened, capfd, rogue, status, reason):
     """Whatever it does to its process; and standard error stays free of tracebacks."""
-    async with opened(rogue) as engine:
+    # To use up the memory takes a time of its own.
+    settings = QUICK.model_copy(update={"analysis_timeout_seconds": 10}) if rogue == "hoards" else QUICK
+    async with opened(rogue, settings=settings) as engine:
         state = await engine.advance(None, FRAMES[:-10], SESSION)
         report = await reported(engine, state, FRAMES[-10:])
     assert statuses(report) == {rogue: (status, f"rogue-rules[rogue_{rogue}]: {reason}")}
@@ -135,6 +141,7 @@ async def test_a_rogue_costs_its_own_section_only(opened, capfd, rogue, status, 
     assert "Traceback" not in capfd.readouterr().err
 
 
+@own
 async def test_many_rogues_at_once(opened):
     """All of them in one call, the slow, the deadly and the babbling."""
     rogues = ("hangs", "dies", "raises", "chatters", "scribbles", "returns_nan", "exits")
@@ -153,6 +160,7 @@ async def test_many_rogues_at_once(opened):
     assert healthy(report)
 
 
+@own
 async def test_what_analyzers_print_keeps_out_of_standard_output(opened, capfd):
     """Standard output is the server's log."""
     async with opened("chatters") as engine:
@@ -160,6 +168,7 @@ async def test_what_analyzers_print_keeps_out_of_standard_output(opened, capfd):
     assert "xxx" not in capfd.readouterr().out
 
 
+@own
 async def test_an_analyzer_that_is_off_costs_no_more_workers(opened):
     """Later folds and reports of the session run undisturbed in one worker."""
     async with opened("dies") as engine:
@@ -170,6 +179,7 @@ async def test_an_analyzer_that_is_off_costs_no_more_workers(opened):
         assert {worker.pid for worker in workers()} == before
 
 
+@own
 async def test_a_hanging_report_is_not_asked_again(opened):
     """The session remembers who hung on its report, so that the next one comes at once."""
     async with opened("hangs_in_assess") as engine:
@@ -196,6 +206,7 @@ async def test_who_hangs_in_every_session_is_not_run_any_more(opened):
     assert healthy(report)
 
 
+@own
 async def test_a_cancelled_call_ends_its_worker_and_harms_no_other(opened):
     """The next call finds a fresh worker."""
     patient = Settings(analysis_timeout_seconds=60)
@@ -212,6 +223,7 @@ async def test_a_cancelled_call_ends_its_worker_and_harms_no_other(opened):
         assert healthy(await reported(engine, state))
 
 
+@own
 async def test_leaving_does_not_wait_for_a_call_that_hangs(opened):
     """A server that stops cancels its tasks; the engine is closed within the moment."""
     with trio.fail_after(5):
@@ -225,6 +237,7 @@ async def test_leaving_does_not_wait_for_a_call_that_hangs(opened):
     assert workers() == []
 
 
+@own
 async def test_calls_share_the_workers(opened):
     """More calls than workers wait for each other, and all are answered."""
     async with opened(settings=Settings(analysis_workers=2)) as engine:
@@ -240,6 +253,7 @@ async def test_calls_share_the_workers(opened):
     assert {number: fold.progress(state).frames for number, state in states} == {n: 10 + n for n in range(6)}
 
 
+@own
 async def test_a_worker_that_was_killed_from_outside_is_replaced(opened):
     """By the kernel when memory runs out, say; and closing the engine later is no error."""
     async with opened() as engine:
@@ -253,6 +267,7 @@ async def test_a_worker_that_was_killed_from_outside_is_replaced(opened):
             worker.wait(5)
 
 
+@own
 async def test_a_stop_signal_to_all_processes_leaves_the_workers_to_the_server(opened):
     """It still has final reports to make, and ends them itself."""
     async with opened() as engine:
@@ -264,6 +279,7 @@ async def test_a_stop_signal_to_all_processes_leaves_the_workers_to_the_server(o
     assert workers() == []
 
 
+@own
 async def test_an_error_inside_survives_a_worker_that_does_not_exit(opened):
     """Whatever the closing of the workers says, the caller's own error comes out."""
     with pytest.RaisesGroup(LookupError, allow_unwrapped=True):
@@ -300,6 +316,7 @@ async def test_a_call_that_never_ends_is_given_up(installed, monkeypatch):
         assert await engine.advance(None, FRAMES[:10], SESSION) == b"without any analyzer"
 
 
+@own
 async def test_a_worker_that_cannot_start_is_misconfiguration(installed, monkeypatch):
     gone = LoadedPlugin(installed()[0].plugin._replace(value="no_such_module:Rule"), installed()[0].analyzer)
     with pytest.raises(Misconfigured, match="analysis worker cannot start"):
@@ -307,6 +324,7 @@ async def test_a_worker_that_cannot_start_is_misconfiguration(installed, monkeyp
             pass
 
 
+@own
 async def test_a_worker_that_grew_makes_way_for_a_fresh_one(opened, monkeypatch):
     """Memory that a plugin leaks is given back with the process."""
     async with opened(settings=Settings(analysis_memory_mb=256)) as engine:

@@ -81,6 +81,7 @@ def in_order() -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @settings(max_examples=10, deadline=None)
 @given(order=ORDERS, connections=CONNECTIONS, folds=PLACES, flushes=PLACES)
 def test_whichever_way_and_however_late_frames_come_the_report_is_the_same(

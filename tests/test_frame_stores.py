@@ -120,6 +120,7 @@ async def test_reading_stops_once_it_has_so_many_bytes(store):
     assert await store.read("exam", None, 251, 260 * size) == FramePage(everything, 250)
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 async def test_a_long_session_reads_whole_and_in_pages(store):
     """100,000 frames in disorder, thousands of them in one millisecond, which no page may cut or repeat."""

@@ -45,6 +45,11 @@ SLOW = NEXT + "        __import__('time').sleep(0.5)\n"
 
 
 @pytest.fixture
+def quick_migrations():
+    """None are: they run as an operator's do."""
+
+
+@pytest.fixture
 def settings(database_url: str) -> Settings:
     return Settings(_env_file=None, database_url=database_url)
 

@@ -1,6 +1,7 @@
 """The server as a process: how it starts, refuses to start, stops, is killed and comes back."""
 
 import json
+import os
 import re
 import resource
 import signal
@@ -15,11 +16,14 @@ import msgspec
 import pytest
 import trio
 from trio_websocket import ConnectionClosed
+from typer.testing import CliRunner
 
 from proctor import __version__
 from proctor.analysis.api import API_VERSION
+from proctor.cli import app
 from proctor.settings import Settings
 from proctor.storage.frames import open_frame_store
+from proctor.storage.sqlite_file import opened
 from tests.fixtures.process import ServerProcess, install_rogues, proctor, serve
 from tests.fixtures.server import Client
 from tests.web.raw import upgrade
@@ -173,14 +177,12 @@ def taken_port() -> Iterator[int]:
         yield other.getsockname()[1]
 
 
-async def test_what_cannot_be_served_with_is_told_in_one_line(tmp_path: Path, postgres_url: str, taken_port):
-    """With what to do about it, and exit status 2."""
-    bad_policy, occupied = tmp_path / "policies", tmp_path / "occupied"
+def mistakes(folder: Path, taken_port: int) -> list[tuple[dict[str, str], list[str]]]:
+    """Settings that cannot be served with, and words of the answer."""
+    bad_policy, in_use = folder / "policies", folder / "in-use.sqlite3"
     bad_policy.mkdir()
-    occupied.mkdir()
     (bad_policy / "strict.toml").write_text("[rules.phone]\ninfo_seconds = -1\n")
-    in_use = occupied / "proctor-frames.sqlite3"
-    mistakes: list[tuple[dict[str, str], list[str]]] = [
+    return [
         ({"PORT": "many"}, ["PORT: ", "valid integer"]),
         ({"ALLOWED_ORIGINS": "https://a.example"}, ["allowed_origins", "JSON"]),
         ({"PORT": str(taken_port)}, [f"PORT: cannot listen on 127.0.0.1:{taken_port}", "in use"]),
@@ -195,23 +197,34 @@ async def test_what_cannot_be_served_with_is_told_in_one_line(tmp_path: Path, po
         ),
         ({"POLICY_DIRECTORY": "typo"}, ["POLICY_DIRECTORY: typo"]),
         ({"REQUIRED_ANALYZERS": '["house_rule"]'}, ["REQUIRED_ANALYZERS: ", "house_rule", "installed are"]),
-        ({"DATABASE_URL": postgres_url}, ["DATABASE_URL: ", "schema is missing", "`proctor db upgrade`"]),
     ]
-    limit = trio.CapacityLimiter(2)
 
-    async def make(number: int, chosen: dict[str, str], expected: list[str]) -> None:
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        async with limit:
-            done = await proctor(folder, "serve", **{"PORT": "0", **chosen})
-        assert done.returncode == 2, (chosen, done)
-        assert done.stdout == ""
-        (line,) = done.stderr.splitlines()
-        assert all(words in line for words in expected), line
 
-    async with serve(occupied), trio.open_nursery() as nursery:
-        for number, (chosen, expected) in enumerate(mistakes):
-            nursery.start_soon(make, number, chosen, expected)
+def told(status: int, stdout: str, stderr: str, expected: list[str]) -> None:
+    assert (status, stdout) == (2, ""), stderr
+    (line,) = stderr.splitlines()
+    assert all(words in line for words in expected), line
+
+
+def test_what_cannot_be_served_with_is_told_in_one_line(
+    tmp_path: Path, taken_port: int, monkeypatch: pytest.MonkeyPatch
+):
+    """With what to do about it, and exit status 2."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.lower() in Settings.model_fields]:
+        monkeypatch.delenv(name)
+    expected = mistakes(tmp_path, taken_port)
+    with opened(tmp_path / "in-use.sqlite3"):
+        for chosen, words in expected:
+            done = CliRunner().invoke(app, ["serve"], env={"PORT": "0", **chosen})
+            told(done.exit_code, done.stdout, done.stderr, words)
+
+
+async def test_a_missing_schema_is_told_in_one_line(tmp_path: Path, postgres_url: str):
+    """By the process, too."""
+    done = await proctor(tmp_path, "serve", PORT="0", DATABASE_URL=postgres_url)
+    expected = ["DATABASE_URL: ", "schema is missing", "`proctor db upgrade`"]
+    told(done.returncode, done.stdout, done.stderr, expected)
 
 
 async def test_a_postgresql_schema_is_made_by_hand(tmp_path: Path, postgres_url: str):

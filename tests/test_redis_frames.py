@@ -398,6 +398,7 @@ async def test_a_url_that_is_none_is_a_misconfiguration_that_does_not_quote_it(u
     assert caught.value.field == "redis_url"
 
 
+@pytest.mark.no_cover
 @pytest.mark.slow
 async def test_the_largest_group_commit_fits(store):
     """As many messages as a commit may have, of as many frames as a message may have."""

@@ -2,7 +2,6 @@
 
 import sys
 from contextlib import nullcontext
-from importlib.metadata import distributions
 from pathlib import Path
 
 import msgspec
@@ -24,7 +23,7 @@ END_SECONDS = 5.0
 @pytest.fixture(autouse=True)
 def rogues(monkeypatch):
     monkeypatch.syspath_prepend(str(ROGUES))
-    yield {plugin.name: plugin for plugin in find_plugins(distributions(path=[str(ROGUES)]))}
+    yield {plugin.name: plugin for plugin in find_plugins([str(ROGUES)])}
     sys.modules.pop("rogue_rules", None)
 
 

@@ -277,6 +277,7 @@ messages = st.one_of(
 )
 
 
+@pytest.mark.no_cover
 @given(st.binary() | st.text() | st.text(st.characters(categories=["Cs", "L"])))
 def test_whatever_bytes_or_text_come_they_are_read_or_refused(data):
     try:
@@ -285,6 +286,7 @@ def test_whatever_bytes_or_text_come_they_are_read_or_refused(data):
         encode(Error(refused.code, refused.detail, refused.seq))
 
 
+@pytest.mark.no_cover
 @given(messages)
 def test_whatever_json_comes_it_is_refused_or_can_be_stored(message):
     """What is accepted survives being written and read again, and holds no value that its kind does not."""

@@ -51,22 +51,27 @@ class LoadedPlugin(NamedTuple):
     """An :class:`Analyzer`, which types can say of its instances only: its Settings and State are classes."""
 
 
-def find_plugins(installed: Iterable[Distribution] | None = None) -> tuple[Plugin, ...]:
-    """List what the installed distributions declare, sorted by name, without importing any of it.
+def find_plugins(folders: Sequence[str] | None = None) -> tuple[Plugin, ...]:
+    """List what installed distributions declare, sorted by name, without importing any of it.
 
-    A distribution that is on the path twice counts once: the first, which is the one Python imports.
+    They are looked for in `folders`, by default in those that Python imports from. A distribution that is
+    there twice counts once: the first, which is the one Python imports.
     """
-    found: dict[str, list[Plugin]] = {}
-    for distribution in distributions() if installed is None else installed:
-        package = distribution.metadata["Name"]
-        if package in found:
-            continue
-        found[package] = [
-            Plugin(entry.name, package, distribution.version, entry.value)
-            for entry in distribution.entry_points
-            if entry.group == GROUP
-        ]
-    return tuple(sorted(plugin for plugins in found.values() for plugin in plugins))
+    where: dict[str, Any] = {} if folders is None else {"path": folders}
+    # Of the many that declare nothing not even the name is read: it takes parsing all that they say.
+    packages = {each.metadata["Name"] for each in distributions(**where) if _declared(each)}
+    firsts = (next(iter(distributions(name=package, **where))) for package in packages)
+    return tuple(
+        sorted(
+            Plugin(entry.name, first.metadata["Name"], first.version, entry.value)
+            for first in firsts
+            for entry in _declared(first)
+        )
+    )
+
+
+def _declared(distribution: Distribution) -> list[EntryPoint]:
+    return [entry for entry in distribution.entry_points if entry.group == GROUP]
 
 
 def check_names(plugins: Sequence[Plugin], required: Iterable[str] = ()) -> None:

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
 from hypothesis import HealthCheck, settings
@@ -282,4 +283,4 @@ ConnectionMachine.TestCase.settings = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
 )
-TestConnections = ConnectionMachine.TestCase
+TestConnections = pytest.mark.no_cover(ConnectionMachine.TestCase)

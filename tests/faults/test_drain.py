@@ -15,7 +15,7 @@ from tests.faults.taker import Closed, Taker, masked
 from tests.fixtures.process import ServerProcess, serve
 from tests.web.raw import read_head, upgrade
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover, pytest.mark.timeout(120)]
 
 TAKERS = 100 if SCALE == 1 else 500
 DEADLINE_SECONDS = 10.0

@@ -8,7 +8,7 @@ import pytest
 from tests.faults.kill_loop import Run, run_rounds
 from tests.fixtures.redis import RedisServer, running_redis
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover, pytest.mark.timeout(120)]
 
 
 async def test_kills_of_the_server_lose_nothing_of_the_embedded_store(tmp_path: Path):

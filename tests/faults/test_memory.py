@@ -21,6 +21,7 @@ from tests.fixtures.server import Server
 from tests.web.raw import client_frame, read_head, upgrade
 
 pytestmark = [
+    pytest.mark.no_cover,
     pytest.mark.slow,
     pytest.mark.timeout(100 + 20 * SCALE),
     pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of the memory from /proc"),

@@ -17,7 +17,7 @@ from tests.faults.taker import Taker
 from tests.fixtures.proxy import Proxy, open_proxy
 from tests.fixtures.server import Server, open_server, settings_under_load
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 * SCALE)]
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover, pytest.mark.timeout(60 * SCALE)]
 
 CUTS = 20 * SCALE
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 import trio
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -211,4 +212,4 @@ SessionMachine.TestCase.settings = settings(
     phases=[Phase.reuse, Phase.generate],  # to shrink would take minutes
     suppress_health_check=[HealthCheck.too_slow],
 )
-TestSessions = SessionMachine.TestCase
+TestSessions = pytest.mark.no_cover(SessionMachine.TestCase)

@@ -38,6 +38,6 @@ def rules_in(target: Path) -> set[str]:
     return set(run("-c", listing, pythonpath=[target]).split())
 
 
-def own_tests(source: Path, target: Path) -> str:
-    """Run a distribution's own tests; returns what pytest printed."""
-    return run("-m", "pytest", "-q", "-p", "no:cacheprovider", pythonpath=[target], folder=source)
+def own_tests(source: Path, target: Path, *chosen: str) -> str:
+    """Run a distribution's own tests, or those chosen by options; returns what pytest printed."""
+    return run("-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, pythonpath=[target], folder=source)

@@ -10,6 +10,7 @@ EXAMPLE = Path(__file__).parents[2] / "plugins" / "example-rule"
 
 
 @pytest.mark.slow
+@pytest.mark.no_cover
 @pytest.mark.timeout(180)
 def test_example_installs_is_found_and_passes_its_own_tests(tmp_path):
     """Nothing of it is in this environment."""

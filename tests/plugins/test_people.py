@@ -13,6 +13,8 @@ from proctor.simulator.people import Episode, episode, exam_taker
 from proctor.simulator.replay import stored_frames
 from proctor.testing import ORIGIN_MS
 
+pytestmark = pytest.mark.no_cover
+
 HONEST = ["honest-calm", "honest-lively", "honest-bad-network", "honest-odd-camera"]
 LOW, MEDIUM, HIGH = {"none", "low"}, {"medium", "high"}, {"high"}
 PLUGINS = tuple(plugin for plugin in find_plugins() if plugin.package == "proctor")

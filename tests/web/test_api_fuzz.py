@@ -10,7 +10,7 @@ from proctor.access.roles import STAFF
 from tests.faults import SCALE
 from tests.fixtures.process import proctor, serve
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(100 + 100 * SCALE)]
+pytestmark = [pytest.mark.slow, pytest.mark.no_cover, pytest.mark.timeout(100 + 100 * SCALE)]
 
 # Not every rule can be said in a schema, and `/session/start` is also an address that a session could have.
 EXCLUDED = "positive_data_acceptance,allow_header_conformance"
