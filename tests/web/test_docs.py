@@ -30,6 +30,8 @@ OPERATIONS = {
     ("get", "/api/v1/session/{session_id}/analyses"),
     ("get", "/api/v1/session/{session_id}/analyses/{version}"),
     ("get", "/api/v1/session/{session_id}/report.html"),
+    ("get", "/api/v1/session/{session_id}/signals"),
+    ("post", "/api/v1/session/{session_id}/message"),
     ("post", "/api/v1/session/{session_id}/transparency"),
     ("get", "/api/v1/review"),
     ("get", "/api/v1/review/{session_id}"),
@@ -188,8 +190,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 async def page(server: Server) -> Page:
-    answer = await server.http.get("/", follow_redirects=True)
-    assert answer.url.path == "/docs"
+    answer = await server.http.get("/docs")
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     return Page(answer.text)
 
