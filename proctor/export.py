@@ -1,8 +1,9 @@
 """Everything that is kept about a candidate, as one JSON document that is never in memory as a whole."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import trio
@@ -19,6 +20,9 @@ from proctor.storage.reviews import Reviews
 _CHUNK_BYTES = 2**18
 _encode = msgspec.json.encode
 
+OfSession = Callable[[str], Awaitable[list[Any]]]
+"""Finds what there is of a session, by its id."""
+
 
 async def exported(
     candidate_id: str,
@@ -27,12 +31,14 @@ async def exported(
     reviews: Reviews,
     archive: Archive,
     settings: Settings,
+    more: Mapping[str, OfSession],
 ) -> AsyncGenerator[bytes, None]:
     """Yield, bit by bit, `{"candidate_id", "sessions": […]}`.
 
     Each of the sessions is `{"session", "reports": […], "review": […], "frames": […]}`. Reports
     are all versions with who asked for them and why; the review is all that reviewers did and the candidate
-    said; frames are the dump's, or of a running session those that were stored so far.
+    said; frames are the dump's, or of a running session those that were stored so far. `more` has, by name,
+    what else there is of a session of some id.
 
     Raises:
         Unavailable: something is down; what came until then is no whole document.
@@ -44,7 +50,10 @@ async def exported(
         for number, analysis in enumerate(await database.list_analyses(session.session_id)):
             report = await database.get_report(session.session_id, analysis.version) or b"null"
             yield b'%b{"analysis":%b,"report":%b}' % (b"," if number else b"", _encode(analysis), report)
-        yield b'],"review":%b,"frames":' % _encode(await reviews.events(session.session_id))
+        yield b'],"review":%b' % _encode(await reviews.events(session.session_id))
+        for name, of_session in more.items():
+            yield b",%b:%b" % (_encode(name), _encode(await of_session(session.session_id)))
+        yield b',"frames":'
         path = await trio.to_thread.run_sync(find_dump, settings.dump_directory, session.session_id)
         frames = _recorded(archive, session.session_id) if path is None else _dumped(path, keys)
         async with aclosing(frames) as parts:

@@ -63,6 +63,11 @@ class Farewells:
         """Tell the session's clients something, whichever process they are connected to; returns how many."""
         return self.tell(session_id, message) + await self._notices.tell(session_id, message)
 
+    @property
+    def session_ids(self) -> list[str]:
+        """The sessions that have clients here."""
+        return self._roster.session_ids
+
     async def announce(self, session_id: str) -> None:
         """Have the other processes do so, without waiting for them."""
         await self._notices.ended(session_id)

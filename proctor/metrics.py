@@ -56,6 +56,9 @@ class Metrics:
         self.spools_behind = gauge("proctor_spools_behind", "Sessions whose spools lack stored frames.")
         self.frames_lost = counter("proctor_frames_lost", "Frames that expired before they were spooled.")
         self.sessions_ended = counter("proctor_sessions_ended", "Sessions finalised.")
+        self.webhook_attempts = counter(
+            "proctor_webhook_attempts", "Attempts to deliver a webhook, by outcome.", labelnames=["outcome"]
+        )
 
     def render(self) -> bytes:
         """Return the metrics in Prometheus' text format."""

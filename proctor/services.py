@@ -27,6 +27,7 @@ from proctor.idle import IdleSessions
 from proctor.ingest import Ingest
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
+from proctor.milestones import Presence
 from proctor.model import ExamSession
 from proctor.monitor.board import Board, open_board
 from proctor.monitor.feed import Feed
@@ -43,11 +44,14 @@ from proctor.storage.audit_log import AuditLog
 from proctor.storage.credentials import Credentials
 from proctor.storage.database import Database
 from proctor.storage.frames import FrameStore, open_frame_store
+from proctor.storage.milestones import Milestones
 from proctor.storage.pool import Pool, open_pool
 from proctor.storage.removal import Removal
 from proctor.storage.reviews import Reviews
 from proctor.supervisor import Supervisor
 from proctor.web.sockets import Sockets
+from proctor.webhooks.announcing import Announcing
+from proctor.webhooks.concerns import Concerns
 
 _FLUSH_SHARE = 0.2
 """Of the time to shut down; connections and requests had theirs before, and workers are still to be ended."""
@@ -82,6 +86,8 @@ class Services:
     idle: IdleSessions
     looking: Looking
     feed: Feed
+    announcing: Announcing
+    presence: Presence
     policies: Mapping[str, Policy]
     """The exam policies that a session may choose, by name."""
 
@@ -131,11 +137,14 @@ async def open_services(
             await services.ingest.flush()
             with suppress(Unavailable):
                 await services.archive.flush()
+            with suppress(Unavailable):
+                await services.presence.flush()
         nursery.cancel_scope.cancel(reason="server stopping")
 
 
 def _tasks(services: Services) -> dict[str, Callable[[], Awaitable[None]]]:
     """Return what runs as long as the server does, by name."""
+    active_sessions = services.announcing.concerns.followed(services.database.active_sessions)
     return {
         "sockets": services.sockets.run,
         "keys": services.gate.refresh,
@@ -143,7 +152,7 @@ def _tasks(services: Services) -> dict[str, Callable[[], Awaitable[None]]]:
         "ingest": services.ingest.write,
         "spool": services.archive.write,
         "spool sweep": partial(services.archive.sweep, services.database),
-        "live analysis": partial(services.live.follow, services.database.active_sessions),
+        "live analysis": partial(services.live.follow, active_sessions),
         "live analysis of others": partial(services.live.sweep, services.database.running_sessions),
         "finalization": services.endings.finalize,
         "notices": services.farewells.listen,
@@ -152,17 +161,18 @@ def _tasks(services: Services) -> dict[str, Callable[[], Awaitable[None]]]:
         "idle sessions": services.idle.follow,
         "looking": services.looking.run,
         "feed": services.feed.run,
+        "presence": services.presence.write,
+        **services.announcing.tasks,
     }
 
 
 class _Parts(TypedDict):
-    """What ends and everything else about sessions both need."""
+    """What ends, everything else about sessions, and web pages all need."""
 
     database: Database
     store: FrameStore
     live: LiveAnalysis
     settings: Settings
-    now_ms: Callable[[], int]
 
 
 def _assemble(
@@ -180,20 +190,17 @@ def _assemble(
     ingest = Ingest(store, archive, settings, metrics, roster.renew)
     live = LiveAnalysis(store, archive, engine, ingest, settings, metrics, now_ms)
     farewells = Farewells(roster, ingest, database, notices)
-    parts = _Parts(database=database, store=store, live=live, settings=settings, now_ms=now_ms)
-    endings = Endings(**parts, archive=archive, farewells=farewells, metrics=metrics)
+    parts = _Parts(database=database, store=store, live=live, settings=settings)
+    endings = Endings(**parts, archive=archive, farewells=farewells, metrics=metrics, now_ms=now_ms)
     admissions = Admissions(database, store, gate, now_ms)
-    sessions = Sessions(**parts, endings=endings, admissions=admissions)
+    sessions = Sessions(**parts, endings=endings, admissions=admissions, now_ms=now_ms)
     return Services(
-        settings=settings,
+        **parts,
         metrics=metrics,
         gate=gate,
         audit=audit,
-        database=database,
-        store=store,
         archive=archive,
         ingest=ingest,
-        live=live,
         roster=roster,
         farewells=farewells,
         endings=endings,
@@ -206,8 +213,10 @@ def _assemble(
         reviewing=Reviewing(Reviews(pool), database, engine.policies, now_ms),
         erasure=Erasure(Removal(pool), sessions, store, archive, audit, AuditCuts(pool), settings, now_ms),
         idle=IdleSessions(Removal(pool), database, store, endings, audit, settings, now_ms),
-        looking=Looking(board, engine, store, database, ingest, roster),
+        looking=Looking(board, engine, store, database, ingest, farewells, now_ms),
         feed=Feed(board, database, now_ms),
+        announcing=Announcing(pool, partial(Concerns, live, store, engine), audit, settings, metrics, now_ms),
+        presence=Presence(Milestones(pool), now_ms),
         policies=engine.policies,
     )
 

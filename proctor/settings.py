@@ -193,6 +193,14 @@ class Settings(BaseSettings):
         ["http://localhost:*", "http://127.0.0.1:*"],
         description="Origins of pages that may call from elsewhere; `:*` is any port, `*` any origin.",
     )
+    webhook_private_networks: list[str] = Field(
+        [],
+        description="Networks, such as `10.0.0.0/8`, that are not public and that webhooks go to "
+        "nevertheless, also without TLS.",
+    )
+    webhook_retention_days: float = Field(
+        30, gt=0, description="Days that a webhook's deliveries stay listed once they are over."
+    )
     livekit_url: str = Field("", description="LiveKit server that clients connect to, `wss://…`.")
     livekit_api_key: str = Field("", description="LiveKit API key.")
     livekit_api_secret: SecretStr = Field(SecretStr(""), description="LiveKit API secret.")

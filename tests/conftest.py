@@ -12,6 +12,7 @@ from proctor.logs import set_up_logging
 pytest_plugins = [
     "tests.fixtures.browser",
     "tests.fixtures.postgres",
+    "tests.fixtures.receiver",
     "tests.fixtures.redis",
     "tests.fixtures.schema",
     "tests.fixtures.server",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from msgspec.structs import replace
 
 from proctor.audit import Audit, Who
 from proctor.erasure import Erasure
@@ -15,6 +16,7 @@ from proctor.reviewing import Reviewing
 from proctor.storage.audit_cuts import AuditCuts
 from proctor.storage.audit_log import AuditLog
 from proctor.storage.dumps import dump_path
+from proctor.storage.milestones import Kind, Milestone, Milestones
 from proctor.storage.removal import Removal
 from proctor.storage.reviews import Reviews
 from proctor.storage.schema import upgrade_schema
@@ -162,8 +164,9 @@ async def test_an_interrupted_erasure_is_finished_by_the_next(house):
 
 async def export_of(house: House, candidate_id: str) -> dict[str, object]:
     sessions = await erasure_of(house).sessions_of(candidate_id)
+    kept = {"milestones": Milestones(house.database._pool).of_session}
     reviews = Reviews(house.database._pool)
-    parts = exported(candidate_id, sessions, house.database, reviews, house.archive, house.settings)
+    parts = exported(candidate_id, sessions, house.database, reviews, house.archive, house.settings, kept)
     return json.loads(b"".join([part async for part in parts]))
 
 
@@ -175,6 +178,8 @@ async def test_an_export_is_everything(house):
     await sat(house, "d", "C-2")
     reviewing = Reviewing(Reviews(house.database._pool), house.database, house.engine.policies, lambda: T0)
     await reviewing.state("a", "it was not me")
+    lost = Milestone(session_id="b", source="lost", at_ms=T0, kind=Kind.CONNECTION_LOST)
+    await Milestones(house.database._pool).add([lost, replace(lost, session_id="a")])
     export = await export_of(house, "C-1")
     assert export["candidate_id"] == "C-1"
     a, b, c = export["sessions"]
@@ -185,6 +190,7 @@ async def test_an_export_is_everything(house):
     assert [each["note"] for each in a["review"]] == ["it was not me"]
     assert (b["session"]["session_id"], len(b["frames"]), b["reports"]) == ("b", 20, [])
     assert (c["frames"], c["reports"]) == ([], [])
+    assert ([each["kind"] for each in b["milestones"]], a["milestones"]) == (["connection_lost"], [])
 
 
 async def test_what_has_expired_goes_by_itself(house):

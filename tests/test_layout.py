@@ -15,6 +15,7 @@ SOURCES = [
     for path in chain(ROOT.glob("proctor/**/*.py"), ROOT.glob("plugins/proctor_rules/**/*.py"))
     if "migrations/versions" not in str(path)
 ]
+SCRIPTS = list(ROOT.glob("proctor/web/**/*.js"))
 MODULE_LINES = 300
 FUNCTION_LINES = 40
 PURE = [
@@ -85,6 +86,11 @@ def test_modules_and_functions_are_short(path):
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             assert length(node) <= FUNCTION_LINES, f"{node.name} has {length(node)} lines"
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=name_of)
+def test_scripts_are_short(path):
+    assert path.read_text().count("\n") <= MODULE_LINES
 
 
 def test_folders_are_two_deep():

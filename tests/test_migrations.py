@@ -27,7 +27,7 @@ from proctor.storage.tables import metadata
 from tests.fixtures.postgres import PostgresHandle
 
 T = TypeVar("T")
-LATEST = "0006"
+LATEST = "0007"
 
 NEXT = f"""
     import sqlalchemy as sa
@@ -106,7 +106,7 @@ async def test_session_ids_sort_by_bytes_on_postgresql_too(postgres_url: str) ->
         )
         return sorted((row[0], row[1]) for row in rows)
 
-    tables = ("exam_analyses", "exam_sessions", "review_events")
+    tables = ("exam_analyses", "exam_milestones", "exam_sessions", "review_events", "webhook_deliveries")
     assert await inspect(settings, collations) == [(table, "C") for table in tables]
 
 

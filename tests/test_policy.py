@@ -109,7 +109,7 @@ def test_every_group_has_points():
             "[rules.phone]\nconcern_second = 1",
             "rules.phone.concern_second: unknown; did you mean concern_seconds?",
         ),
-        ("[rules.phone]\nzzz = 1", "rules.phone.zzz: unknown; settings are concern_seconds"),
+        ("[rules.phone]\nzzz = 1", "rules.phone.zzz: unknown; settings are alert, concern_seconds"),
         ("[rules.phone]\nenabled = 'no'", "rules.phone.enabled: Expected `bool`"),
         ("[rules.phone]\npoints = 1000", "rules.phone.points: Expected `float` <= 100"),
         ("[rules.phones]\nenabled = true", "rules.phones: unknown; did you mean phone?"),

@@ -150,6 +150,18 @@ async def test_the_javascript_runs(server: Server, foreign_page: Page):
     await foreign_page.logs("Session ended by server")
 
 
+async def test_the_browser_client_of_the_example_streams(server: Server, foreign_page: Page):
+    (block,) = blocks("runs as a module")
+    await foreign_page.call("goto", f"{server.url}/docs")
+    script = block.replace("localhost:8000", f"127.0.0.1:{server.port}")
+    await foreign_page.call("add_script_tag", content=script, type="module")
+    await foreign_page.logs("unsent 0")
+    told = await foreign_page.call("console")
+    assert [line for line in told if line.startswith("Proctor")] == ["Proctor is open", "Proctor is closed"]
+    frame, event = await server.frames("exam-8")
+    assert (frame["phone_present"], event["event"]["event"]) == (0, "TAB_SWITCHED")
+
+
 @pytest.mark.parametrize("marker", ["serve command", "test command"])
 def test_there_is_one_line_for_each_command(marker):
     """What the continuous integration runs, and what a new user pastes."""

@@ -17,7 +17,7 @@ from proctor.errors import Misconfigured
 GROUP = "proctor.analyzers"
 """The entry-point group in which a distribution names its analyzers."""
 
-ENGINE_KEYS = frozenset({"enabled", "points", "shadow"})
+ENGINE_KEYS = frozenset({"enabled", "points", "shadow", "alert"})
 """Keys of a policy's `[rules.NAME]` that belong to Proctor; no analyzer's settings may use them."""
 
 _ENTRY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}", re.ASCII)

@@ -101,6 +101,8 @@ class Rule(Strict, frozen=True, kw_only=True):
     """The most that this rule may add to the score through one group; None means the group's `points`."""
     shadow: bool = False
     """On trial: judged and shown as such, scoring nothing."""
+    alert: Annotated[str, msgspec.Meta(min_length=1, max_length=500)] | None = None
+    """What a candidate is told at once when the rule has a concern; None is nothing."""
     settings: dict[str, Any] = {}
     """The analyzer's own settings, all of them."""
 
@@ -133,12 +135,19 @@ class Policy(Judgement, frozen=True, kw_only=True):
 
     @property
     def values(self) -> dict[str, Any]:
-        """All that reports follow from, as a file could say it: not the name, nor who reviews them how."""
+        """All that reports follow from, as a file could say it: not the name, nor who is told what."""
         values: dict[str, Any] = msgspec.to_builtins(self)
         del values["name"], values["review"]
+        for rule in values["rules"].values():
+            del rule["alert"]
         if not self.storage.drop:
             del values["storage"]  # so that the policies of before there was such a choice are the same
         return values
+
+    @property
+    def alerts(self) -> dict[str, str]:
+        """What candidates are told, by rule."""
+        return {name: rule.alert for name, rule in self.rules.items() if rule.alert and rule.enabled}
 
     def on_trial(self, rule: str) -> bool:
         """Return whether a rule runs in shadow."""

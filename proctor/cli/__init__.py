@@ -1,5 +1,5 @@
 """The command line: serve | demo | simulate | analyze | evaluate | erase | export | keys | plugins | db
-| audit | dump.
+| audit | dump | webhooks.
 
 Each command imports what it runs once its settings are read, so that mistakes are answered at once.
 """
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from proctor import __version__
-from proctor.cli import analyze, audit, db, dump, evaluate, keys, plugins, privacy, serve, simulate
+from proctor.cli import analyze, audit, db, dump, evaluate, keys, plugins, privacy, serve, simulate, webhooks
 from proctor.cli.console import console
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ app.add_typer(plugins.app, name="plugins")
 app.add_typer(db.app, name="db")
 app.add_typer(audit.app, name="audit")
 app.add_typer(dump.app, name="dump")
+app.add_typer(webhooks.app, name="webhooks")
 
 
 def _print_version(wanted: bool) -> None:

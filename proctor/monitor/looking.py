@@ -1,6 +1,6 @@
 """Each process looks at its own sessions while a proctor watches, and puts what it sees on the board."""
 
-from contextlib import suppress
+from collections.abc import Callable
 
 import msgspec
 import structlog
@@ -10,10 +10,11 @@ from proctor.analysis.engine import JOB_BYTES, JOB_FRAMES, Engine
 from proctor.analysis.fold import progress
 from proctor.analysis.policy import DEFAULT
 from proctor.errors import ProctorError, Unavailable
+from proctor.farewells import Farewells
 from proctor.ingest import Ingest
 from proctor.model import ExamSession
+from proctor.monitor.alerts import Alerts
 from proctor.monitor.board import WATCHED_SECONDS, Board
-from proctor.roster import Roster
 from proctor.storage.database import Database
 from proctor.storage.frames import FrameStore
 
@@ -28,7 +29,10 @@ GLANCE, CONNECTED = "glance:", "connected:"
 
 
 class Looking:
-    """Has a task, `run`. Cancelling it loses nothing."""
+    """Has a task, `run`. Cancelling it loses nothing.
+
+    Sessions whose policy has candidates alerted are looked at all the time.
+    """
 
     def __init__(
         self,
@@ -37,14 +41,16 @@ class Looking:
         store: FrameStore,
         database: Database,
         ingest: Ingest,
-        roster: Roster,
+        farewells: Farewells,
+        now_ms: Callable[[], int],
     ) -> None:
         self._board = board
         self._engine = engine
         self._store = store
         self._database = database
         self._ingest = ingest
-        self._roster = roster
+        self._farewells = farewells
+        self._alerts = Alerts(farewells, engine.policies, now_ms)
         self._told: set[str] | None = None
         """Which sessions are on the board as having clients here; None while nobody watches."""
 
@@ -53,48 +59,61 @@ class Looking:
         while True:
             await trio.sleep(LOOK_SECONDS)
             try:
-                if await self._board.is_watched():
-                    await self._look()
-                    continue
+                watched = await self._board.is_watched()
+                if watched:
+                    await self._tell_who_is_there()
+                elif self._told is not None:
+                    await self._stop()
+                if watched or self._alerts.policies:
+                    await self._look(watched)
+                else:
+                    self._ingest.unseen.clear()
             except Unavailable as failure:
                 _log.warning("nothing new for proctors to see", reason=failure.detail)
-            await self._stop()
 
     async def _stop(self) -> None:
-        """Look no more, and leave nothing behind that would be wrong when somebody watches again."""
+        """Leave nothing behind that would be wrong when somebody watches again."""
         told, self._told = self._told or set(), None
-        self._ingest.unseen.clear()
-        with suppress(Unavailable):
-            await self._board.put({f"{CONNECTED}{each}": b"" for each in told})
+        await self._board.put({f"{CONNECTED}{each}": b"" for each in told})
 
-    async def _look(self) -> None:
-        unseen = self._ingest.unseen
+    async def _tell_who_is_there(self) -> None:
         if self._told is None:
             self._told = set()
             # What nothing came of for a while would not be seen otherwise; one process does it for all.
             if await self._store.claim("first look", WATCHED_SECONDS) == 0:
-                unseen.update(await self._database.running_sessions())
-        here = set(self._roster.session_ids)
+                self._ingest.unseen.update(await self._database.running_sessions())
+        here = set(self._farewells.session_ids)
         await self._board.put(
             {f"{CONNECTED}{each}": b"1" if each in here else b"" for each in here ^ self._told}
         )
         self._told = here
+
+    async def _look(self, watched: bool) -> None:
+        unseen = self._ingest.unseen
         due = [unseen.pop() for _ in range(min(AT_ONCE, len(unseen)))]
         if not due:
             return
         glances: dict[str, bytes] = {}
         async with trio.open_nursery() as nursery:
             for session in await self._database.active_sessions(due):
-                nursery.start_soon(self._glance, session, glances)
-        await self._board.put(glances)
+                if watched or session.policy in self._alerts.policies:
+                    nursery.start_soon(self._glance, session, glances)
+        if watched:
+            await self._board.put(glances)
 
     async def _glance(self, session: ExamSession, glances: dict[str, bytes]) -> None:
         name = session.session_id
-        if session.policy not in self._engine.policies:
-            session = msgspec.structs.replace(session, policy=DEFAULT)
         try:
-            state = await self._store.load_state(name)
-            page = await self._store.read(name, progress(state).cursor, JOB_FRAMES, JOB_BYTES)
-            glances[f"{GLANCE}{name}"] = await self._engine.glance(state, page.frames, session)
+            glance = glances[f"{GLANCE}{name}"] = await glance_at(session, self._store, self._engine)
+            await self._alerts.tell(session, glance)
         except ProctorError as failure:
             _log.warning("a session cannot be looked at", session=name, reason=failure.detail)
+
+
+async def glance_at(session: ExamSession, store: FrameStore, engine: Engine) -> bytes:
+    """Return the glance, as JSON, at a session as it is now. Raises ProctorError where it cannot be had."""
+    if session.policy not in engine.policies:
+        session = msgspec.structs.replace(session, policy=DEFAULT)
+    state = await store.load_state(session.session_id)
+    page = await store.read(session.session_id, progress(state).cursor, JOB_FRAMES, JOB_BYTES)
+    return await engine.glance(state, page.frames, session)

@@ -44,7 +44,10 @@ class Removal:
         await self._execute(session.values(dumped=False))
 
     async def remove_session(self, session_id: str) -> None:
-        """Delete a session, its reports and their review. Idempotent; cut short, it is to be called again."""
+        """Delete a session, its reports and their review. Idempotent; cut short, it is to be called again.
+
+        Its milestones, and what webhooks tell of it, go with its row, which theirs refer to.
+        """
         check_session_id(session_id)
         for _ in range(_ATTEMPTS):
             # What refers to the session comes first, so that whoever finds it there removes the rest.

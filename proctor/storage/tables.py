@@ -141,3 +141,71 @@ audit_log = sa.Table(
 
 They let the oldest go once an entry says so; see :mod:`proctor.storage.audit_cuts`.
 """
+
+_number = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+"""Numbers that rise by themselves; SQLite gives them to this type only."""
+
+
+def _of_session(*, primary_key: bool = False) -> sa.Column[str]:
+    """Return the column of what goes with its session, whatever erases that."""
+    session = sa.ForeignKey("exam_sessions.session_id", ondelete="CASCADE")
+    return sa.Column("session_id", _session_id, session, nullable=False, primary_key=primary_key)
+
+
+webhooks = sa.Table(
+    "webhooks",
+    metadata,
+    sa.Column("webhook_id", sa.String(16), primary_key=True),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("events", sa.Text, nullable=False, comment="JSON array"),
+    sa.Column("secret", sa.String(64), nullable=False),
+    sa.Column("created_ms", sa.BigInteger, nullable=False),
+    sa.Column("disabled_ms", sa.BigInteger),
+    sa.Column("paused_until_ms", sa.BigInteger, nullable=False, server_default="0"),
+)
+"""One row per address that webhooks go to, as in :class:`proctor.storage.webhooks.Webhook`."""
+
+webhook_deliveries = sa.Table(
+    "webhook_deliveries",
+    metadata,
+    sa.Column("number", _number, primary_key=True),
+    sa.Column(
+        "webhook_id",
+        sa.String(16),
+        sa.ForeignKey("webhooks.webhook_id", ondelete="CASCADE"),
+        nullable=False,
+    ),
+    _of_session(),
+    sa.Column("event", sa.String(32), nullable=False),
+    sa.Column("key", sa.String(KEY_CHARACTERS), nullable=False),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("detail", sa.Text, comment="JSON object"),
+    sa.Column("state", sa.String(9), nullable=False, server_default="pending"),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("due_ms", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("claim", sa.String(32)),
+    sa.Column("settled_ms", sa.BigInteger),
+    sa.Column("status", sa.Integer),
+    sa.Column("reason", sa.Text),
+    sa.CheckConstraint("state IN ('pending', 'delivered', 'failed')", name="state"),
+    # What is told twice, of one event to one address, is told once; and the cascade from webhooks.
+    sa.Index(None, "webhook_id", "session_id", "event", "key", unique=True),
+    sa.Index(None, "state", "due_ms"),
+    sa.Index(None, "session_id"),
+    sqlite_autoincrement=True,
+)
+"""The outbox: one row per event and address, as in :class:`proctor.storage.outbox.Delivery`.
+
+Triggers on `exam_sessions`, `exam_analyses` and `review_events` add rows in the transaction they tell of.
+"""
+
+exam_milestones = sa.Table(
+    "exam_milestones",
+    metadata,
+    _of_session(primary_key=True),
+    sa.Column("source", sa.String(128), primary_key=True),
+    sa.Column("at_ms", sa.BigInteger, nullable=False),
+    sa.Column("kind", sa.String(32), nullable=False),
+    sa.Column("detail", sa.Text, comment="JSON object"),
+)
+"""What happened around a session, as in :class:`proctor.storage.milestones.Milestone`. No rule sees it."""

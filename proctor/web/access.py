@@ -59,11 +59,22 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "privacy.erase_candidate": frozenset({_ADMIN}),
     "privacy.export": frozenset({_ADMIN}),
     "livekit.token": frozenset({_CANDIDATE, _INTEGRATION, _PROCTOR}),
+    "milestones.livekit": PUBLIC,  # LiveKit signs what it sends
+    "milestones.milestones": frozenset({_PROCTOR, _REVIEWER}),
+    "webhooks.list_webhooks": frozenset({_ADMIN}),
+    "webhooks.add": frozenset({_ADMIN}),
+    "webhooks.remove": frozenset({_ADMIN}),
+    "webhooks.test": frozenset({_ADMIN}),
+    "webhooks.deliveries": frozenset({_ADMIN}),
+    "webhooks.retry": frozenset({_ADMIN}),
+    "webhook_pages.show": frozenset({_ADMIN}),
+    "webhook_pages.retry": frozenset({_ADMIN}),
     "health.health": PUBLIC,
     "health.metrics": STAFF,
     "home.home": STAFF,
     "monitor_page.monitor": frozenset({_PROCTOR}),
     "session_page.session": frozenset({_PROCTOR, _REVIEWER}),
+    "try_page.try_it": PUBLIC,
     "assets.asset": PUBLIC,
     "sign_in.ask": PUBLIC,
     "sign_in.with_key": PUBLIC,
@@ -76,6 +87,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "docs.style": PUBLIC,
     "docs.asyncapi": PUBLIC,
     "docs.report": PUBLIC,
+    "client.file": PUBLIC,
     "openapi": PUBLIC,
 }
 """By endpoint, the roles of which one is needed. What is not listed is for nobody."""
@@ -88,6 +100,7 @@ PAGES = frozenset(
         "review_page.queue",
         "review_page.session",
         "exam_page.exam",
+        "webhook_pages.show",
     }
 )
 """Endpoints that people look at, and are sent to sign in from."""

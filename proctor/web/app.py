@@ -17,12 +17,14 @@ from proctor.strict_json import parse
 from proctor.web.access import guard_access
 from proctor.web.accommodations import accommodation_routes
 from proctor.web.analyses import analysis_routes
+from proctor.web.client.routes import client_routes
 from proctor.web.cookies import Cookies
 from proctor.web.docs import docs_routes
 from proctor.web.headers import harden
 from proctor.web.health import health_routes
 from proctor.web.livekit import livekit_routes
 from proctor.web.messages import message_routes
+from proctor.web.milestones import milestone_routes
 from proctor.web.monitor import monitor_routes
 from proctor.web.openapi import OpenAPI
 from proctor.web.origins import guard_origins, origin_patterns
@@ -34,6 +36,8 @@ from proctor.web.pages.review import review_page
 from proctor.web.pages.session import session_page
 from proctor.web.pages.shell import Shell
 from proctor.web.pages.sign_in import sign_in_routes
+from proctor.web.pages.trying import try_page
+from proctor.web.pages.webhooks import webhook_pages
 from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
 from proctor.web.proxies import BehindProxies, proxy_networks
@@ -44,6 +48,7 @@ from proctor.web.signals import signal_routes
 from proctor.web.statistics import Counting, statistics_routes
 from proctor.web.stream import HandedOverWebSocket, stream_routes
 from proctor.web.transparency import transparency_routes
+from proctor.web.webhooks import webhook_routes
 
 
 class StrictRequest(TrioRequest):
@@ -108,12 +113,15 @@ def _api_routes(services: Services) -> Iterator[Blueprint]:
     yield message_routes(services)
     yield signal_routes(services)
     yield livekit_routes(services)
+    yield milestone_routes(services)
+    yield webhook_routes(services)
     yield health_routes(services)
     yield docs_routes(services)
 
 
 def _page_routes(services: Services, cookies: Cookies, shell: Shell, limits: Limits) -> Iterator[Blueprint]:
     """Return what people look at."""
+    yield client_routes()
     yield asset_routes()
     yield sign_in_routes(services, cookies, shell, limits)
     yield home_routes()
@@ -122,6 +130,8 @@ def _page_routes(services: Services, cookies: Cookies, shell: Shell, limits: Lim
     yield review_page(shell)
     yield exam_page(shell, Counting(services.reviewing.reviews))
     yield transparency_routes(services, shell)
+    yield webhook_pages(services, shell)
+    yield try_page(shell)
 
 
 def _describe(app: ProctorApp) -> None:

@@ -91,6 +91,12 @@ def _tables(settings: Settings) -> Mapping[str, tuple[str, str]]:
     return {
         "exam_sessions": ("Sessions", reports),
         "exam_analyses": (f"Reports, each version: {', '.join(_report_parts())}", reports),
+        "exam_milestones": ("When the client and its camera came and went", reports),
+        "webhook_deliveries": (
+            "What other systems are told of a session",
+            f"{_span(settings.webhook_retention_days, 'day')} after it is told, or with the session",
+        ),
+        "webhooks": ("Systems that are told; of candidates nothing", "they are removed"),
         "audit_log": (
             "Who did what (the audit trail); candidates are in it by pseudonyms",
             f"{_span(trail, 'day')} after it happened, or a day later" if trail else "for good",

@@ -11,8 +11,14 @@ from proctor.web.access import NEEDED, PUBLIC
 from proctor.web.analyses import VERSION_PATTERN
 from proctor.web.problems import Problem
 from proctor.web.sessions import Nothing
+from proctor.web.webhooks import NUMBER_PATTERN, WEBHOOK_ID_PATTERN
 
-_PATTERNS = {"session_id": SESSION_ID_PATTERN, "version": VERSION_PATTERN}
+_PATTERNS = {
+    "session_id": SESSION_ID_PATTERN,
+    "version": VERSION_PATTERN,
+    "webhook_id": WEBHOOK_ID_PATTERN,
+    "number": NUMBER_PATTERN,
+}
 
 
 class OpenAPI(OpenAPIProvider):

@@ -8,7 +8,7 @@ from quart_schema import document_response
 from werkzeug.routing import BaseConverter
 
 from proctor.audit import Action
-from proctor.export import check_dumps, exported
+from proctor.export import OfSession, check_dumps, exported
 from proctor.model import check_session_id
 from proctor.services import Services
 from proctor.web.access import who
@@ -29,6 +29,8 @@ class ExportedSession(BaseModel):
     session: dict[str, Any]
     reports: list[dict[str, Any]] = Field(description="Each version, and who asked for it and why.")
     review: list[dict[str, Any]] = Field(description="What reviewers did, and the candidate said.")
+    milestones: list[dict[str, Any]] = Field(description="Connections, and what the video room told.")
+    webhooks: list[dict[str, Any]] = Field(description="What other systems were told of it.")
     frames: list[dict[str, Any]] = Field(description="As they are stored, in time order.")
 
 
@@ -84,6 +86,10 @@ def privacy_routes(services: Services) -> Blueprint:
         await check_dumps(sessions, services.settings)
         subject = await services.audit.pseudonym(candidate_id)
         await services.audit.record(Action.EXPORTED, subject, **who())
+        more: dict[str, OfSession] = {
+            "milestones": services.presence.kept.of_session,
+            "webhooks": services.announcing.outbox.of_session,
+        }
         body = exported(
             candidate_id,
             sessions,
@@ -91,6 +97,7 @@ def privacy_routes(services: Services) -> Blueprint:
             services.reviewing.reviews,
             services.archive,
             services.settings,
+            more,
         )
         response = Response(body, content_type="application/json")
         response.timeout = None  # who takes nothing is cut off anyway, and who takes it slowly may go on

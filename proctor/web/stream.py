@@ -188,7 +188,7 @@ async def _serve(
     if resume.epoch != services.store.epoch:  # emptied since it was asked
         resume = ResumePoint(None, services.store.epoch)
     _log.info("client connected", session=session_id)
-    with services.roster.joined(connection):
+    with services.roster.joined(connection), services.presence.noted(session_id):
         await connection.run(resume)
     _log.info("client left", session=session_id)
 

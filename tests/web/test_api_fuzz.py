@@ -16,6 +16,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.no_cover, pytest.mark.timeout(100 + 
 EXCLUDED = "positive_data_acceptance,allow_header_conformance"
 # They judge what hypothesis generates, by chance and by this machine's speed, not what is answered to it.
 GENERATOR_CHECKS = "filter_too_much,too_slow,data_too_large"
+# Made-up hosts would be looked up, and those that there are would be told of the fuzz's sessions.
+CALLS_OUT = "POST /api/v1/webhooks"
 LIVEKIT = {
     "LIVEKIT_URL": "wss://livekit.example.org",
     "LIVEKIT_API_KEY": "devkey",
@@ -31,6 +33,7 @@ async def test_the_api_is_as_it_says(tmp_path: Path):
         done = await trio.run_process(
             [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json",
              "--header", f"Authorization: Bearer {key}", "--exclude-checks", EXCLUDED,
+             "--exclude-name", CALLS_OUT,
              "--phases", "examples,coverage,fuzzing", "--max-examples", str(10 * SCALE),
              "--suppress-health-check", GENERATOR_CHECKS, "--no-color"],
             capture_stdout=True,

@@ -12,7 +12,18 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from proctor.features import VOCABULARY, Kind
-from proctor.replies import Ack, Clock, Error, Heartbeat, Resume, ServerMessage, SessionEnded, encode
+from proctor.replies import (
+    Ack,
+    Alert,
+    Clock,
+    Error,
+    Heartbeat,
+    Message,
+    Resume,
+    ServerMessage,
+    SessionEnded,
+    encode,
+)
 from proctor.web.asyncapi import CLIENT_SHAPES, Shape, asyncapi_document, client_schemas, server_messages
 from proctor.wire import CloseCode, ErrorCode, Frames, Rejected, decode
 
@@ -65,6 +76,8 @@ def test_without_what_is_required_an_example_is_neither(shape: Shape):
         Clock(1, "t"),
         Clock("2026-01-05T09:00:00Z", "t"),
         SessionEnded("s", "t"),
+        Message("s", "hello", "t"),
+        Alert("s", "no_face", "We cannot see you.", "t"),
     ],
 )
 def test_what_the_server_sends_is_valid(message: ServerMessage):
@@ -76,7 +89,8 @@ def test_every_message_of_both_sides_is_there():
     assert {name.removeprefix("client_") for name in names if name.startswith("client_")} == {
         shape.name for shape in CLIENT_SHAPES
     }
-    assert server_messages().keys() == {"resume", "heartbeat", "ack", "error", "clock", "session_ended"}
+    told = {"resume", "heartbeat", "ack", "error", "clock", "session_ended", "message", "alert"}
+    assert server_messages().keys() == told
     assert set(server_messages().values()) == set(get_args(ServerMessage))
     operations = DOCUMENT["operations"]
     listed = operations["receive"]["messages"] + operations["send"]["messages"]

@@ -24,14 +24,14 @@ OPERATIONS = {
     ("get", "/api/v1/session/{session_id}"),
     ("post", "/api/v1/session/{session_id}/analyze"),
     ("post", "/api/v1/session/{session_id}/end"),
+    ("get", "/api/v1/session/{session_id}/signals"),
+    ("post", "/api/v1/session/{session_id}/message"),
     ("post", "/api/v1/session/{session_id}/accommodations"),
     ("delete", "/api/v1/session/{session_id}/accommodations/{accommodation_id}"),
     ("post", "/api/v1/session/{session_id}/reanalyze"),
     ("get", "/api/v1/session/{session_id}/analyses"),
     ("get", "/api/v1/session/{session_id}/analyses/{version}"),
     ("get", "/api/v1/session/{session_id}/report.html"),
-    ("get", "/api/v1/session/{session_id}/signals"),
-    ("post", "/api/v1/session/{session_id}/message"),
     ("post", "/api/v1/session/{session_id}/transparency"),
     ("get", "/api/v1/review"),
     ("get", "/api/v1/review/{session_id}"),
@@ -41,6 +41,14 @@ OPERATIONS = {
     ("get", "/api/v1/exam/{exam_id}/statistics"),
     ("post", "/api/v1/session/ws/fallback"),
     ("get", "/api/v1/webrtc/livekit/token"),
+    ("post", "/api/v1/webrtc/livekit/webhook"),
+    ("get", "/api/v1/session/{session_id}/milestones"),
+    ("get", "/api/v1/webhooks"),
+    ("post", "/api/v1/webhooks"),
+    ("delete", "/api/v1/webhooks/{webhook_id}"),
+    ("post", "/api/v1/webhooks/{webhook_id}/test"),
+    ("get", "/api/v1/webhooks/deliveries"),
+    ("post", "/api/v1/webhooks/deliveries/{number}/retry"),
     ("delete", "/api/v1/session/{session_id}"),
     ("delete", "/api/v1/candidate/{candidate_id}"),
     ("get", "/api/v1/candidate/{candidate_id}"),
@@ -191,6 +199,7 @@ class Page(HTMLParser):
 @pytest.fixture
 async def page(server: Server) -> Page:
     answer = await server.http.get("/docs")
+    assert answer.url.path == "/docs"
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     return Page(answer.text)
 

@@ -198,3 +198,26 @@ async def test_a_candidate_reads_what_a_proctor_writes(tmp_path, redis_url):
             assert (await one.http.post(path, json={"text": text})).status_code == 400
         await one.post("s", "end")
         assert (await one.http.post(path, json={"text": "late"})).status_code == 409
+
+
+async def test_a_candidate_is_alerted_once_where_the_policy_says_so(tmp_path):
+    """Also while no proctor watches."""
+    policies = tmp_path / "policies"
+    policies.mkdir()
+    (policies / "kind.toml").write_text('[rules.phone]\nalert = "Please put the phone away."\n')
+    async with open_server(settings_for(tmp_path, policy_directory=policies)) as server:
+        for name, policy in (("told", "kind"), ("untold", "default")):
+            await server.start(name, policy=policy)
+        async with server.stream("untold") as other, server.stream("told") as client:
+            frames = story((30, CALM), (20, PHONE), (20, CALM))
+            await tell(other, frames)
+            for number, part in enumerate((frames[:80], frames[80:110], frames[110:]), 1):
+                await tell(client, part, number)
+                if number == 1:
+                    alert = await client.receive()
+            expected = {"type": "alert", "rule": "phone", "message": "Please put the phone away."}
+            assert expected.items() <= alert.items()
+            await server.http.post("/api/v1/session/told/message", json={"text": "no more alerts"})
+            await server.http.post("/api/v1/session/untold/message", json={"text": "no alerts"})
+            assert (await client.receive())["type"] == "message"
+            assert (await other.receive())["type"] == "message"

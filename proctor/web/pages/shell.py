@@ -24,6 +24,7 @@ LANGUAGES = {"en": "English", "de": "Deutsch"}
 _MENU: tuple[tuple[str, str, Role], ...] = (
     ("monitor", "/monitor", Role.PROCTOR),
     ("review", "/review", Role.REVIEWER),
+    ("webhooks", "/webhooks", Role.ADMIN),
 )
 """Pages that everything else is reached from, and whom they are for."""
 

@@ -152,6 +152,8 @@ async function refresh() {
     }
     if (performance.now() - signalsAt > SIGNALS_MS || report?.session_info.final) {
       signals = await call("GET", `${path}/signals`);
+      const told = await call("GET", `${path}/milestones`);
+      milestones = told.milestones.map((each) => ({ at_ms: Date.parse(each.at), kind: texts.milestone[each.kind] }));
       signalsAt = performance.now();
     }
     trouble(null);

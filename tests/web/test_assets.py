@@ -1,0 +1,71 @@
+"""The browser client's files, and the page that tries it."""
+
+from pathlib import Path
+
+from proctor.access.roles import Role
+from tests.fixtures.browser import Page, open_page
+from tests.fixtures.server import Server, open_server, settings_for
+from tests.web.test_access import key_for
+
+CLIENT = Path(__file__).parents[2] / "proctor/web/client/static"
+
+
+async def test_files_are_cached_and_asked_for_again_and_shared_with_allowed_origins(server: Server):
+    """A module of another type than JavaScript is not run, nor one that its page's origin may not read."""
+    types = {"js": "text/javascript", "ts": "text/plain", "css": "text/css"}
+    for file in CLIENT.iterdir():
+        answer = await server.http.get(f"/{file.name}", headers={"Origin": "http://localhost:3000"})
+        assert answer.content == file.read_bytes()
+        assert answer.headers["Content-Type"] == f"{types[file.name.rpartition('.')[2]]}; charset=utf-8"
+        assert answer.headers["Access-Control-Allow-Origin"] == "http://localhost:3000"
+        assert (answer.headers["Cache-Control"], answer.headers["Vary"]) == ("no-cache", "Origin")
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        again = await server.http.get(f"/{file.name}", headers={"If-None-Match": answer.headers["ETag"]})
+        assert (again.status_code, again.content) == (304, b"")
+    assert (await server.http.get("/proctor-client.mjs")).status_code == 404
+    assert (await server.http.get("/try")).headers["Cache-Control"] == "no-store"
+
+
+async def test_the_try_page_streams_is_judged_and_ends(server: Server):
+    """By keyboard, on a phone, through an unplugged network and a reload."""
+    async with open_page(375, 800) as page:
+        await page.call("goto", f"{server.url}/try")
+        await page.call("press", "#session", "Enter")
+        await page.call("press", "[data-act=phone]", "Space")
+        await page.call("wait_for_selector", "#basis:not(:empty)")
+        await page.call("press", "#unplug", "Enter")
+        await page.call("wait_for_selector", "#line[data-state=waiting]")
+        await page.call("press", "[data-act=other]", "Space")
+        await page.call("wait_for_selector", '#unsent:text-matches("[3-9]")')
+        await page.call("reload")
+        await page.call("wait_for_selector", "#line[data-state=open]")
+        await page.call("wait_for_selector", '#unsent:text-is("0")')
+        session_id = await page.call("input_value", "#session")
+        await page.call("press", "#end", "Enter")
+        await page.call("wait_for_selector", "#line[data-state=ended]")
+        await page.call("wait_for_selector", '#end:text-is("New session")')
+        await page.check_accessible()
+        await page.check_fits()
+        assert await page.call("errors") == []
+        assert all(url.startswith(server.url) for url in await page.call("requests"))
+    frames = await server.frames(session_id)
+    assert {frame["phone_present"] for frame in frames if "phone_present" in frame} == {0, 1}
+    assert {frame["no_of_face"] for frame in frames if "no_of_face" in frame} == {1, 2}
+
+
+async def test_the_try_page_asks_for_a_token_where_one_is_needed(tmp_path: Path, page: Page):
+    settings = settings_for(tmp_path, authentication="required")
+    key = await key_for(settings, Role.INTEGRATION)
+    async with open_server(settings) as server:
+        server.http.headers["Authorization"] = f"Bearer {key}"
+        token = (await server.start("exam")).json()["token"]
+        await page.call("goto", f"{server.url}/try")
+        await page.call("fill", "#session", "exam")
+        await page.call("fill", "#token", "of.no.use")
+        await page.call("press", "#token", "Enter")
+        await page.call("wait_for_selector", "#line[data-state=refused]")
+        await page.call("fill", "#token", token)
+        await page.call("press", "#token", "Enter")
+        await page.call("wait_for_selector", "#line[data-state=open]")
+        await page.call("wait_for_selector", '#note:text("staff")')
+        assert await page.call("errors") == []
