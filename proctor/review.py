@@ -119,8 +119,7 @@ def fold(events: Sequence[ReviewEvent], findings: str) -> Review:
     standing = [event for event in events if event.number not in undone and event.act is not Act.UNDO]
     since = _number_since(events, findings)
     first = _look(FIRST, events, standing, since)
-    begun = since if first.decision is None else max(since, first.decision.number)
-    second = _look(SECOND, events, standing, begun)
+    second = _look(SECOND, events, standing, since)
     state, closing = ReviewState.OPEN, None
     if first.decision is not None:
         asked = first.decision.state is ReviewState.AWAITING_SECOND
