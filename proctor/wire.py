@@ -37,6 +37,7 @@ class CloseCode(IntEnum):
     TOO_BIG = 1009, "A message is larger than `message_max_bytes`."
     INTERNAL_ERROR = 1011, "The server is at fault; reconnect and send again what was not acknowledged."
     RESTARTING = 1012, "The server stops; reconnect in a moment and send again what was not acknowledged."
+    UNAUTHORIZED = 3000, "Your key or sign-in opens this no more; open it again with another."
 
 
 class ErrorCode(StrEnum):
