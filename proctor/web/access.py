@@ -126,7 +126,11 @@ def guard_access(app: Quart, gate: Gate, cookies: Cookies, limits: Limits) -> No
             key_id = gate.key_named(credential)
             return await identified(limits, credential, gate.identify, key_id=key_id)
         if not public and gate.on and header is None and cookies.signed_in in asked.cookies:
-            somebody = await _signed_in(gate, cookies, asked)
+            try:
+                somebody = await _signed_in(gate, cookies, asked)
+            except Unauthenticated:  # whoever made up a cookie is a visitor as others are
+                limits.visit(network_of(client_address()), trio.current_time())
+                raise
             limits.hold(f"of {somebody.name}", trio.current_time())
             return somebody
         limits.visit(network_of(client_address()), trio.current_time())
@@ -183,6 +187,23 @@ async def identified(
     """Return who holds a credential, held to the limits for where it comes from. Raises as `Limits` does."""
     address = network_of(client_address())
     return await limits.identify(credential, key_id, address, trio.current_time(), identify)
+
+
+def standing(gate: Gate, cookies: Cookies) -> Callable[[], Awaitable[None]]:
+    """Return what tells later whether whoever opens the WebSocket that is being served may still have it.
+
+    It raises Unauthenticated once their key was revoked or has expired, or they are signed in no more, and
+    Unavailable while that cannot be told.
+    """
+    header, cookie = websocket.headers.get("Authorization"), websocket.cookies.get(cookies.signed_in)
+
+    async def check() -> None:
+        if header is None and cookie is not None and gate.on:
+            await gate.by_cookie(cookie)
+        else:
+            await _identified(gate, header)
+
+    return check
 
 
 async def note_done(audit: Audit, action: Action, subject: str, *, before: object, after: object) -> None:

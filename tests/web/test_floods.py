@@ -105,6 +105,8 @@ async def _visitors(guarded: Guarded) -> None:
     answers = [await visit("192.0.2.3", path) for path in ("/docs.css", "/nowhere", "/api/v1/session") * 11]
     assert {answer.status_code for answer in answers[:BURST]} == {200, 401, 404}
     assert refused(answers[-1], "ADDRESS_REQUESTS_PER_SECOND")
+    made_up = at("192.0.2.3") | {"Cookie": "proctor=made.up.one"}
+    assert refused(await guarded.server.http.get("/api/v1/session", headers=made_up), "ADDRESS_REQUESTS")
     assert (await visit("192.0.2.4")).status_code == 200
     headers = guarded.headers(Role.PROCTOR) | at("192.0.2.3")
     assert (await guarded.server.http.get("/api/v1/session/mine", headers=headers)).status_code == 200
