@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import trio
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
@@ -14,6 +15,7 @@ from proctor.evaluation.sittings import recorded as labelled
 from proctor.export import check_dumps
 from proctor.reanalysis import Wish
 from proctor.simulator.replay import Recording
+from proctor.storage import encryption
 from proctor.storage.dumps import dump_path, find_dump, read_dump, remove_dump, write_dump
 from proctor.storage.encryption import DumpKeys, Encrypting, new_key, open_dump
 from proctor.testing import recorded
@@ -55,6 +57,20 @@ async def test_inside_it_is_the_same_as_a_plain_one(tmp_path, count):
     with pytest.raises(Unavailable, match="has no key that opens it"):
         read_dump(path, keys=DumpKeys(OLD))
     assert sorted(each.name for each in tmp_path.iterdir()) == ["exam_frames.json.age", "plain"]
+
+
+async def test_one_that_is_removed_just_when_it_is_read_holds_up_nobody(tmp_path, monkeypatch):
+    path = await write(tmp_path)
+    looked = encryption.is_encrypted
+
+    def removed_then(asked: Path) -> bool:
+        found = looked(asked)
+        asked.unlink()
+        return found
+
+    monkeypatch.setattr(encryption, "is_encrypted", removed_then)
+    with trio.fail_after(5), open_dump(path, DumpKeys(NEW)) as file, pytest.raises(OSError, match="damaged"):
+        await trio.to_thread.run_sync(file.read, abandon_on_cancel=True)
 
 
 async def test_without_its_key_nothing_is_lost_and_the_setting_is_named(tmp_path, monkeypatch):

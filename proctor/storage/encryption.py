@@ -133,7 +133,8 @@ class _Decrypting(io.RawIOBase):
         self._source = os.fdopen(source, "rb", buffering=0)
 
         def decrypt() -> None:
-            with path.open("rb") as file, os.fdopen(sink, "wb") as plain:
+            # The pipe first: if the file is gone by now, who reads has to come to an end.
+            with os.fdopen(sink, "wb") as plain, path.open("rb") as file:
                 pyrage.decrypt_io(file, plain, keys.identities)
 
         self._task = _Task(decrypt)
