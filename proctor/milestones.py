@@ -4,6 +4,7 @@ Most of it the session itself tells. When its client came and went is noted here
 connection, and never while a frame waits for it.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ class Presence:
         self.kept = milestones
         self._now_ms = now_ms
         self._states: dict[str, _State] = {}
+        self._writing = trio.Lock()
         self._changed: dict[str, float] = {}
         """Sessions that came to have clients, or none, and when, by the clock of `trio.current_time`."""
 
@@ -66,15 +68,19 @@ class Presence:
             await trio.sleep(SETTLE_SECONDS / 2)
             until = trio.current_time() - SETTLE_SECONDS
             try:
-                await self._write([name for name, at in self._changed.items() if at <= until])
+                await self._write(until)
             except Unavailable as failure:
                 _log.warning("connections are noted later", reason=failure.detail)
 
     async def flush(self) -> None:
         """Write down everything. Raises Unavailable."""
-        await self._write(list(self._changed))
+        await self._write(math.inf)
 
-    async def _write(self, session_ids: Sequence[str]) -> None:
+    async def _write(self, until: float) -> None:
+        async with self._writing:  # the last ones are written down while others still are
+            await self._note([name for name, at in self._changed.items() if at <= until])
+
+    async def _note(self, session_ids: Sequence[str]) -> None:
         for start in range(0, len(session_ids), _AT_ONCE):
             some = session_ids[start : start + _AT_ONCE]
             seen = {name: (self._changed[name], self._states[name].connections > 0) for name in some}

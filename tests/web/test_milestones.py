@@ -1,13 +1,18 @@
 """What happened around a session, of its own, its connections, and the video room beside it."""
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
 import trio
+import trio.testing
 
 from proctor.access.roles import Role
+from proctor.milestones import Presence
+from proctor.storage.milestones import Milestone, Milestones
 from tests.fixtures.livekit import room_event, signed
 from tests.fixtures.server import settings_for
 from tests.web.test_access import LIVEKIT, Guarded, open_guarded
@@ -151,3 +156,20 @@ async def test_what_livekit_did_not_sign_is_refused(guarded):
     token = json.loads(room.content)["token"]
     assert (await send(guarded, EVENT, headers={"Authorization": token})).status_code == 401
     assert await kinds(guarded) == ["started"]
+
+
+async def test_what_is_noted_while_the_server_stops_is_noted_once():
+    """The last connections are written down while the task that does so otherwise is still at it."""
+    noted: list[str] = []
+
+    async def add(milestones: Sequence[Milestone]) -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        noted.extend(each.source for each in milestones)
+
+    presence = Presence(cast("Milestones", SimpleNamespace(add=add)), lambda: 7)
+    with presence.noted("s"):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(presence.flush)
+            nursery.start_soon(presence.flush)
+    await presence.flush()
+    assert noted == ["connected:7", "connection_lost:7"]
