@@ -85,7 +85,7 @@ class Provider:
             token = await self._token(client, _address(metadata, "token_endpoint"), answer["code"], request)
             keys = await _asked(client.get(_address(metadata, "jwks_uri")))
         claims = self._verified(token, keys, request.nonce)
-        name = str(claims.get("email") or claims.get("preferred_username") or claims["sub"])
+        name = name_of(claims)
         return name, self._roles_of(claims, name)
 
     async def _metadata(self, client: httpx.AsyncClient) -> dict[str, Any]:
@@ -181,6 +181,15 @@ def _address(metadata: Mapping[str, Any], name: str) -> str:
     if not isinstance(address, str):
         raise Unavailable(f"the OpenID provider says no {name}")
     return address
+
+
+def name_of(claims: Mapping[str, Any]) -> str:
+    """Return what somebody is called in the audit trail and in reviews.
+
+    Not by an address which the provider says that nobody has checked: it may be another's.
+    """
+    email = claims.get("email") if claims.get("email_verified", True) in (True, "true") else None
+    return str(email or claims.get("preferred_username") or claims["sub"])
 
 
 async def _asked(asking: Awaitable[httpx.Response]) -> dict[str, Any]:

@@ -16,8 +16,10 @@ import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric import rsa
 from quart import Response
+from trio_websocket import ConnectionClosed
 
 from proctor.access import gate, pages
+from proctor.access.oidc import name_of
 from proctor.access.oidc import open_provider as provider_of
 from proctor.access.roles import Role
 from proctor.access.tokens import SigningKey, sign
@@ -121,6 +123,40 @@ async def test_a_key_opens_the_pages_to_its_roles_until_it_is_revoked(guarded: G
             await trio.sleep(0.05)
     assert await guarded.opened() == 401
     assert (await guarded.http.get("/")).headers["Location"] == "/sign-in?next=/"
+
+
+@pytest.mark.parametrize("by_cookie", [True, False])
+async def test_a_monitor_that_is_open_closes_when_the_key_is_revoked(
+    guarded: Guarded, monkeypatch, by_cookie
+):
+    monkeypatch.setattr("proctor.web.monitor.REFRESH_SECONDS", 0.1)
+    key = guarded.keys[Role.PROCTOR]
+    header = (b"Authorization", f"Bearer {key}".encode())
+    if by_cookie:
+        await guarded.with_key(Role.PROCTOR)
+        header = (b"Cookie", f"proctor={guarded.http.cookies['proctor']}".encode())
+    async with guarded.server.socket("/api/v1/monitor/ws", extra_headers=[header]) as client:
+        assert (await client.receive())["complete"]
+        async with open_pool(guarded.server.settings) as pool:
+            await Credentials(pool).revoke_key(key.split("_")[1], 1)
+        with trio.fail_after(10), pytest.raises(ConnectionClosed) as closed:
+            await client.receive()
+    assert (closed.value.reason.code, closed.value.reason.reason) == (3000, "unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("claims", "name"),
+    [
+        ({"email": "a@b", "email_verified": True}, "a@b"),
+        ({"email": "a@b"}, "a@b"),
+        ({"email": "a@b", "email_verified": False}, "anna"),
+        ({"email": "a@b", "email_verified": "false"}, "anna"),
+        ({"email": "a@b", "email_verified": None}, "anna"),
+    ],
+)
+def test_nobody_is_called_by_an_address_that_nobody_has_checked(claims, name):
+    """It may be a colleague's, who would stand in the audit trail and as the second reviewer."""
+    assert name_of({"sub": "1", "preferred_username": "anna", **claims}) == name
 
 
 async def test_what_changes_something_needs_the_pages_own_token(guarded: Guarded):
