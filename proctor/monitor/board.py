@@ -11,8 +11,14 @@ import trio
 
 from proctor.settings import Settings
 
+GLANCE, CONNECTED = "glance:", "connected:"
+"""What stands before a session's id in the names of notes."""
 WATCHED_SECONDS = 10.0
 """How long processes go on after a proctor has looked last."""
+
+
+ERASED = b""
+"""A note that says that its session was erased."""
 
 
 class Board(Protocol):
@@ -84,6 +90,11 @@ class OwnBoard:
         await trio.lowlevel.checkpoint()
         for name in names:
             self._notes.pop(name, None)
+
+
+async def take_down(board: Board, session_id: str) -> None:
+    """Have nothing of an erased session on the board, and proctors see it no more. Raises Unavailable."""
+    await board.put({f"{GLANCE}{session_id}": ERASED, f"{CONNECTED}{session_id}": ERASED})
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 """What changes on the board, told to the proctors who are connected here, at most twice a second."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
@@ -11,8 +11,7 @@ import trio
 from proctor.analysis.glance import Glance
 from proctor.errors import Unavailable
 from proctor.model import ExamSession
-from proctor.monitor.board import Board
-from proctor.monitor.looking import CONNECTED, GLANCE
+from proctor.monitor.board import CONNECTED, ERASED, GLANCE, Board
 from proctor.storage.database import Database
 
 _log = structlog.get_logger(__name__)
@@ -25,6 +24,8 @@ _QUIET_MS = 15_000
 _ENDED_MS = 15 * 60_000
 """How long a session that has ended is still shown."""
 _IDS_AT_ONCE = 200
+_UNSENT_MAX_BYTES = 2**20
+"""Who takes less than there is to tell would have more and more waiting here."""
 
 
 class Line(StrEnum):
@@ -69,9 +70,11 @@ class Told(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="ses
 class Watcher:
     """A proctor's connection, as the feed needs it."""
 
-    def __init__(self, send: Callable[[bytes], None]) -> None:
+    def __init__(self, send: Callable[[bytes], None], unsent: Callable[[], int]) -> None:
         self.send = send
         """Must not wait."""
+        self.unsent = unsent
+        """Returns how many bytes it has not taken yet."""
         self.told = False
         """Whether it has been sent all sessions."""
 
@@ -88,9 +91,12 @@ class Feed:
         self._forget()
 
     @contextmanager
-    def joined(self, send: Callable[[bytes], None]) -> Iterator[None]:
-        """Have `send` called with what there is to tell, as JSON, inside the block."""
-        watcher = Watcher(send)
+    def joined(self, send: Callable[[bytes], None], unsent: Callable[[], int]) -> Iterator[None]:
+        """Have `send` called with what there is to tell, as JSON, inside the block.
+
+        While more than a mebibyte is `unsent` nothing is added, and then everything is told anew.
+        """
+        watcher = Watcher(send, unsent)
         self._watchers.add(watcher)
         self._somebody.set()
         try:
@@ -130,6 +136,10 @@ class Feed:
             self._notes.clear()
         self._number = number
         self._notes.update(notes)
+        for note, text in notes.items():
+            if note.startswith(GLANCE) and text == ERASED:
+                self._sessions.pop(note.removeprefix(GLANCE), None)
+                self._glances.pop(note.removeprefix(GLANCE), None)
         now_ms = self._now_ms()
         rows = {name: self._row(session, now_ms) for name, session in self._sessions.items()}
         changed = [row for name, row in rows.items() if self._rows.get(name) != row]
@@ -145,16 +155,23 @@ class Feed:
         for start in range(0, len(new), _IDS_AT_ONCE):
             for session in await self._database.active_sessions(new[start : start + _IDS_AT_ONCE]):
                 self._sessions[session.session_id] = session
-        over = []
+        # Notes come of sessions that run, so others are of such as ended while nobody watched.
+        over = {name.partition(":")[2] for name in self._notes} - running - self._sessions.keys()
         for name, session in self._sessions.items():
             if name not in running and session.ended_ms is None:
                 self._sessions[name] = msgspec.structs.replace(session, ended_ms=now_ms)
             elif session.ended_ms is not None and now_ms - session.ended_ms > _ENDED_MS:
-                over.append(name)
+                over.add(name)
+        await self._take_down(over)
+
+    async def _take_down(self, over: Collection[str]) -> None:
         for name in over:
-            del self._sessions[name]
+            self._sessions.pop(name, None)
             self._glances.pop(name, None)
-        await self._board.remove([f"{kind}{name}" for name in over for kind in (GLANCE, CONNECTED)])
+        names = [f"{kind}{name}" for name in over for kind in (GLANCE, CONNECTED)]
+        for note in names:
+            self._notes.pop(note, None)
+        await self._board.remove(names)
 
     def _row(self, session: ExamSession, now_ms: int) -> Row:
         glance = self._glance(session.session_id)
@@ -170,7 +187,7 @@ class Feed:
 
     def _glance(self, name: str) -> Glance | None:
         note = self._notes.get(f"{GLANCE}{name}")
-        if note is None:
+        if not note:
             return None
         known = self._glances.get(name)
         if known is None or known[0] is not note:
@@ -191,6 +208,11 @@ class Feed:
     def _tell(self, changed: list[Row], gone: list[str], now_ms: int) -> None:
         change = whole = None
         for watcher in list(self._watchers):
+            unsent = watcher.unsent()
+            if unsent > _UNSENT_MAX_BYTES:
+                watcher.told = False
+            if not watcher.told and unsent:
+                continue
             if not watcher.told:
                 watcher.told = True
                 whole = whole or msgspec.json.encode(

@@ -50,6 +50,11 @@ class WebSocket:
         self.gone = trio.Event()
         """Set when nothing more comes of this peer: it has closed, has vanished, or was let go."""
 
+    @property
+    def unsent_bytes(self) -> int:
+        """How much the peer has not taken yet."""
+        return len(self._unsent)
+
     def attach(self, selector: selectors.BaseSelector) -> None:
         """Be served by whoever looks after `selector`."""
         self._selector = selector

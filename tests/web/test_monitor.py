@@ -1,15 +1,28 @@
 """What proctors are told of running exams: all at once, then what changes, whichever process has it."""
 
+import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import trio
 
+from proctor.analysis.engine import Engine
+from proctor.errors import Unavailable
+from proctor.farewells import Farewells
+from proctor.ingest import Ingest
+from proctor.model import ExamSession
 from proctor.monitor.board import Board, OwnBoard
+from proctor.monitor.feed import Feed
+from proctor.monitor.looking import Looking
+from proctor.storage.database import Database
+from proctor.storage.frames import FrameStore
+from proctor.storage.pool import open_pool
 from proctor.storage.redis_board import open_redis_board
+from proctor.storage.schema import upgrade_schema
 from tests.fixtures.server import Client, Server, open_server, settings_for
 
 CALM = {"face_present": 1, "no_of_face": 1, "phone_present": 0}
@@ -126,6 +139,83 @@ async def test_who_ended_long_ago_is_not_shown_any_more(server: Server, monkeypa
         with trio.fail_after(20):
             while watcher.rows:
                 await watcher.hear()
+
+
+async def test_an_erased_session_is_not_shown_any_more(server: Server):
+    await server.start("s", candidate_id="Alice")
+    async with watching(server) as watcher:
+        async with server.stream("s") as client:
+            await tell(client, story((330, CALM), (30, PHONE)))
+            await watcher.until("s", priority="high")
+        assert (await server.http.delete("/api/v1/session/s")).status_code == 204
+        with trio.fail_after(20):
+            while watcher.rows:
+                await watcher.hear()
+
+
+async def test_what_ended_while_nobody_watched_is_taken_off_the_board(tmp_path):
+    """Else the board would hold findings about people for as long as the server runs."""
+    settings = settings_for(tmp_path)
+    await upgrade_schema(settings)
+    async with open_pool(settings) as pool:
+        await Database(pool).start_session(ExamSession(session_id="runs", started_ms=1))
+        board = OwnBoard()
+        feed = Feed(board, Database(pool), lambda: 1000)
+        await board.put({"glance:over": b"x", "connected:over": b"", "connected:runs": b"1"})
+        with feed.joined(lambda _: None, lambda: 0):
+            await feed._update()
+            await board.put({"connected:over": b""})
+            feed._asked_at = -10
+            await feed._update()
+        assert (await board.since(0))[1] == {"connected:runs": b"1"}
+
+
+async def test_who_reads_too_slowly_is_told_everything_anew_instead_of_more_and_more(tmp_path):
+    heard: list[dict[str, Any]] = []
+    unsent = 0
+    settings = settings_for(tmp_path)
+    await upgrade_schema(settings)
+    async with open_pool(settings) as pool:
+        database = Database(pool)
+        feed = Feed(OwnBoard(), database, lambda: 1000)
+
+        async def update(name: str) -> None:
+            await database.start_session(ExamSession(session_id=name, started_ms=1))
+            feed._asked_at = -10
+            await feed._update()
+
+        with feed.joined(lambda text: heard.append(json.loads(text)), lambda: unsent):
+            await update("a")
+            unsent = 2**20 + 1
+            await update("b")
+            unsent = 1
+            await update("c")
+            assert [told["complete"] for told in heard] == [True]
+            unsent = 0
+            await update("d")
+    assert [told["complete"] for told in heard] == [True, True]
+    assert {row["session_id"] for row in heard[1]["sessions"]} == set("abcd")
+
+
+async def test_looking_goes_on_where_it_was_once_the_database_is_back():
+    """An outage is waited out, and is no failure of the task, which would be restarted later and later."""
+
+    async def down(session_ids: Sequence[str]) -> list[ExamSession]:
+        raise Unavailable("the database does not answer")
+
+    unseen = {"s"}
+    looking = Looking(
+        OwnBoard(),
+        cast("Engine", SimpleNamespace(policies={})),
+        cast("FrameStore", None),
+        cast("Database", SimpleNamespace(active_sessions=down)),
+        cast("Ingest", SimpleNamespace(unseen=unseen)),
+        cast("Farewells", None),
+        lambda: 0,
+    )
+    with pytest.raises(Unavailable):
+        await looking._look(watched=True)
+    assert unseen == {"s"}
 
 
 @pytest.fixture(params=["own", "redis"])
