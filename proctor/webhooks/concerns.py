@@ -102,15 +102,18 @@ class Concerns:
             await trio.sleep(LOOK_SECONDS)
 
     async def _look_at_all(self) -> None:
+        trouble: ProctorError | None = None
         for session_id in list(self._due):
             session = self._due.pop(session_id)
             began = trio.current_time()
             try:
                 await self._look_at(session)
-            except ProctorError:
+            except ProctorError as failure:  # what troubles one session must not hold up the others
                 self._due.setdefault(session_id, session)
-                raise
+                trouble = failure
             await trio.sleep(trio.current_time() - began)
+        if trouble is not None:
+            raise trouble
 
     async def _look_at(self, session: ExamSession) -> None:
         told = self._told.setdefault(session.session_id, _Told())
