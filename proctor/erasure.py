@@ -15,6 +15,7 @@ from proctor.archive import Archive
 from proctor.audit import Action, Audit, Who
 from proctor.errors import Unavailable, UnknownSession
 from proctor.model import ExamSession
+from proctor.monitor.board import Board, take_down
 from proctor.sessions import Sessions
 from proctor.settings import Settings
 from proctor.storage.audit_cuts import AuditCuts
@@ -41,6 +42,7 @@ class Erasure:
         sessions: Sessions,
         store: FrameStore,
         archive: Archive,
+        board: Board,
         audit: Audit,
         cuts: AuditCuts,
         settings: Settings,
@@ -50,6 +52,7 @@ class Erasure:
         self._sessions = sessions
         self._store = store
         self._archive = archive
+        self._board = board
         self._audit = audit
         self._trail = TrailRetention(cuts, audit, settings, now_ms)
         self._settings = settings
@@ -68,6 +71,7 @@ class Erasure:
             raise Unavailable(f"session {session_id!r} is still ending; ask again in a few seconds")
         await remove_dump(self._settings.dump_directory, session_id)
         await self._archive.remove(session_id)
+        await take_down(self._board, session_id, self._now_ms())
         await self._removal.remove_session(session_id)
         _log.info("session erased", session=session_id)
 

@@ -211,7 +211,9 @@ def _assemble(
         grants=Grants(sessions, database, ingest, granting, now_ms),
         reanalysis=_reanalysis(sessions, database, engine, granting, settings),
         reviewing=Reviewing(Reviews(pool), database, engine.policies, now_ms),
-        erasure=Erasure(Removal(pool), sessions, store, archive, audit, AuditCuts(pool), settings, now_ms),
+        erasure=Erasure(
+            Removal(pool), sessions, store, archive, board, audit, AuditCuts(pool), settings, now_ms
+        ),
         idle=IdleSessions(Removal(pool), database, store, endings, audit, settings, now_ms),
         looking=Looking(board, engine, store, database, ingest, farewells, now_ms),
         feed=Feed(board, database, now_ms),

@@ -12,6 +12,7 @@ from proctor.erasure import Erasure
 from proctor.errors import Conflict, Unavailable, UnknownSession
 from proctor.export import exported
 from proctor.model import ExamSession, SessionStatus
+from proctor.monitor.board import OwnBoard
 from proctor.reviewing import Reviewing
 from proctor.storage.audit_cuts import AuditCuts
 from proctor.storage.audit_log import AuditLog
@@ -53,6 +54,7 @@ def erasure_of(house: House, now_ms: int = T0, removal: object = None, **changes
         house.sessions,
         house.store,
         house.archive,
+        OwnBoard(),
         audit,
         AuditCuts(pool),
         settings,

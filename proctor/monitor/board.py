@@ -14,6 +14,10 @@ from proctor.settings import Settings
 WATCHED_SECONDS = 10.0
 """How long processes go on after a proctor has looked last."""
 
+GLANCE, CONNECTED, ERASED = "glance:", "connected:", "erased:"
+"""What stands before a session's id in the names of notes: what it looks like, whether it has clients, and
+when it was erased, in milliseconds since the epoch, lest it is shown any longer."""
+
 
 class Board(Protocol):
     """Notes by name, numbered as they change. Every call raises Unavailable while it cannot be reached."""
@@ -84,6 +88,12 @@ class OwnBoard:
         await trio.lowlevel.checkpoint()
         for name in names:
             self._notes.pop(name, None)
+
+
+async def take_down(board: Board, session_id: str, now_ms: int) -> None:
+    """Have nobody see anything of a session any more. Raises Unavailable."""
+    await board.remove([f"{GLANCE}{session_id}", f"{CONNECTED}{session_id}"])
+    await board.put({f"{ERASED}{session_id}": b"%d" % now_ms})
 
 
 @asynccontextmanager

@@ -11,8 +11,7 @@ import trio
 from proctor.analysis.glance import Glance
 from proctor.errors import Unavailable
 from proctor.model import ExamSession
-from proctor.monitor.board import Board
-from proctor.monitor.looking import CONNECTED, GLANCE
+from proctor.monitor.board import CONNECTED, ERASED, GLANCE, Board
 from proctor.storage.database import Database
 
 _log = structlog.get_logger(__name__)
@@ -130,6 +129,11 @@ class Feed:
             self._notes.clear()
         self._number = number
         self._notes.update(notes)
+        for note in [each for each in notes if each.startswith(ERASED)]:
+            session = self._sessions.get(note.removeprefix(ERASED))
+            # Another may have its id by now.
+            if session is not None and session.started_ms <= int(notes[note]):
+                self._drop(session.session_id)
         now_ms = self._now_ms()
         rows = {name: self._row(session, now_ms) for name, session in self._sessions.items()}
         changed = [row for name, row in rows.items() if self._rows.get(name) != row]
@@ -152,9 +156,14 @@ class Feed:
             elif session.ended_ms is not None and now_ms - session.ended_ms > _ENDED_MS:
                 over.append(name)
         for name in over:
-            del self._sessions[name]
-            self._glances.pop(name, None)
+            self._drop(name)
         await self._board.remove([f"{kind}{name}" for name in over for kind in (GLANCE, CONNECTED)])
+
+    def _drop(self, name: str) -> None:
+        self._sessions.pop(name, None)
+        self._glances.pop(name, None)
+        for kind in (GLANCE, CONNECTED, ERASED):
+            self._notes.pop(f"{kind}{name}", None)
 
     def _row(self, session: ExamSession, now_ms: int) -> Row:
         glance = self._glance(session.session_id)

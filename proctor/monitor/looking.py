@@ -14,7 +14,7 @@ from proctor.farewells import Farewells
 from proctor.ingest import Ingest
 from proctor.model import ExamSession
 from proctor.monitor.alerts import Alerts
-from proctor.monitor.board import WATCHED_SECONDS, Board
+from proctor.monitor.board import CONNECTED, GLANCE, WATCHED_SECONDS, Board
 from proctor.storage.database import Database
 from proctor.storage.frames import FrameStore
 
@@ -24,8 +24,6 @@ LOOK_SECONDS = 0.5
 """Least time from one look to the next. With many sessions it is as long as the analysis workers take."""
 AT_ONCE = 100
 """Sessions in one look, so that what was seen is put up before all of them were looked at."""
-GLANCE, CONNECTED = "glance:", "connected:"
-"""What stands before a session's id in the names of notes."""
 
 
 class Looking:

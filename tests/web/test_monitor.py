@@ -221,3 +221,19 @@ async def test_a_candidate_is_alerted_once_where_the_policy_says_so(tmp_path):
             await server.http.post("/api/v1/session/untold/message", json={"text": "no alerts"})
             assert (await client.receive())["type"] == "message"
             assert (await other.receive())["type"] == "message"
+
+
+async def test_nothing_of_an_erased_session_is_shown(server: Server):
+    await server.start("s")
+    async with server.stream("s") as client:
+        await tell(client, story((330, CALM), (30, PHONE)))
+        async with watching(server) as watcher:
+            await watcher.until("s", priority="high")
+            assert (await server.http.delete("/api/v1/session/s")).status_code == 204
+            with trio.fail_after(20):
+                while watcher.rows:
+                    await watcher.hear()
+    async with watching(server) as watcher:
+        await server.start("another")
+        await watcher.until("another", line="waiting")
+        assert watcher.rows.keys() == {"another"}
