@@ -42,9 +42,9 @@ class Erasure:
         sessions: Sessions,
         store: FrameStore,
         archive: Archive,
+        board: Board,
         audit: Audit,
         cuts: AuditCuts,
-        board: Board,
         settings: Settings,
         now_ms: Callable[[], int],
     ) -> None:
@@ -52,8 +52,8 @@ class Erasure:
         self._sessions = sessions
         self._store = store
         self._archive = archive
-        self._audit = audit
         self._board = board
+        self._audit = audit
         self._trail = TrailRetention(cuts, audit, settings, now_ms)
         self._settings = settings
         self._now_ms = now_ms
@@ -71,7 +71,7 @@ class Erasure:
             raise Unavailable(f"session {session_id!r} is still ending; ask again in a few seconds")
         await remove_dump(self._settings.dump_directory, session_id)
         await self._archive.remove(session_id)
-        await take_down(self._board, session_id)
+        await take_down(self._board, session_id, self._now_ms())
         await self._removal.remove_session(session_id)
         _log.info("session erased", session=session_id)
 

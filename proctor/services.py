@@ -212,7 +212,7 @@ def _assemble(
         reanalysis=_reanalysis(sessions, database, engine, granting, settings),
         reviewing=Reviewing(Reviews(pool), database, engine.policies, now_ms),
         erasure=Erasure(
-            Removal(pool), sessions, store, archive, audit, AuditCuts(pool), board, settings, now_ms
+            Removal(pool), sessions, store, archive, board, audit, AuditCuts(pool), settings, now_ms
         ),
         idle=IdleSessions(Removal(pool), database, store, endings, audit, settings, now_ms),
         looking=Looking(board, engine, store, database, ingest, farewells, now_ms),

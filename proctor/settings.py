@@ -204,6 +204,12 @@ class Settings(BaseSettings):
     livekit_url: str = Field("", description="LiveKit server that clients connect to, `wss://…`.")
     livekit_api_key: str = Field("", description="LiveKit API key.")
     livekit_api_secret: SecretStr = Field(SecretStr(""), description="LiveKit API secret.")
+    livekit_room_url: str = Field(
+        "",
+        pattern=r"^(https?://.+)?$",
+        description="Page that shows a room to proctors, with `{url}` and `{token}` where LiveKit's address "
+        "and a token go.",
+    )
     livekit_token_seconds: int = Field(4 * 3600, ge=60, description="How long a LiveKit token is valid.")
     log_format: Literal["text", "json"] = Field("text", description="One line per event, as text or JSON.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(

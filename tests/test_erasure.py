@@ -54,9 +54,9 @@ def erasure_of(house: House, now_ms: int = T0, removal: object = None, **changes
         house.sessions,
         house.store,
         house.archive,
+        OwnBoard(),
         audit,
         AuditCuts(pool),
-        OwnBoard(),
         settings,
         lambda: now_ms,
     )

@@ -11,14 +11,12 @@ import trio
 
 from proctor.settings import Settings
 
-GLANCE, CONNECTED = "glance:", "connected:"
-"""What stands before a session's id in the names of notes."""
 WATCHED_SECONDS = 10.0
 """How long processes go on after a proctor has looked last."""
 
-
-ERASED = b""
-"""A note that says that its session was erased."""
+GLANCE, CONNECTED, ERASED = "glance:", "connected:", "erased:"
+"""What stands before a session's id in the names of notes: what it looks like, whether it has clients, and
+when it was erased, in milliseconds since the epoch, lest it is shown any longer."""
 
 
 class Board(Protocol):
@@ -92,9 +90,10 @@ class OwnBoard:
             self._notes.pop(name, None)
 
 
-async def take_down(board: Board, session_id: str) -> None:
-    """Have nothing of an erased session on the board, and proctors see it no more. Raises Unavailable."""
-    await board.put({f"{GLANCE}{session_id}": ERASED, f"{CONNECTED}{session_id}": ERASED})
+async def take_down(board: Board, session_id: str, now_ms: int) -> None:
+    """Have nobody see anything of a session any more. Raises Unavailable."""
+    await board.remove([f"{GLANCE}{session_id}", f"{CONNECTED}{session_id}"])
+    await board.put({f"{ERASED}{session_id}": b"%d" % now_ms})
 
 
 @asynccontextmanager

@@ -1,6 +1,6 @@
 """What changes on the board, told to the proctors who are connected here, at most twice a second."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
@@ -136,10 +136,11 @@ class Feed:
             self._notes.clear()
         self._number = number
         self._notes.update(notes)
-        for note, text in notes.items():
-            if note.startswith(GLANCE) and text == ERASED:
-                self._sessions.pop(note.removeprefix(GLANCE), None)
-                self._glances.pop(note.removeprefix(GLANCE), None)
+        for note in [each for each in notes if each.startswith(ERASED)]:
+            session = self._sessions.get(note.removeprefix(ERASED))
+            # Another may have its id by now.
+            if session is not None and session.started_ms <= int(notes[note]):
+                self._drop(session.session_id)
         now_ms = self._now_ms()
         rows = {name: self._row(session, now_ms) for name, session in self._sessions.items()}
         changed = [row for name, row in rows.items() if self._rows.get(name) != row]
@@ -162,16 +163,16 @@ class Feed:
                 self._sessions[name] = msgspec.structs.replace(session, ended_ms=now_ms)
             elif session.ended_ms is not None and now_ms - session.ended_ms > _ENDED_MS:
                 over.add(name)
-        await self._take_down(over)
-
-    async def _take_down(self, over: Collection[str]) -> None:
         for name in over:
-            self._sessions.pop(name, None)
-            self._glances.pop(name, None)
-        names = [f"{kind}{name}" for name in over for kind in (GLANCE, CONNECTED)]
-        for note in names:
-            self._notes.pop(note, None)
-        await self._board.remove(names)
+            self._notes.pop(f"{ERASED}{name}", None)
+            self._drop(name)
+        await self._board.remove([f"{kind}{name}" for name in over for kind in (GLANCE, CONNECTED, ERASED)])
+
+    def _drop(self, name: str) -> None:
+        self._sessions.pop(name, None)
+        self._glances.pop(name, None)
+        for kind in (GLANCE, CONNECTED):
+            self._notes.pop(f"{kind}{name}", None)
 
     def _row(self, session: ExamSession, now_ms: int) -> Row:
         glance = self._glance(session.session_id)
@@ -187,7 +188,7 @@ class Feed:
 
     def _glance(self, name: str) -> Glance | None:
         note = self._notes.get(f"{GLANCE}{name}")
-        if not note:
+        if note is None:
             return None
         known = self._glances.get(name)
         if known is None or known[0] is not note:

@@ -45,6 +45,8 @@ class Cookies:
         if origin == self._own:
             return True
         try:
-            return urlsplit(origin).netloc == asked.headers.get("Host")
+            scheme, host, *_ = urlsplit(origin)
         except ValueError:  # brackets that hold no IPv6 address
             return False
+        # Whoever is between a browser and plain HTTP could make pages of this very host.
+        return host == asked.headers.get("Host") and (scheme == "https" or not self._secure)

@@ -50,7 +50,7 @@ def livekit_routes(services: Services) -> Blueprint:
     """Return the routes about LiveKit."""
     routes = Blueprint("livekit", __name__, url_prefix="/api/v1/webrtc/livekit")
     settings = services.settings
-    make_token = _token_maker(settings)
+    make_token = token_maker(settings)
 
     @routes.get("/token")
     @validate_querystring(TokenQuery)
@@ -99,7 +99,7 @@ class _MakeToken(Protocol):
     def __call__(self, room: str, identity: str, name: str, *, hidden: bool, alone: bool) -> str: ...
 
 
-def _token_maker(settings: Settings) -> _MakeToken | None:
+def token_maker(settings: Settings) -> _MakeToken | None:
     """Return what makes a token for a room, an identity and a name, or None without credentials."""
     secret = settings.livekit_api_secret.get_secret_value()
     if not (settings.livekit_url and settings.livekit_api_key and secret):

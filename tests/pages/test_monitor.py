@@ -1,11 +1,14 @@
 """The pages of running exams in a real browser."""
 
+from urllib.parse import parse_qsl, urlsplit
+
+import jwt
 import pytest
 
 from proctor.access.roles import Role
 from tests.fixtures.browser import Page, open_page
 from tests.fixtures.server import Server, open_server, settings_for
-from tests.web.test_access import key_for
+from tests.web.test_access import LIVEKIT, key_for
 from tests.web.test_monitor import CALM, PHONE, story, tell
 
 TICKS = (
@@ -149,3 +152,21 @@ async def test_somebody_signs_in_changes_something_and_signs_out(tmp_path, page:
         await page.becomes("location.pathname === '/sign-in'")
         await page.call("goto", f"{server.url}/monitor")
         assert await page.call("evaluate", "location.search") == "?next=/monitor"
+
+
+async def test_a_proctor_goes_to_the_room_of_an_exam_unseen(tmp_path):
+    room = "https://video.example.org/?server={url}&token={token}"
+    settings = settings_for(tmp_path, livekit_room_url=room, **LIVEKIT)
+    async with open_server(settings) as server:
+        await server.start("s", exam_id="algebra")
+        await server.start("without-exam")
+        assert "/session/s/room" in (await server.http.get("/session/s")).text
+        sent = await server.http.get("/session/s/room")
+        query = dict(parse_qsl(urlsplit(sent.headers["Location"]).query))
+        assert query["server"] == LIVEKIT["livekit_url"]
+        claims = jwt.decode(query["token"], LIVEKIT["livekit_api_secret"], algorithms=["HS256"])
+        assert claims["video"]["room"] == "algebra"
+        assert claims["video"]["hidden"]
+        assert not claims["video"]["canPublish"]
+        assert "/room" not in (await server.http.get("/session/without-exam")).text
+        assert (await server.http.get("/session/without-exam/room")).status_code == 503

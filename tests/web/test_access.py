@@ -144,6 +144,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "exam_page.exam": ("GET", "/exam/algebra", {}),
     "review_page.queue": ("GET", "/review", {}),
     "review_page.session": ("GET", "/review/mine", {}),
+    "session_page.room": ("GET", "/session/mine/room", {}),
     "session_page.session": ("GET", "/session/mine", {}),
     "messages.send": ("POST", "/api/v1/session/mine/message", {"json": {"text": "hello"}}),
     "signals.session_signals": ("GET", "/api/v1/session/mine/signals", {}),

@@ -141,18 +141,6 @@ async def test_who_ended_long_ago_is_not_shown_any_more(server: Server, monkeypa
                 await watcher.hear()
 
 
-async def test_an_erased_session_is_not_shown_any_more(server: Server):
-    await server.start("s", candidate_id="Alice")
-    async with watching(server) as watcher:
-        async with server.stream("s") as client:
-            await tell(client, story((330, CALM), (30, PHONE)))
-            await watcher.until("s", priority="high")
-        assert (await server.http.delete("/api/v1/session/s")).status_code == 204
-        with trio.fail_after(20):
-            while watcher.rows:
-                await watcher.hear()
-
-
 async def test_what_ended_while_nobody_watched_is_taken_off_the_board(tmp_path):
     """Else the board would hold findings about people for as long as the server runs."""
     settings = settings_for(tmp_path)
@@ -161,7 +149,9 @@ async def test_what_ended_while_nobody_watched_is_taken_off_the_board(tmp_path):
         await Database(pool).start_session(ExamSession(session_id="runs", started_ms=1))
         board = OwnBoard()
         feed = Feed(board, Database(pool), lambda: 1000)
-        await board.put({"glance:over": b"x", "connected:over": b"", "connected:runs": b"1"})
+        await board.put(
+            {"glance:over": b"x", "connected:over": b"", "connected:runs": b"1", "erased:x": b"1"}
+        )
         with feed.joined(lambda _: None, lambda: 0):
             await feed._update()
             await board.put({"connected:over": b""})
@@ -311,3 +301,19 @@ async def test_a_candidate_is_alerted_once_where_the_policy_says_so(tmp_path):
             await server.http.post("/api/v1/session/untold/message", json={"text": "no alerts"})
             assert (await client.receive())["type"] == "message"
             assert (await other.receive())["type"] == "message"
+
+
+async def test_nothing_of_an_erased_session_is_shown(server: Server):
+    await server.start("s")
+    async with server.stream("s") as client:
+        await tell(client, story((330, CALM), (30, PHONE)))
+        async with watching(server) as watcher:
+            await watcher.until("s", priority="high")
+            assert (await server.http.delete("/api/v1/session/s")).status_code == 204
+            with trio.fail_after(20):
+                while watcher.rows:
+                    await watcher.hear()
+    async with watching(server) as watcher:
+        await server.start("another")
+        await watcher.until("another", line="waiting")
+        assert watcher.rows.keys() == {"another"}

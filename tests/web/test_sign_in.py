@@ -7,6 +7,8 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from functools import partial
+from types import SimpleNamespace
+from typing import cast
 from urllib.parse import quote_plus
 
 import httpx
@@ -16,6 +18,7 @@ import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric import rsa
 from quart import Response
+from quart.wrappers import Request
 from trio_websocket import ConnectionClosed
 
 from proctor.access import gate, pages
@@ -345,3 +348,19 @@ def test_a_provider_set_up_in_part_stops_the_server(tmp_path, setting, value, fi
     with pytest.raises(Misconfigured) as refused:
         provider_of(settings_for(tmp_path, **whole | {setting: value}))
     assert refused.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("public_url", "origin", "own"),
+    [
+        ("https://proctor.example", "https://proctor.example", True),
+        ("https://proctor.example", "https://inside:8000", True),
+        ("https://proctor.example", "http://inside:8000", False),
+        ("", "http://inside:8000", True),
+        ("", "https://elsewhere", False),
+    ],
+)
+def test_where_there_is_tls_a_page_that_came_without_is_none_of_ours(tmp_path, public_url, origin, own):
+    """Whoever is between could have made it."""
+    asked = SimpleNamespace(headers={"Origin": origin, "Host": "inside:8000"})
+    assert Cookies(settings_for(tmp_path, public_url=public_url)).is_own(cast("Request", asked)) is own
