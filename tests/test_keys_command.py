@@ -78,6 +78,7 @@ async def test_names_from_outside_do_nothing_to_the_terminal(tmp_path: Path):
         (["create", "x", "--role", "candidate"], ["candidate", "integration, proctor, reviewer"]),
         (["create", "x", "--role", "root"], ["root", "admin, integration"]),
         (["revoke", "0123456789abcdef"], ["no key", "keys list"]),
+        (["create", "Server", "--role", "admin"], ["take another name"]),
     ],
 )
 async def test_mistakes_are_told_in_one_line(tmp_path: Path, arguments, words):

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
-from proctor.errors import Forbidden
+from proctor.errors import Forbidden, InvalidRequest
 from proctor.model import ExamSession
 
 _ANOTHER = "this token is for another session; use the one that `start` gave for this one"
@@ -26,6 +26,15 @@ class Role(StrEnum):
 
 
 STAFF = frozenset(Role) - {Role.CANDIDATE}
+
+_TAKEN = frozenset({"anyone", "candidate", "retention", "server"})
+"""Names under which something is done that nobody in particular does."""
+
+
+def check_name(name: str) -> None:
+    """Return if somebody may be called this. Raises InvalidRequest."""
+    if name.strip().lower() in _TAKEN:
+        raise InvalidRequest(f"{name!r} stands for others in the trail; take another name", field="name")
 
 
 class Principal(msgspec.Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from databases.core import Connection
 
 from proctor.access.keys import ApiKey
+from proctor.access.roles import check_name
 from proctor.access.tokens import SigningKey
 from proctor.errors import InvalidRequest
 from proctor.storage.pool import Pool
@@ -22,7 +23,8 @@ class Credentials:
         self._pool = pool
 
     async def add_key(self, key: ApiKey) -> None:
-        """Keep a new key. Raises InvalidRequest for a name that one of the databases cannot hold."""
+        """Keep a new key. Raises InvalidRequest for a name that is taken, or that a database cannot hold."""
+        check_name(key.name)
         check_text(key.name, "name")
         row = msgspec.structs.asdict(key) | {"roles": msgspec.json.encode(sorted(key.roles)).decode()}
         await self._execute(sa.insert(api_keys).values(row))

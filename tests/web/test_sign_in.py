@@ -267,6 +267,7 @@ async def test_an_account_has_the_roles_of_its_groups(guarded: Guarded):
         ({"claims": {"aud": [CLIENT, "b"], "azp": "b"}}, 401, "another client"),
         ({"claims": {"iss": "https://evil.example"}}, 401, "another provider"),
         ({"claims": {"exp": 1}}, 401, "expired"),
+        ({"claims": {"email": "Candidate"}}, 400, "another name"),
         ({"claims": {"groups": ["teachers"]}}, 403, "groups teachers"),
         ({"claims": {"groups": None}}, 403, "groups none"),
         ({"claims": {"groups": {"exam-office": 1}}}, 403, "groups none"),

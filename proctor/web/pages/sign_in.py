@@ -8,6 +8,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from proctor.access import pages
 from proctor.access.limits import Limits
 from proctor.access.oidc import Provider, Request, open_provider
+from proctor.access.roles import check_name
 from proctor.access.tokens import claims_of, sign
 from proctor.audit import Action
 from proctor.errors import Forbidden, ProctorError, Unauthenticated
@@ -73,6 +74,7 @@ class SignIn:
         )
         under_way = Request(**{name: str(claims[name]) for name in fields})
         name, roles = await self.provider.finish(request.args, under_way)
+        check_name(name)
         session = pages.begin(name, key_id=None, roles=roles)
         response = await self._welcome(session, self._settings.oidc_issuer, under_way.onward)
         self._cookies.clear(response, self._cookies.signing_in)
