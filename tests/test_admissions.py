@@ -53,7 +53,9 @@ async def test_who_comes_at_once_shares_a_look_at_the_database(database, nursery
             clients.start_soon(join, session_id)
         await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(admissions.serve)
-    assert [len(ids) for ids in counted.asked] == [500, 498, 202, 202]
+    # The first look is at 500, and those of them begin that are not there; who is in it is up to chance.
+    first, begun, rest, begun_then = (len(ids) for ids in counted.asked)
+    assert (first, first + rest, begun + begun_then) == (500, 702, 700)
     by_id = {session.session_id: session for session in found}
     assert len(found) == 703
     assert len(by_id) == 702

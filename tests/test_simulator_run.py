@@ -48,7 +48,8 @@ async def test_everything_simulated_is_acknowledged_stored_and_judged(url):
     """Exit status 0 and a JSON summary whose counts agree, sent = acknowledged = stored, for every kind."""
     console = screen()
     options = SimulateOptions(url=url, candidates=10, minutes=2, speed=100, seed=3)
-    assert await simulate(options, console=console, as_json=True) == 0
+    status = await simulate(options, console=console, as_json=True)
+    assert status == 0, console.file.getvalue()
     summary = json.loads(console.file.getvalue())
     assert len({session["session_id"] for session in summary["sessions"]}) == 10
     for session in summary["sessions"]:

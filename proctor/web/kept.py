@@ -91,6 +91,10 @@ def _tables(settings: Settings) -> Mapping[str, tuple[str, str]]:
     return {
         "exam_sessions": ("Sessions", reports),
         "exam_analyses": (f"Reports, each version: {', '.join(_report_parts())}", reports),
+        "review_events": (
+            "What reviewers judged, noted and decided, and what candidates said to it",
+            reports,
+        ),
         "exam_milestones": ("When the client and its camera came and went", reports),
         "webhook_deliveries": (
             "What other systems are told of a session",

@@ -44,6 +44,7 @@ def message_routes(services: Services) -> Blueprint:
     @document_response(Problem, 400)
     @document_response(Problem, 404)
     @document_response(Problem, 409)
+    @document_response(Problem, 415)
     async def send(session_id: str, data: NewMessage) -> Response:
         """Write to the candidate of a running session, whose page is told at once. It is not kept."""
         session = await services.sessions.get(check_session_id(session_id))

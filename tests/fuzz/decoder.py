@@ -20,7 +20,8 @@ with atheris.instrument_imports(include=["proctor", "json"]):
     from proctor.clock import ClientClock
     from proctor.features import VOCABULARY
     from proctor.ingest import frame_message
-    from proctor.wire import Clock, ClockReading, Error, Frames, Rejected, decode, encode
+    from proctor.replies import Clock, Error, encode
+    from proctor.wire import ClockReading, Frames, Rejected, decode
 
 SESSION, BATCH_MAX = "exam", 5
 KINDS = ("frame", "batch", "event", "clock")

@@ -45,7 +45,12 @@ async def test_a_server_that_is_well(server: Server):
             "database": "sqlite",
             "frame_store": "embedded",
             "durability": "process",
-            "retention": {"frames_seconds": 3600, "dumps_days": None, "reports_days": None},
+            "retention": {
+                "frames_seconds": 3600,
+                "dumps_days": None,
+                "reports_days": None,
+                "audit_days": None,
+            },
             "connections": 1,
         }
 
