@@ -147,7 +147,7 @@ class Ingest:
         self._arrived = trio.Event()
         self._progress = trio.lowlevel.ParkingLot()
         self.touched: set[str] = set()
-        self.unseen: set[str] = set()
+        self.unseen: dict[str, None] = {}
         """Sessions that had frames stored since whoever follows them, or shows them, took them out."""
 
     @property
@@ -250,7 +250,7 @@ class Ingest:
             if receipt.outcome is _STORED:
                 frames += len(message.frames)
                 self.touched.add(message.session_id)
-                self.unseen.add(message.session_id)
+                self.unseen[message.session_id] = None
                 self._archive.add(message, receipt.number, known)
             waiting.owner.settle(message, receipt)
             owners[waiting.owner] = None

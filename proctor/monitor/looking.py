@@ -1,6 +1,7 @@
 """Each process looks at its own sessions while a proctor watches, and puts what it sees on the board."""
 
 from collections.abc import Callable
+from itertools import islice
 
 import msgspec
 import structlog
@@ -22,7 +23,7 @@ _log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 0.5
 """Least time from one look to the next. With many sessions it is as long as the analysis workers take."""
-AT_ONCE = 100
+AT_ONCE = 50
 """Sessions in one look, so that what was seen is put up before all of them were looked at."""
 
 
@@ -54,8 +55,10 @@ class Looking:
 
     async def run(self) -> None:
         """Look at sessions that have new frames, and tell who comes and goes, until cancelled."""
+        next_look = trio.current_time()
         while True:
-            await trio.sleep(LOOK_SECONDS)
+            await trio.sleep_until(next_look)
+            next_look = trio.current_time() + LOOK_SECONDS
             try:
                 watched = await self._board.is_watched()
                 if watched:
@@ -79,7 +82,7 @@ class Looking:
             self._told = set()
             # What nothing came of for a while would not be seen otherwise; one process does it for all.
             if await self._store.claim("first look", WATCHED_SECONDS) == 0:
-                self._ingest.unseen.update(await self._database.running_sessions())
+                self._ingest.unseen.update(dict.fromkeys(await self._database.running_sessions()))
         here = set(self._farewells.session_ids)
         await self._board.put(
             {f"{CONNECTED}{each}": b"1" if each in here else b"" for each in here ^ self._told}
@@ -88,14 +91,16 @@ class Looking:
 
     async def _look(self, watched: bool) -> None:
         unseen = self._ingest.unseen
-        due = [unseen.pop() for _ in range(min(AT_ONCE, len(unseen)))]
+        due = list(islice(unseen, AT_ONCE))  # those first that wait for longest
         if not due:
             return
+        for name in due:
+            del unseen[name]
         glances: dict[str, bytes] = {}
         try:
             sessions = await self._database.active_sessions(due)
         except Unavailable:
-            unseen.update(due)
+            unseen.update(dict.fromkeys(due))
             raise
         async with trio.open_nursery() as nursery:
             for session in sessions:
