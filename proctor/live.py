@@ -11,7 +11,6 @@ retention, if that is less). Another goes on with the state once that has lapsed
 in the middle and wakes then can save nothing.
 """
 
-from bisect import bisect_right
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -33,6 +32,7 @@ from proctor.ingest import Ingest
 from proctor.metrics import Metrics
 from proctor.model import ExamSession, FrameId
 from proctor.settings import Settings
+from proctor.settling import settled_of
 from proctor.storage.frames import FramePage, FrameStore, Turn, frame_id_of
 from proctor.storage.recording import Recording
 
@@ -51,9 +51,6 @@ _FOLDS_AT_ONCE = 4
 """Sessions that are followed at the same time, so that one whose fold is slow does not hold up the others."""
 
 _GIVE_BACK_SECONDS = 1.0
-
-SETTLING_MS = 2_000
-"""A frame is settled when one this much newer, by event time, has been stored, and its own time has come."""
 
 _REST_FACTOR = 10
 """A session that starts over is not folded again for so many times as long as that took, unless asked for."""
@@ -156,7 +153,9 @@ class LiveAnalysis:
             await trio.sleep(interval)
             try:
                 if await self._store.claim("sweep", interval) == 0:
-                    self._ingest.touched.update(await running())
+                    sessions = dict.fromkeys(await running())
+                    self._ingest.touched.update(sessions)
+                    self._ingest.unseen.update(sessions)
             except Unavailable as failure:
                 _log.warning("sweep of running sessions waits", reason=failure.detail)
 
@@ -248,7 +247,7 @@ class LiveAnalysis:
         cursor, folded, _ = progress(state)
         while True:
             page = await read(cursor, JOB_FRAMES, JOB_BYTES)
-            settled = _settled(page, self._now_ms())
+            settled = settled_of(page, self._now_ms())
             if settled:
                 cursor, folded = frame_id_of(page.frames[settled - 1]), folded + settled
                 with self._timed("fold"):
@@ -263,8 +262,9 @@ class LiveAnalysis:
         """Save the state and hold on to it; None if it was lost to another process, and is a copy now."""
         if token is None:
             return None
-        keep = self._turn_seconds
-        saved = await self._store.save_state(session.session_id, state, token, keep_seconds=keep)
+        saved = await self._store.save_state(
+            session.session_id, state, token, keep_seconds=self._turn_seconds
+        )
         return token if saved else None
 
     def _judgeable(self, session: ExamSession) -> ExamSession:
@@ -286,14 +286,3 @@ class LiveAnalysis:
         began = trio.current_time()
         yield
         self._metrics.analysis_seconds.labels(job).observe(trio.current_time() - began)
-
-
-def _settled(page: FramePage, now_ms: int) -> int:
-    """Return how many of the frames have settled."""
-    if not page.frames:
-        return 0
-    # Frames that claim to be from the future must not take the cursor past those that are still to come.
-    horizon = min(frame_id_of(page.frames[-1]).time_ms - SETTLING_MS, now_ms)
-    settled = bisect_right(page.frames, horizon, key=lambda frame: frame_id_of(frame).time_ms)
-    # A flood may claim one time for all its frames.
-    return max(settled, (len(page.frames) + 1) // 2) if page.more else settled

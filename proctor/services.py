@@ -29,6 +29,7 @@ from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
 from proctor.milestones import Presence
 from proctor.model import ExamSession
+from proctor.monitor.alerts import Alerts
 from proctor.monitor.board import Board, open_board
 from proctor.monitor.feed import Feed
 from proctor.monitor.looking import Looking
@@ -144,7 +145,6 @@ async def open_services(
 
 def _tasks(services: Services) -> dict[str, Callable[[], Awaitable[None]]]:
     """Return what runs as long as the server does, by name."""
-    active_sessions = services.announcing.concerns.followed(services.database.active_sessions)
     return {
         "sockets": services.sockets.run,
         "keys": services.gate.refresh,
@@ -152,7 +152,7 @@ def _tasks(services: Services) -> dict[str, Callable[[], Awaitable[None]]]:
         "ingest": services.ingest.write,
         "spool": services.archive.write,
         "spool sweep": partial(services.archive.sweep, services.database),
-        "live analysis": partial(services.live.follow, active_sessions),
+        "live analysis": partial(services.live.follow, services.database.active_sessions),
         "live analysis of others": partial(services.live.sweep, services.database.running_sessions),
         "finalization": services.endings.finalize,
         "notices": services.farewells.listen,
@@ -194,6 +194,8 @@ def _assemble(
     endings = Endings(**parts, archive=archive, farewells=farewells, metrics=metrics, now_ms=now_ms)
     admissions = Admissions(database, store, gate, now_ms)
     sessions = Sessions(**parts, endings=endings, admissions=admissions, now_ms=now_ms)
+    announcing = Announcing(pool, partial(Concerns, live), audit, settings, metrics, now_ms)
+    onlookers = Alerts(farewells, engine.policies, now_ms), announcing.concerns
     return Services(
         **parts,
         metrics=metrics,
@@ -215,9 +217,9 @@ def _assemble(
             Removal(pool), sessions, store, archive, board, audit, AuditCuts(pool), settings, now_ms
         ),
         idle=IdleSessions(Removal(pool), database, store, endings, audit, settings, now_ms),
-        looking=Looking(board, engine, store, database, ingest, farewells, now_ms),
+        looking=Looking(board, engine, store, database, ingest, farewells, onlookers),
         feed=Feed(board, database, now_ms),
-        announcing=Announcing(pool, partial(Concerns, live, store, engine), audit, settings, metrics, now_ms),
+        announcing=announcing,
         presence=Presence(Milestones(pool), now_ms),
         policies=engine.policies,
     )

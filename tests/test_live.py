@@ -15,8 +15,8 @@ from proctor.analysis.engine import open_engine
 from proctor.analysis.fold import progress
 from proctor.analysis.policy import built_in_policy
 from proctor.errors import Unavailable
-from proctor.live import SETTLING_MS
 from proctor.model import ExamSession
+from proctor.settling import SETTLING_MS
 from proctor.storage.spool import remove_spools
 from tests.fakes import ForgetfulStore
 from tests.house import House, house_settings, open_house

@@ -3,8 +3,6 @@
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 
-import msgspec
-
 from proctor.analysis.glance import Glance
 from proctor.analysis.policy import Policy
 from proctor.farewells import Farewells
@@ -21,24 +19,31 @@ _REMEMBERED = 10_000
 class Alerts:
     """Remembers what was told, so that nobody hears twice of one concern."""
 
+    hurried = True
+
     def __init__(
         self, farewells: Farewells, policies: Mapping[str, Policy], now_ms: Callable[[], int]
     ) -> None:
         self._farewells = farewells
         self._now_ms = now_ms
-        self.policies = {name: policy.alerts for name, policy in policies.items() if policy.alerts}
+        self._texts = {name: policy.alerts for name, policy in policies.items() if policy.alerts}
         """By policy that has any, what to tell by rule."""
         self._told_until: OrderedDict[tuple[str, str], int] = OrderedDict()
 
-    async def tell(self, session: ExamSession, glance: bytes) -> None:
+    async def is_looking(self) -> bool:
+        """See :class:`proctor.monitor.looking.Onlooker`."""
+        return bool(self._texts)
+
+    def wants(self, session: ExamSession) -> bool:
+        """See the protocol."""
+        return session.policy in self._texts
+
+    async def see(self, session: ExamSession, glance: Glance) -> None:
         """Tell the session's clients of what is new in a glance."""
-        texts = self.policies.get(session.policy)
-        if not texts:
-            return
-        seen = msgspec.json.decode(glance, type=Glance)
-        for concern in reversed(seen.newest):
+        texts = self._texts[session.policy]
+        for concern in reversed(glance.newest):
             text, key = texts.get(concern.rule), (session.session_id, concern.rule)
-            if text is None or concern.end_ms < (seen.last_ms or 0) - _NOW_MS:
+            if text is None or concern.end_ms < (glance.last_ms or 0) - _NOW_MS:
                 continue
             known, self._told_until[key] = self._told_until.get(key), concern.end_ms
             self._told_until.move_to_end(key)

@@ -1,7 +1,11 @@
-"""Each process looks at its own sessions while a proctor watches, and puts what it sees on the board."""
+"""Each process looks at its own sessions for whoever wants to see them: one glance at each serves all.
 
-from collections.abc import Callable
+Proctors see them on the board. Others are onlookers: what candidates are alerted of, what webhooks tell.
+"""
+
+from collections.abc import Sequence
 from itertools import islice
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -9,12 +13,12 @@ import trio
 
 from proctor.analysis.engine import JOB_BYTES, JOB_FRAMES, Engine
 from proctor.analysis.fold import progress
+from proctor.analysis.glance import Glance
 from proctor.analysis.policy import DEFAULT
 from proctor.errors import ProctorError, Unavailable
 from proctor.farewells import Farewells
 from proctor.ingest import Ingest
 from proctor.model import ExamSession
-from proctor.monitor.alerts import Alerts
 from proctor.monitor.board import CONNECTED, GLANCE, WATCHED_SECONDS, Board
 from proctor.storage.database import Database
 from proctor.storage.frames import FrameStore
@@ -27,11 +31,27 @@ AT_ONCE = 50
 """Sessions in one look, so that what was seen is put up before all of them were looked at."""
 
 
-class Looking:
-    """Has a task, `run`. Cancelling it loses nothing.
+class Onlooker(Protocol):
+    """Somebody besides proctors who is shown sessions when they have new frames."""
 
-    Sessions whose policy has candidates alerted are looked at all the time.
-    """
+    hurried: bool
+    """Whether what it does cannot wait; else looks take half of the time at the most."""
+
+    async def is_looking(self) -> bool:
+        """Tell whether it wants to see anything at all. Raises Unavailable."""
+        ...
+
+    def wants(self, session: ExamSession) -> bool:
+        """Tell whether it wants to see this session."""
+        ...
+
+    async def see(self, session: ExamSession, glance: Glance) -> None:
+        """Do what it does. Raises ProctorError if it is to be shown the session again."""
+        ...
+
+
+class Looking:
+    """Has a task, `run`. Cancelling it loses nothing."""
 
     def __init__(
         self,
@@ -41,7 +61,7 @@ class Looking:
         database: Database,
         ingest: Ingest,
         farewells: Farewells,
-        now_ms: Callable[[], int],
+        onlookers: Sequence[Onlooker],
     ) -> None:
         self._board = board
         self._engine = engine
@@ -49,7 +69,7 @@ class Looking:
         self._database = database
         self._ingest = ingest
         self._farewells = farewells
-        self._alerts = Alerts(farewells, engine.policies, now_ms)
+        self._onlookers = onlookers
         self._told: set[str] | None = None
         """Which sessions are on the board as having clients here; None while nobody watches."""
 
@@ -58,19 +78,24 @@ class Looking:
         next_look = trio.current_time()
         while True:
             await trio.sleep_until(next_look)
-            next_look = trio.current_time() + LOOK_SECONDS
+            began = trio.current_time()
+            hurried = False
             try:
                 watched = await self._board.is_watched()
                 if watched:
                     await self._tell_who_is_there()
                 elif self._told is not None:
                     await self._stop()
-                if watched or self._alerts.policies:
-                    await self._look(watched)
+                onlookers = [each for each in self._onlookers if await each.is_looking()]
+                hurried = watched or any(each.hurried for each in onlookers)
+                if watched or onlookers:
+                    await self._look(onlookers, watched=watched)
                 else:
                     self._ingest.unseen.clear()
             except Unavailable as failure:
-                _log.warning("nothing new for proctors to see", reason=failure.detail)
+                _log.warning("sessions are looked at later", reason=failure.detail)
+            rest = 0.0 if hurried else trio.current_time() - began
+            next_look = max(began + LOOK_SECONDS, trio.current_time() + rest)
 
     async def _stop(self) -> None:
         """Leave nothing behind that would be wrong when somebody watches again."""
@@ -89,7 +114,7 @@ class Looking:
         )
         self._told = here
 
-    async def _look(self, watched: bool) -> None:
+    async def _look(self, onlookers: Sequence[Onlooker], *, watched: bool) -> None:
         unseen = self._ingest.unseen
         due = list(islice(unseen, AT_ONCE))  # those first that wait for longest
         if not due:
@@ -104,24 +129,28 @@ class Looking:
             raise
         async with trio.open_nursery() as nursery:
             for session in sessions:
-                if watched or session.policy in self._alerts.policies:
-                    nursery.start_soon(self._glance, session, glances)
+                shown = [each for each in onlookers if each.wants(session)]
+                if watched or shown:
+                    nursery.start_soon(self._show, session, shown, glances)
         if watched:
             await self._board.put(glances)
 
-    async def _glance(self, session: ExamSession, glances: dict[str, bytes]) -> None:
+    async def _show(
+        self, session: ExamSession, onlookers: Sequence[Onlooker], glances: dict[str, bytes]
+    ) -> None:
         name = session.session_id
         try:
-            glance = glances[f"{GLANCE}{name}"] = await glance_at(session, self._store, self._engine)
-            await self._alerts.tell(session, glance)
-        except ProctorError as failure:
-            _log.warning("a session cannot be looked at", session=name, reason=failure.detail)
+            glance = glances[f"{GLANCE}{name}"] = await self._glance(session)
+            for each in onlookers:
+                await each.see(session, msgspec.json.decode(glance, type=Glance))
+        except ProctorError as failure:  # what troubles one session must not hold up the others
+            self._ingest.unseen[name] = None
+            _log.warning("a session is looked at again", session=name, reason=failure.detail)
 
-
-async def glance_at(session: ExamSession, store: FrameStore, engine: Engine) -> bytes:
-    """Return the glance, as JSON, at a session as it is now. Raises ProctorError where it cannot be had."""
-    if session.policy not in engine.policies:
-        session = msgspec.structs.replace(session, policy=DEFAULT)
-    state = await store.load_state(session.session_id)
-    page = await store.read(session.session_id, progress(state).cursor, JOB_FRAMES, JOB_BYTES)
-    return await engine.glance(state, page.frames, session)
+    async def _glance(self, session: ExamSession) -> bytes:
+        if session.policy not in self._engine.policies:
+            session = msgspec.structs.replace(session, policy=DEFAULT)
+        state = await self._store.load_state(session.session_id)
+        cursor = progress(state).cursor
+        page = await self._store.read(session.session_id, cursor, JOB_FRAMES, JOB_BYTES)
+        return await self._engine.glance(state, page.frames, session)

@@ -52,5 +52,4 @@ class Announcing:
         return {
             "webhooks": self._deliveries.deliver,
             "webhook retention": self._deliveries.expire,
-            "concerns": self.concerns.watch,
         }

@@ -2,24 +2,17 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import trio
 
-from proctor.analysis.engine import Engine
-from proctor.errors import Unavailable
-from proctor.farewells import Farewells
-from proctor.ingest import Ingest
 from proctor.model import ExamSession
 from proctor.monitor.board import Board, OwnBoard
 from proctor.monitor.feed import Feed
-from proctor.monitor.looking import Looking
 from proctor.storage.database import Database
-from proctor.storage.frames import FrameStore
 from proctor.storage.pool import open_pool
 from proctor.storage.redis_board import open_redis_board
 from proctor.storage.schema import upgrade_schema
@@ -185,27 +178,6 @@ async def test_who_reads_too_slowly_is_told_everything_anew_instead_of_more_and_
             await update("d")
     assert [told["complete"] for told in heard] == [True, True]
     assert {row["session_id"] for row in heard[1]["sessions"]} == set("abcd")
-
-
-async def test_looking_goes_on_where_it_was_once_the_database_is_back():
-    """An outage is waited out, and is no failure of the task, which would be restarted later and later."""
-
-    async def down(session_ids: Sequence[str]) -> list[ExamSession]:
-        raise Unavailable("the database does not answer")
-
-    unseen: dict[str, None] = dict.fromkeys(("s", "t"))
-    looking = Looking(
-        OwnBoard(),
-        cast("Engine", SimpleNamespace(policies={})),
-        cast("FrameStore", None),
-        cast("Database", SimpleNamespace(active_sessions=down)),
-        cast("Ingest", SimpleNamespace(unseen=unseen)),
-        cast("Farewells", None),
-        lambda: 0,
-    )
-    with pytest.raises(Unavailable):
-        await looking._look(watched=True)
-    assert list(unseen) == ["s", "t"]
 
 
 @pytest.fixture(params=["own", "redis"])

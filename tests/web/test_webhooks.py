@@ -123,7 +123,7 @@ PHONE = {"face_present": 1, "no_of_face": 1, "phone_present": 1}
 
 
 async def test_a_concern_is_told_once_while_the_session_runs(tmp_path, receiver: Receiver, monkeypatch):
-    monkeypatch.setattr("proctor.webhooks.concerns.LOOK_SECONDS", 0.1)
+    monkeypatch.setattr("proctor.monitor.looking.LOOK_SECONDS", 0.1)
     monkeypatch.setattr("proctor.webhooks.concerns._WANTED_SECONDS", 0.0)
     settings = settings_for(tmp_path, **LOCAL, analysis_refresh_seconds=0.5)
     async with open_server(settings) as server:
