@@ -27,7 +27,7 @@ from proctor.web.messages import message_routes
 from proctor.web.milestones import milestone_routes
 from proctor.web.monitor import monitor_routes
 from proctor.web.openapi import OpenAPI
-from proctor.web.origins import guard_origins, origin_patterns
+from proctor.web.origins import Own, guard_origins, origin_patterns
 from proctor.web.pages.assets import asset_routes
 from proctor.web.pages.exam import exam_page
 from proctor.web.pages.home import home_routes, show_refusals
@@ -85,21 +85,21 @@ def create_app(services: Services) -> QuartTrio:
     app.config["MAX_CONTENT_LENGTH"] = settings.request_max_bytes
     _describe(app)
     harden(app)
-    cookies = Cookies(settings)
+    own = Own(settings.public_url)
+    cookies = Cookies(own)
     shell = Shell(cookies)
-    own = [settings.public_url.rstrip("/")] if settings.public_url else []
-    guard_origins(app, origin_patterns([*settings.allowed_origins, *own]))
+    guard_origins(app, origin_patterns(settings.allowed_origins), own)
     limits = Limits(settings)
     guard_access(app, services.gate, cookies, limits)
     add_error_handlers(app)
     show_refusals(app, shell)
-    for routes in (*_api_routes(services), *_page_routes(services, cookies, shell, limits)):
+    for routes in (*_api_routes(services, cookies), *_page_routes(services, cookies, shell, limits)):
         app.register_blueprint(routes)
     app.asgi_app = BehindProxies(app.asgi_app, proxy_networks(settings.trusted_proxies))  # type: ignore[method-assign]
     return app
 
 
-def _api_routes(services: Services) -> Iterator[Blueprint]:
+def _api_routes(services: Services, cookies: Cookies) -> Iterator[Blueprint]:
     """Return what programs use."""
     yield stream_routes(services)
     yield session_routes(services)
@@ -109,7 +109,7 @@ def _api_routes(services: Services) -> Iterator[Blueprint]:
     yield export_routes(services)
     yield statistics_routes(Counting(services.reviewing.reviews))
     yield privacy_routes(services)
-    yield monitor_routes(services)
+    yield monitor_routes(services, cookies)
     yield message_routes(services)
     yield signal_routes(services)
     yield livekit_routes(services)

@@ -1,11 +1,9 @@
 """The cookies of the web pages: no script reads them, and no other site has them sent to change anything."""
 
-from urllib.parse import urlsplit
-
 from quart.wrappers import Request, Websocket
 from werkzeug.sansio.response import Response
 
-from proctor.settings import Settings
+from proctor.web.origins import Own
 
 
 class Cookies:
@@ -15,10 +13,9 @@ class Cookies:
     plain HTTP nor another host of the same domain can have set them then.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self._own = settings.public_url.rstrip("/")
-        self._secure = self._own.startswith("https:")
-        prefix = "__Host-" if self._secure else ""
+    def __init__(self, own: Own) -> None:
+        self._own = own
+        prefix = "__Host-" if own.secure else ""
         self.signed_in = f"{prefix}proctor"
         """Who is signed in."""
         self.signing_in = f"{prefix}proctor-oidc"
@@ -30,23 +27,16 @@ class Cookies:
         """Have the browser keep one for so long."""
         # Lax, because browsers that come back from an OpenID provider would not bring a strict one.
         response.set_cookie(
-            name, value, max_age=seconds, secure=self._secure, httponly=True, samesite="Lax", path="/"
+            name, value, max_age=seconds, secure=self._own.secure, httponly=True, samesite="Lax", path="/"
         )
 
     def clear(self, response: Response, name: str) -> None:
         """Have the browser forget one."""
-        response.delete_cookie(name, secure=self._secure, httponly=True, samesite="Lax", path="/")
+        response.delete_cookie(name, secure=self._own.secure, httponly=True, samesite="Lax", path="/")
 
     def is_own(self, asked: Request | Websocket) -> bool:
         """Tell whether one of this server's own pages asks, as far as its browser says so."""
         origin = asked.headers.get("Origin")
         if origin is None:
             return asked.headers.get("Sec-Fetch-Site", "same-origin") in ("same-origin", "none")
-        if origin == self._own:
-            return True
-        try:
-            scheme, host, *_ = urlsplit(origin)
-        except ValueError:  # brackets that hold no IPv6 address
-            return False
-        # Whoever is between a browser and plain HTTP could make pages of this very host.
-        return host == asked.headers.get("Host") and (scheme == "https" or not self._secure)
+        return self._own.includes(origin, asked.headers.get("Host"))

@@ -19,10 +19,9 @@ from proctor.wire import CloseCode
 _log = structlog.get_logger(__name__)
 
 
-def monitor_routes(services: Services) -> Blueprint:
+def monitor_routes(services: Services, cookies: Cookies) -> Blueprint:
     """Return the route of proctors."""
     routes = Blueprint("monitor", __name__)
-    cookies = Cookies(services.settings)
 
     @routes.websocket("/api/v1/monitor/ws")
     async def watch() -> None:

@@ -37,14 +37,35 @@ def origin_patterns(allowed: Sequence[str]) -> list[str | re.Pattern[str]]:
     return patterns
 
 
-def guard_origins(app: Quart, patterns: Sequence[str | re.Pattern[str]]) -> None:
+class Own:
+    """Which origins are this server's own: `PUBLIC_URL`, and the host that a request is for."""
+
+    def __init__(self, public_url: str) -> None:
+        self.address = public_url.rstrip("/")
+        """Empty if it is not known."""
+        self.secure = self.address.startswith("https:")
+        """Browsers come by TLS."""
+
+    def includes(self, origin: str, host: str | None) -> bool:
+        """Tell whether pages of this origin are the server's, for a request to `host`."""
+        if self.address and origin == self.address:
+            return True
+        try:
+            scheme, own_host, *_ = urlsplit(origin)
+        except ValueError:  # brackets that hold no IPv6 address
+            return False
+        # Whoever is between a browser and plain HTTP could make pages of this very host.
+        return bool(host) and own_host == host and (scheme == "https" or not self.secure)
+
+
+def guard_origins(app: Quart, patterns: Sequence[str | re.Pattern[str]], own: Own) -> None:
     """Share answers with pages of allowed origins (CORS), and refuse what others would stream or change.
 
     Browsers ask nobody before they send a plain POST or open a WebSocket, so those are answered with 403.
     """
 
     def check(origin: str | None, host: str | None) -> None:
-        if not may_act(origin, host, patterns):
+        if not may_act(origin, host, patterns, own):
             raise Forbidden(f"pages of {origin} may not do this; the operator can add it to ALLOWED_ORIGINS")
 
     @app.before_request
@@ -65,12 +86,14 @@ def guard_origins(app: Quart, patterns: Sequence[str | re.Pattern[str]]) -> None
         return response
 
 
-def may_act(origin: str | None, host: str | None, patterns: Sequence[str | re.Pattern[str]]) -> bool:
+def may_act(
+    origin: str | None, host: str | None, patterns: Sequence[str | re.Pattern[str]], own: Own
+) -> bool:
     """Tell whether a page of `origin` may stream to `host` or change something there.
 
     Programs that are no browser send no Origin. A page may always use the server it came from.
     """
-    return origin is None or _is_own(origin, host) or _is_allowed(origin, patterns)
+    return origin is None or own.includes(origin, host) or _is_allowed(origin, patterns)
 
 
 def _is_allowed(origin: str, patterns: Sequence[str | re.Pattern[str]]) -> bool:
@@ -78,10 +101,3 @@ def _is_allowed(origin: str, patterns: Sequence[str | re.Pattern[str]]) -> bool:
         pattern in ("*", origin) if isinstance(pattern, str) else pattern.match(origin) is not None
         for pattern in patterns
     )
-
-
-def _is_own(origin: str, host: str | None) -> bool:
-    try:
-        return bool(host) and urlsplit(origin).netloc == host
-    except ValueError:  # brackets that hold no IPv6 address
-        return False

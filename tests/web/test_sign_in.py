@@ -7,8 +7,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import closing
 from functools import partial
-from types import SimpleNamespace
-from typing import cast
 from urllib.parse import quote_plus
 
 import httpx
@@ -18,7 +16,6 @@ import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric import rsa
 from quart import Response
-from quart.wrappers import Request
 from trio_websocket import ConnectionClosed
 
 from proctor.access import gate, pages
@@ -32,6 +29,7 @@ from proctor.storage.audit_log import AuditLog
 from proctor.storage.credentials import Credentials
 from proctor.storage.pool import open_pool
 from proctor.web.cookies import Cookies
+from proctor.web.origins import Own
 from proctor.web.pages.shell import local_path
 from tests.fixtures.provider import CLIENT, SECRET, OpenIDProvider, open_provider
 from tests.fixtures.server import Server, open_server, settings_for
@@ -312,8 +310,8 @@ async def test_without_a_provider_or_authentication_the_form_says_so(server: Ser
     assert '<html lang="en">' in chosen.text
 
 
-def test_cookies_are_for_tls_only_where_browsers_come_by_it(tmp_path):
-    cookies = Cookies(settings_for(tmp_path, public_url="https://proctor.example/"))
+def test_cookies_are_for_tls_only_where_browsers_come_by_it():
+    cookies = Cookies(Own("https://proctor.example/"))
     response = Response("")
     cookies.set(response, cookies.signed_in, "x", 60)
     assert response.headers["Set-Cookie"].startswith("__Host-proctor=x;")
@@ -349,19 +347,3 @@ def test_a_provider_set_up_in_part_stops_the_server(tmp_path, setting, value, fi
     with pytest.raises(Misconfigured) as refused:
         provider_of(settings_for(tmp_path, **whole | {setting: value}))
     assert refused.value.field == field
-
-
-@pytest.mark.parametrize(
-    ("public_url", "origin", "own"),
-    [
-        ("https://proctor.example", "https://proctor.example", True),
-        ("https://proctor.example", "https://inside:8000", True),
-        ("https://proctor.example", "http://inside:8000", False),
-        ("", "http://inside:8000", True),
-        ("", "https://elsewhere", False),
-    ],
-)
-def test_where_there_is_tls_a_page_that_came_without_is_none_of_ours(tmp_path, public_url, origin, own):
-    """Whoever is between could have made it."""
-    asked = SimpleNamespace(headers={"Origin": origin, "Host": "inside:8000"})
-    assert Cookies(settings_for(tmp_path, public_url=public_url)).is_own(cast("Request", asked)) is own
