@@ -183,6 +183,7 @@ class Feed:
             started_ms=session.started_ms,
             ended_ms=session.ended_ms,
             line=self._line(session, glance, now_ms),
+            # Or every row would change with every frame; `line` says what follows from it.
             glance=glance and msgspec.structs.replace(glance, last_ms=None),
         )
 

@@ -26,7 +26,19 @@ _CANDIDATE, _INTEGRATION, _PROCTOR, _REVIEWER, _ADMIN = Role
 PUBLIC: frozenset[Role] = frozenset()
 """For everybody, with and without a key."""
 
+PAGES: Mapping[str, frozenset[Role]] = {
+    "home.home": STAFF,
+    "pages.monitor": frozenset({_PROCTOR}),
+    "session_page.session": frozenset({_PROCTOR, _REVIEWER}),
+    "session_page.room": frozenset({_PROCTOR}),
+    "pages.review": frozenset({_REVIEWER}),
+    "exam_page.exam": frozenset({_REVIEWER, _ADMIN}),
+    "webhook_pages.show": frozenset({_ADMIN}),
+}
+"""By endpoint that people look at, and are sent to sign in from, the roles of which one is needed."""
+
 NEEDED: Mapping[str, frozenset[Role]] = {
+    **PAGES,
     "stream.stream": frozenset({_CANDIDATE}),
     "stream.fallback": frozenset({_CANDIDATE}),
     "sessions.start": frozenset({_INTEGRATION}),
@@ -39,9 +51,6 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "analyses.reanalyze": frozenset({_REVIEWER}),
     "analyses.versions": frozenset({_REVIEWER}),
     "analyses.version": frozenset({_REVIEWER}),
-    "exam_page.exam": frozenset({_REVIEWER, _ADMIN}),
-    "review_page.queue": frozenset({_REVIEWER}),
-    "review_page.session": frozenset({_REVIEWER}),
     "review.queue": frozenset({_REVIEWER}),
     "review.read": frozenset({_REVIEWER}),
     "review.act": frozenset({_REVIEWER}),
@@ -67,15 +76,10 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "webhooks.test": frozenset({_ADMIN}),
     "webhooks.deliveries": frozenset({_ADMIN}),
     "webhooks.retry": frozenset({_ADMIN}),
-    "webhook_pages.show": frozenset({_ADMIN}),
     "webhook_pages.retry": frozenset({_ADMIN}),
     "health.health": PUBLIC,
     "health.metrics": STAFF,
-    "home.home": STAFF,
-    "monitor_page.monitor": frozenset({_PROCTOR}),
-    "session_page.room": frozenset({_PROCTOR}),
-    "session_page.session": frozenset({_PROCTOR, _REVIEWER}),
-    "try_page.try_it": PUBLIC,
+    "pages.try": PUBLIC,
     "assets.asset": PUBLIC,
     "sign_in.ask": PUBLIC,
     "sign_in.with_key": PUBLIC,
@@ -92,20 +96,6 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "openapi": PUBLIC,
 }
 """By endpoint, the roles of which one is needed. What is not listed is for nobody."""
-
-PAGES = frozenset(
-    {
-        "home.home",
-        "monitor_page.monitor",
-        "session_page.session",
-        "session_page.room",
-        "review_page.queue",
-        "review_page.session",
-        "exam_page.exam",
-        "webhook_pages.show",
-    }
-)
-"""Endpoints that people look at, and are sent to sign in from."""
 
 
 def guard_access(app: Quart, gate: Gate, cookies: Cookies, limits: Limits) -> None:

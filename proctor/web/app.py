@@ -31,12 +31,10 @@ from proctor.web.origins import Own, guard_origins, origin_patterns
 from proctor.web.pages.assets import asset_routes
 from proctor.web.pages.exam import exam_page
 from proctor.web.pages.home import home_routes, show_refusals
-from proctor.web.pages.monitor import monitor_page
-from proctor.web.pages.review import review_page
+from proctor.web.pages.plain import plain_pages
 from proctor.web.pages.session import session_page
 from proctor.web.pages.shell import Shell
 from proctor.web.pages.sign_in import sign_in_routes
-from proctor.web.pages.trying import try_page
 from proctor.web.pages.webhooks import webhook_pages
 from proctor.web.privacy import NameConverter, privacy_routes
 from proctor.web.problems import add_error_handlers
@@ -125,13 +123,11 @@ def _page_routes(services: Services, cookies: Cookies, shell: Shell, limits: Lim
     yield asset_routes()
     yield sign_in_routes(services, cookies, shell, limits)
     yield home_routes()
-    yield monitor_page(shell)
+    yield plain_pages(shell)
     yield session_page(services, shell)
-    yield review_page(shell)
     yield exam_page(shell, Counting(services.reviewing.reviews))
     yield transparency_routes(services, shell)
     yield webhook_pages(services, shell)
-    yield try_page(shell)
 
 
 def _describe(app: ProctorApp) -> None:

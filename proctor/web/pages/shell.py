@@ -12,7 +12,8 @@ from markupsafe import Markup
 from quart import Response, g, request
 
 from proctor.access.pages import PageSession
-from proctor.access.roles import Principal, Role
+from proctor.access.roles import Principal
+from proctor.web.access import PAGES
 from proctor.web.cookies import Cookies
 
 Texts = dict[str, Any]
@@ -21,12 +22,12 @@ Texts = dict[str, Any]
 LANGUAGES = {"en": "English", "de": "Deutsch"}
 """Languages of the pages by their code, in their own names; the first is for whoever reads none of them."""
 
-_MENU: tuple[tuple[str, str, Role], ...] = (
-    ("monitor", "/monitor", Role.PROCTOR),
-    ("review", "/review", Role.REVIEWER),
-    ("webhooks", "/webhooks", Role.ADMIN),
+_MENU = (
+    ("monitor", "/monitor", "pages.monitor"),
+    ("review", "/review", "pages.review"),
+    ("webhooks", "/webhooks", "webhook_pages.show"),
 )
-"""Pages that everything else is reached from, and whom they are for."""
+"""Pages that everything else is reached from: their names, addresses and endpoints."""
 
 _templates = Environment(
     loader=PackageLoader("proctor.web.pages", "templates"),
@@ -84,7 +85,8 @@ class Shell:
 
 def menu_of(somebody: Principal | None) -> list[tuple[str, str]]:
     """Return the names and addresses of the pages that somebody may open."""
-    return [(page, url) for page, url, role in _MENU if somebody is not None and role in somebody.roles]
+    roles = somebody.roles if somebody is not None else frozenset()
+    return [(page, url) for page, url, endpoint in _MENU if PAGES[endpoint] & roles]
 
 
 def first_page(somebody: Principal) -> str:

@@ -1,8 +1,7 @@
 // The monitor: one row per session, kept in the order in which proctors should look at them.
 
-import { call, confirmed, drawn, element, fill, follow, texts, timeOf } from "./common.js";
+import { drawn, element, endSession, fill, follow, texts, timeOf } from "./common.js";
 
-const text = texts;
 const RANK = { high: 0, medium: 1, insufficient: 3, low: 2, none: 3 };
 const BARS = 60;
 const INCIDENTS_SHOWN = 5;
@@ -51,8 +50,8 @@ function rowOf(session) {
   const unseen = drawn("path", { class: "unseen" });
   const ground = drawn("path", { class: "ground", d: `M0 9.500H${BARS}` });
   row.append(drawn("svg", { class: "bars", viewBox: `0 0 ${BARS} 10`, preserveAspectRatio: "none", "aria-hidden": "true" }, ground, unseen, seen));
-  const end = element("button", { type: "button", onclick: () => endSession(session) }, text.end);
-  end.setAttribute("aria-label", `${text.end}: ${session.candidate_id ?? session.session_id}`);
+  const end = element("button", { type: "button", onclick: () => endSession(session.session_id, session.candidate_id ?? session.session_id) }, texts.end);
+  end.setAttribute("aria-label", `${texts.end}: ${session.candidate_id ?? session.session_id}`);
   part("act", end);
   return { row, line, badge, score, finding, seen, unseen, end };
 }
@@ -78,13 +77,13 @@ function draw(session) {
   const priority = glance?.priority ?? "none";
   parts.row.className = `session ${priority} ${line}`;
   parts.line.className = `line ${line}`;
-  put(parts.line, text.line[line]);
+  put(parts.line, texts.line[line]);
   parts.badge.className = `badge ${priority}`;
   parts.badge.hidden = glance === null;
-  put(parts.badge, text.priority[priority]);
+  put(parts.badge, texts.common.priority[priority]);
   put(parts.score, glance === null ? "" : String(Math.round(glance.score)));
   const newest = glance?.newest[0];
-  put(parts.finding, newest === undefined ? (glance === null ? "" : text.no_concern) : `${timeOf(newest.start_ms)} ${newest.title}: ${newest.message}`);
+  put(parts.finding, newest === undefined ? (glance === null ? "" : texts.no_concern) : `${timeOf(newest.start_ms)} ${newest.title}: ${newest.message}`);
   const bars = glance?.bars ?? "";
   if (parts.bars !== bars) {
     parts.bars = bars;
@@ -117,7 +116,7 @@ function arrange(now = false) {
     for (const each of shown) if (!each.parts.row.isConnected) list.append(each.parts.row);
     const wrong = shown.filter((each, index) => list.children[index] !== each.parts.row).length;
     moved.hidden = wrong === 0;
-    put(document.getElementById("moved-text"), fill(text.moved, { n: wrong }));
+    put(document.getElementById("moved-text"), fill(texts.moved, { n: wrong }));
     return;
   }
   moved.hidden = true;
@@ -138,7 +137,7 @@ function summarise() {
   const all = [...sessions.values()];
   const counted = (line) => all.filter((each) => each.line === line).length;
   const high = all.filter((each) => each.glance?.priority === "high" && each.line !== "ended").length;
-  put(document.getElementById("summary"), fill(text.summary, { live: counted("live"), lost: counted("lost"), high, all: all.length }));
+  put(document.getElementById("summary"), fill(texts.summary, { live: counted("live"), lost: counted("lost"), high, all: all.length }));
 }
 
 /** Note concerns of sessions of high priority that were not there before. */
@@ -166,7 +165,7 @@ function showIncidents() {
       ` ${timeOf(finding.start_ms)} ${finding.title}: ${finding.message}`,
     ),
   );
-  if (shown.length > INCIDENTS_SHOWN) items.push(element("li", {}, fill(text.more, { n: shown.length - INCIDENTS_SHOWN })));
+  if (shown.length > INCIDENTS_SHOWN) items.push(element("li", {}, fill(texts.more, { n: shown.length - INCIDENTS_SHOWN })));
   document.getElementById("incident-list").replaceChildren(...items);
   document.title = shown.length ? `(${shown.length}) ${title}` : title;
 }
@@ -191,16 +190,6 @@ function take(told) {
   summarise();
   showIncidents();
   performance.measure("update", { start: began });
-}
-
-async function endSession(session) {
-  const name = session.candidate_id ?? session.session_id;
-  if (!(await confirmed(fill(text.end_question, { name }), text.end_yes, text.end_no))) return;
-  try {
-    await call("POST", `/api/v1/session/${encodeURIComponent(session.session_id)}/end`);
-  } catch (failure) {
-    await confirmed(fill(texts.common.failed, { detail: failure.message }), text.end_no, text.end_no);
-  }
 }
 
 function beep() {

@@ -64,7 +64,7 @@ export class Case {
         "div",
         { class: "head" },
         element("h2", { id: "session", tabindex: "-1" }, review.candidate_id ?? review.session_id),
-        element("span", { class: `badge ${priority}` }, texts.priority[priority]),
+        element("span", { class: `badge ${priority}` }, texts.common.priority[priority]),
         element("span", {}, fill(texts.score, { score: review.verdict.score })),
         element("span", { class: "muted" }, texts.state[review.state]),
       ),
@@ -117,7 +117,7 @@ export class Case {
         onfocusin: () => this.reach(place),
       },
       element("span", { class: "at" }, duration(finding.start_seconds)),
-      element("p", {}, finding.message, " ", element("span", { class: "muted" }, `${texts.level[finding.level]}, ${duration(finding.end_seconds - finding.start_seconds)}`)),
+      element("p", {}, finding.message, " ", element("span", { class: "muted" }, `${texts.common.level[finding.level]}, ${duration(finding.end_seconds - finding.start_seconds)}`)),
       may
         ? element(
             "div",

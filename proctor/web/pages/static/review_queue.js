@@ -95,7 +95,7 @@ export class Queue {
       element(
         "a",
         { href: `/review/${encodeURIComponent(session.session_id)}`, onclick: open, "aria-current": current },
-        element("span", { class: `badge ${session.review_priority}` }, texts.priority[session.review_priority]),
+        element("span", { class: `badge ${session.review_priority}` }, texts.common.priority[session.review_priority]),
         element("span", { class: "name" }, session.candidate_id ?? session.session_id),
         element("span", { class: "score" }, String(session.score)),
         element("span", { class: "muted" }, session.decision ? texts.decision[session.decision] : texts.state[session.state]),

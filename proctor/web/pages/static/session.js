@@ -1,6 +1,6 @@
 // The page of one session: asks for its report again and again while it runs, and once when it is over.
 
-import { call, confirmed, dateOf, drawn, duration, element, fill, texts, timeOf } from "./common.js";
+import { call, dateOf, drawn, duration, element, endSession, fill, texts, timeOf } from "./common.js";
 import { Timeline } from "./timeline.js";
 
 const REPORT_MS = 5000;
@@ -37,10 +37,10 @@ function showVerdict() {
   const bounds = report.provenance.policy.values.verdict ?? {};
   for (const priority of ["low", "medium", "high"]) {
     const from = bounds[`${priority}_score`] ?? bounds[priority];
-    if (typeof from === "number") bar.append(drawn("line", { class: "mark", x1: from * 6, x2: from * 6, y1: 2, y2: 34 }), drawn("text", { x: from * 6 + 3, y: 45 }, texts.priority[priority]));
+    if (typeof from === "number") bar.append(drawn("line", { class: "mark", x1: from * 6, x2: from * 6, y1: 2, y2: 34 }), drawn("text", { x: from * 6 + 3, y: 45 }, texts.common.priority[priority]));
   }
   document.getElementById("verdict").replaceChildren(
-    element("p", { class: "score" }, element("strong", {}, String(verdict.score)), element("span", { class: `badge ${verdict.review_priority}` }, texts.priority[verdict.review_priority])),
+    element("p", { class: "score" }, element("strong", {}, String(verdict.score)), element("span", { class: `badge ${verdict.review_priority}` }, texts.common.priority[verdict.review_priority])),
     bar,
     element("p", {}, verdict.verdict_basis),
     element(
@@ -53,7 +53,7 @@ function showVerdict() {
           element("span", { class: `swatch share-${index % SHARES}` }),
           element("span", {}, each.title),
           element("span", {}, fill(texts.points, { points: each.points, max: each.points_max })),
-          element("span", { class: "help" }, fill(texts.without, { score: each.without.score, priority: texts.priority[each.without.review_priority] })),
+          element("span", { class: "help" }, fill(texts.without, { score: each.without.score, priority: texts.common.priority[each.without.review_priority] })),
         ),
       ),
     ),
@@ -98,7 +98,7 @@ function showFindings() {
           "button",
           { type: "button", "aria-pressed": String(index === timeline.chosen), onclick: () => choose(index) },
           element("span", {}, first === null ? duration(each.start_seconds) : timeOf(first + each.start_seconds * 1000)),
-          element("span", {}, element("span", { class: `badge ${each.level === "concern" ? "high" : ""}` }, texts.level[each.level])),
+          element("span", {}, element("span", { class: `badge ${each.level === "concern" ? "high" : ""}` }, texts.common.level[each.level])),
           element("span", { class: "words" }, `${each.message}`),
           element("span", { class: "help" }, observed(each.observed)),
         ),
@@ -172,13 +172,7 @@ async function refresh() {
 document.getElementById("zoom-in").addEventListener("click", () => timeline.zoom(0.6));
 document.getElementById("zoom-out").addEventListener("click", () => timeline.zoom(1.6));
 document.getElementById("zoom-all").addEventListener("click", () => timeline.all());
-document.getElementById("end")?.addEventListener("click", async () => {
-  const name = document.querySelector("h1").textContent;
-  if (!(await confirmed(fill(texts.end_question, { name }), texts.end_yes, texts.end_no))) return;
-  try {
-    await call("POST", `${path}/end`);
-  } catch (failure) {
-    trouble(failure);
-  }
+document.getElementById("end")?.addEventListener("click", () => {
+  endSession(holder.dataset.id, document.querySelector("h1").textContent);
 });
 refresh();
