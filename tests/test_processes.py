@@ -167,9 +167,10 @@ async def test_a_fold_that_was_stopped_is_taken_over_and_saves_nothing(
 async def test_frames_of_a_dead_process_are_folded_by_another(
     house: House, tmp_path: Path, nursery: trio.Nursery
 ):
-    """A sweep finds them, though nothing was stored here since."""
+    """And looked at. A sweep finds them, though nothing was stored here since."""
     await house.stream("exam", *numbered(0, 30))
     house.ingest.touched.clear()
+    house.ingest.unseen.clear()
     house.live._settings = house.settings.model_copy(
         update={"frame_buffer_retention_seconds": 0.2, "analysis_refresh_seconds": 0.05}
     )
@@ -178,6 +179,7 @@ async def test_frames_of_a_dead_process_are_folded_by_another(
     with trio.fail_after(5):
         while not await house.store.load_state("exam"):  # noqa: ASYNC110
             await trio.sleep(0.02)
+    assert list(house.ingest.unseen) == ["exam"]
 
 
 class TestTwoServers:

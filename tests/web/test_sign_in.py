@@ -117,6 +117,11 @@ async def test_a_key_opens_the_pages_to_its_roles_until_it_is_revoked(guarded: G
     assert {"HttpOnly", "SameSite=Lax", "Path=/"} <= set(answer.headers["Set-Cookie"].split("; "))
     assert await guarded.opened() == 200
     assert (await guarded.http.get("/api/v1/candidate/x")).status_code == 403
+    page = (await guarded.http.get("/review")).text
+    assert 'href="/review"' in page
+    assert 'href="/monitor"' not in page
+    refused = await guarded.http.get("/monitor")
+    assert (refused.status_code, "for the role proctor" in refused.text) == (403, True)
     async with open_pool(guarded.server.settings) as pool:
         await Credentials(pool).revoke_key(guarded.keys[Role.REVIEWER].split("_")[1], 1)
     with trio.fail_after(30):

@@ -71,3 +71,12 @@ async def test_what_could_not_be_told_is_told_the_next_time_and_once():
         await looker.see(EXAM, TENSE)
     await looker.see(EXAM, TENSE)
     assert outbox.keys == ["phone:1-1", "phone:2-2"]
+
+
+async def test_what_was_told_is_not_told_again_when_something_new_comes():
+    reports, outbox = Reports("1-1"), Outbox()
+    looker = concerns(reports, outbox)
+    await looker.see(EXAM, TENSE)
+    reports.first_frames = ("1-1", "2-2")
+    await looker.see(EXAM, msgspec.structs.replace(TENSE, concerns=2))
+    assert outbox.keys == ["phone:1-1", "phone:2-2"]
