@@ -14,7 +14,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketReque
 
 from proctor.errors import Unavailable
 from proctor.simulator import exam_taker
-from proctor.simulator.api import ExamApi
+from proctor.simulator.api import START_PATIENCE_SECONDS, ExamApi
 from proctor.simulator.client import ExamClock, ExamStream, frame_ms
 from proctor.simulator.exam import Candidate, Outcome, take_exam
 from proctor.simulator.scene import Span
@@ -344,6 +344,23 @@ async def test_a_refusal_says_what_the_problem_document_says():
 async def test_patience_with_requests_has_an_end(autojump_clock):
     with pytest.raises(Unavailable, match="502 Bad gateway, in a page"):
         await call(lambda request: httpx.Response(502, text="Bad gateway, in a page"), "analyze", "s1")
+
+
+async def test_a_server_that_is_there_may_take_its_time_to_start_an_exam(autojump_clock):
+    """One that is not there may not."""
+
+    async def slow(request):
+        await trio.sleep(3 * START_PATIENCE_SECONDS)
+        return httpx.Response(200, json={"session_id": "s1", "websocket_url": "/ws/s1", "token": "t"})
+
+    def absent(request):
+        raise httpx.ConnectError("nobody listens")
+
+    assert await call(slow, "start", "s1", "c1", "e1", patience_seconds=60.0)
+    began = trio.current_time()
+    with pytest.raises(Unavailable, match="nobody listens"):
+        await call(absent, "start", "s1", "c1", "e1", patience_seconds=60.0)
+    assert trio.current_time() - began == pytest.approx(START_PATIENCE_SECONDS)
 
 
 async def test_an_exam_is_started_streamed_ended_and_judged(server):

@@ -11,9 +11,10 @@ from proctor.errors import Unavailable
 _PAUSE_SECONDS = 0.5
 """Between two attempts where the server does not say how long to wait."""
 START_PATIENCE_SECONDS = 5.0
-"""A server that is not there when an exam starts is most likely a wrong address."""
+"""A server that is not there when an exam starts is most likely a wrong address. One that is may be slow."""
 _RESPONSE_SECONDS = 60.0
 """The final report of a long session may take a while."""
+_TIMEOUT = httpx.Timeout(_RESPONSE_SECONDS, connect=START_PATIENCE_SECONDS)
 _AGAIN = (202, 429, 502, 503, 504)
 """Statuses that mean: later. 202 answers an end whose report is still being retried."""
 
@@ -60,13 +61,15 @@ class ExamApi:
     ) -> httpx.Response:
         url = f"{self._url}api/v1/session/{path}"
         last = "no answer"
-        with trio.move_on_after(patience_seconds or self._patience_seconds):
+        with trio.move_on_after(self._patience_seconds) as patience:
+            reached_by = trio.current_time() + (patience_seconds or self._patience_seconds)
             while True:
                 pause = _PAUSE_SECONDS
                 try:
-                    response = await self._client.post(url, json=body, timeout=_RESPONSE_SECONDS)
+                    response = await self._client.post(url, json=body, timeout=_TIMEOUT)
                 except httpx.TransportError as failure:
                     last = str(failure) or type(failure).__name__
+                    patience.deadline = min(patience.deadline, reached_by)
                 else:
                     if response.is_success and response.status_code != httpx.codes.ACCEPTED:
                         return response
