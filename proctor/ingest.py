@@ -23,6 +23,7 @@ from proctor.metrics import Metrics
 from proctor.settings import Settings
 from proctor.storage.frames import FrameMessage, FrameStore, Outcome, PartlyStored, Receipt, UnnumberedFrame
 from proctor.times import iso_from_ms
+from proctor.unseen import Unseen
 from proctor.wire import ClockReading, Frame, Frames
 
 _encode = msgspec.json.Encoder().encode
@@ -141,14 +142,13 @@ class Ingest:
         self._epoch = ""
         self._waiting: deque[_Waiting] = deque()
         self._in_hand: list[_Waiting] = []
-        self._bytes = 0
-        self._submitted = 0
+        self._bytes = self._submitted = 0
         self._blocked: dict[Submitter, None] = {}
         self._arrived = trio.Event()
         self._progress = trio.lowlevel.ParkingLot()
         self.touched: set[str] = set()
-        self.unseen: dict[str, None] = {}
-        """Sessions that had frames stored since whoever follows them, or shows them, took them out."""
+        """Sessions that had frames stored since whoever follows them took them out."""
+        self.unseen = Unseen()
 
     @property
     def has_room(self) -> bool:
@@ -250,7 +250,7 @@ class Ingest:
             if receipt.outcome is _STORED:
                 frames += len(message.frames)
                 self.touched.add(message.session_id)
-                self.unseen[message.session_id] = None
+                self.unseen.stored(message)
                 self._archive.add(message, receipt.number, known)
             waiting.owner.settle(message, receipt)
             owners[waiting.owner] = None

@@ -155,7 +155,7 @@ class LiveAnalysis:
                 if await self._store.claim("sweep", interval) == 0:
                     sessions = dict.fromkeys(await running())
                     self._ingest.touched.update(sessions)
-                    self._ingest.unseen.update(sessions)
+                    self._ingest.unseen.add(sessions)
             except Unavailable as failure:
                 _log.warning("sweep of running sessions waits", reason=failure.detail)
 

@@ -7,7 +7,7 @@ import pytest
 
 from proctor.analysis.discovery import discover, find_plugins
 from proctor.analysis.fold import Job, ReportRequest, advance, glance, report
-from proctor.analysis.glance import BARS, FINDINGS_MAX, Glance
+from proctor.analysis.glance import BARS, FINDINGS_MAX, Glance, Look
 from proctor.analysis.policy import built_in_policy
 from proctor.model import ExamSession
 from proctor.testing import FACE, ORIGIN_MS, event, held
@@ -24,7 +24,7 @@ def job():
 
 
 def glanced(job: Job) -> Glance:
-    return msgspec.json.decode(glance(REQUEST, job), type=Glance)
+    return msgspec.msgpack.decode(glance(REQUEST, job), type=Look).glance
 
 
 def test_a_glance_and_the_report_agree(job):

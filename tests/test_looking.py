@@ -4,20 +4,22 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import ClassVar, cast
 
-import msgspec
 import pytest
+import trio
 
+from proctor.analysis.calm import SessionCalm
 from proctor.analysis.engine import Engine
-from proctor.analysis.glance import Glance
+from proctor.analysis.glance import Glance, Look
 from proctor.analysis.verdict import Priority
 from proctor.errors import Unavailable
 from proctor.farewells import Farewells
 from proctor.ingest import Ingest
 from proctor.model import ExamSession
 from proctor.monitor.board import OwnBoard
-from proctor.monitor.looking import Looking
+from proctor.monitor.looking import AT_ONCE, Looking
 from proctor.storage.database import Database
-from proctor.storage.frames import FramePage, FrameStore
+from proctor.storage.frames import FrameMessage, FramePage, FrameStore, UnnumberedFrame
+from proctor.unseen import PATIENCE_SECONDS, Unseen
 
 
 class Sessions:
@@ -49,13 +51,12 @@ class Glances:
     def __init__(self) -> None:
         self.looked: list[str] = []
 
-    async def glance(self, _state: None, _frames: list[bytes], session: ExamSession) -> bytes:
+    async def glance(self, _state: None, _frames: list[bytes], session: ExamSession) -> Look:
         self.looked.append(session.session_id)
         if session.session_id == "bad":
             raise Unavailable("analysis workers die")
-        return msgspec.json.encode(
-            Glance(score=0, priority=Priority.NONE, last_ms=1, concerns=0, newest=[], bars="0")
-        )
+        glance = Glance(score=0, priority=Priority.NONE, last_ms=1, concerns=0, newest=[], bars="0")
+        return Look(glance, SessionCalm(10_000, (), ()))
 
 
 class Onlooker:
@@ -78,7 +79,17 @@ class Onlooker:
         self.saw.append(session.session_id)
 
 
-def looking_at(sessions: Sessions, engine: Glances, *onlookers: Onlooker, unseen: dict[str, None]) -> Looking:
+def not_seen(*names: str) -> Unseen:
+    unseen = Unseen()
+    unseen.add(names)
+    return unseen
+
+
+def message(session_id: str, time_ms: int) -> FrameMessage:
+    return FrameMessage(session_id, (UnnumberedFrame(time_ms, b'{"frame_id":"'),))
+
+
+def looking_at(sessions: Sessions, engine: Glances, *onlookers: Onlooker, unseen: Unseen) -> Looking:
     return Looking(
         OwnBoard(),
         cast("Engine", engine),
@@ -92,20 +103,34 @@ def looking_at(sessions: Sessions, engine: Glances, *onlookers: Onlooker, unseen
 
 async def test_looking_goes_on_where_it_was_once_the_database_is_back():
     """An outage is waited out, and is no failure of the task, which would be restarted later and later."""
-    sessions, unseen = Sessions(), dict.fromkeys(("s", "t"))
+    sessions, unseen = Sessions(), not_seen("s", "t")
     looking = looking_at(sessions, Glances(), unseen=unseen)
     sessions.down = True
     with pytest.raises(Unavailable):
-        await looking._look([], watched=True)
-    assert list(unseen) == ["s", "t"]
+        await looking._look_round([], watched=True)
+    assert unseen.take(5) == ["s", "t"]
 
 
 async def test_one_glance_serves_all_who_want_it_and_nobody_is_held_up_by_another():
     """What could not be looked at is looked at again; what nobody wants to see is not."""
-    unseen, engine = dict.fromkeys(("bad", "good", "unwanted")), Glances()
+    unseen, engine = not_seen("bad", "good", "unwanted"), Glances()
     one, two = Onlooker("unwanted"), Onlooker("unwanted", "bad")
     looking = looking_at(Sessions(), engine, one, two, unseen=unseen)
-    await looking._look([one, two], watched=False)
+    await looking._look(unseen.take(5), [one, two], watched=False)
     assert sorted(engine.looked) == ["bad", "good"]
     assert one.saw == two.saw == ["good"]
-    assert list(unseen) == ["bad"]
+    assert unseen.take(5) == ["bad"]
+
+
+async def test_who_is_calm_waits_and_all_others_are_looked_at_in_one_round(autojump_clock):
+    unseen, engine = not_seen(*map(str, range(3 * AT_ONCE))), Glances()
+    looking = looking_at(Sessions(), engine, unseen=unseen)
+    await looking._look_round([], watched=True)
+    assert len(engine.looked) == 3 * AT_ONCE
+    unseen.stored(message("0", 9_000))
+    unseen.stored(message("1", 10_000))
+    await looking._look_round([], watched=True)
+    assert engine.looked[3 * AT_ONCE :] == ["1"]
+    await trio.sleep(PATIENCE_SECONDS)
+    await looking._look_round([], watched=True)
+    assert engine.looked[-1] == "0"

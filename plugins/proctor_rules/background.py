@@ -14,6 +14,7 @@ from typing import NamedTuple
 import msgspec
 
 from proctor.analysis.api import Assessment, Finding, Level
+from proctor.analysis.calm import sooner
 from proctor.analysis.durations import Durations, in_words, spread
 from proctor.analysis.episodes import Episode, Episodes
 
@@ -162,12 +163,13 @@ def apart_from_background(
 
 
 def joined(one: Assessment, other: Assessment) -> Assessment:
-    """Put the findings and windows of two together; what was observed is the first's."""
+    """Put the findings and windows of two together, and their calm; what was observed is the first's."""
     strengths = dict(one.window_strengths)
     for window, strength in other.window_strengths.items():
         strengths[window] = max(strength, strengths.get(window, 0.0))
     findings = sorted([*one.findings, *other.findings], key=lambda finding: finding.start_seconds)
-    return msgspec.structs.replace(one, findings=findings, window_strengths=strengths)
+    calm = sooner(one.calm, other.calm)
+    return msgspec.structs.replace(one, findings=findings, window_strengths=strengths, calm=calm)
 
 
 def _split(shares: Sequence[float]) -> list[Sequence[float]]:

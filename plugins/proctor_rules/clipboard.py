@@ -4,9 +4,10 @@ from typing import Any
 
 import msgspec
 
-from proctor.analysis.api import API_VERSION, Assessment, Group
+from proctor.analysis.api import API_VERSION, Assessment, Calm, Group
 from proctor.analysis.episodes import not_listed
 from proctor.analysis.frames import FrameBatch
+from proctor_rules.evidence import REST_SECONDS
 from proctor_rules.limits import Events, Seconds
 from proctor_rules.moments import Counts, Moments, times
 
@@ -54,6 +55,7 @@ class Clipboard:
             window_strengths=strengths,
             observed_windows=None if state.engine_seen else [],
             details=not_listed(state.pasted.log, state.copied.log),
+            calm=Calm(seconds=REST_SECONDS),
         )
 
     def _counts(self, settings: Any, signal: str) -> Counts:

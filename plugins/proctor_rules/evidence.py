@@ -3,10 +3,12 @@
 from collections.abc import Collection
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from proctor.analysis.episodes import Hysteresis
+from proctor.analysis.api import Assessment, Calm
+from proctor.analysis.episodes import Episodes, Hysteresis
 from proctor.analysis.frames import FrameBatch
 
 Column = NDArray[np.float64]
@@ -15,6 +17,9 @@ Flags = NDArray[np.bool_]
 HINT = 0.3
 """Evidence that nothing else bears out: it sets windows apart and never makes a finding."""
 
+
+REST_SECONDS = 3600.0
+"""How long a rule rests as long as nothing happens that it is about."""
 
 FRAMES_MIN = 3
 """What a detector sees in fewer frames is no concern, however far apart they are."""
@@ -45,6 +50,13 @@ def by_confidence(settings: Any) -> Hysteresis:
         leave=settings.confidence_min * _LEAVE_SHARE,
         sure=True,
     )
+
+
+def calm_while_absent(assessment: Assessment, state: Episodes, *features: str) -> Assessment:
+    """Let a rule rest whose evidence is that something is there, until what these features say changes."""
+    if state.newest is not None and state.newest.evidence > 0:
+        return assessment
+    return msgspec.structs.replace(assessment, calm=Calm(seconds=REST_SECONDS, unless=features))
 
 
 def confident(present: Column, confidence: Column) -> Column:

@@ -7,6 +7,7 @@ import numpy as np
 
 from proctor.analysis.api import API_VERSION, Assessment, Group
 from proctor.analysis.baseline import Baseline
+from proctor.analysis.calm import sooner
 from proctor.analysis.durations import Durations
 from proctor.analysis.episodes import Episodes, Hysteresis
 from proctor.analysis.frames import FrameBatch
@@ -116,7 +117,11 @@ class GazeOffScreen:
         repetitions = repeated(
             state.looks, self._repetition, category="gaze", signal="gaze_on_script", what="The gaze went"
         )
-        return msgspec.structs.replace(assessment, findings=with_repeated(assessment.findings, repetitions))
+        return msgspec.structs.replace(
+            assessment,
+            findings=with_repeated(assessment.findings, repetitions),
+            calm=sooner(assessment.calm, self._repetition.calm(state.looks)),
+        )
 
     def _usual(self, state: State, frames: FrameBatch) -> Column:
         seconds = self._settings.baseline_seconds

@@ -9,6 +9,7 @@ import numpy as np
 
 from proctor.analysis.api import API_VERSION, Assessment, Finding, Group, Level
 from proctor.analysis.baseline import Baseline
+from proctor.analysis.calm import sooner
 from proctor.analysis.durations import Durations
 from proctor.analysis.episodes import Episode, Episodes, Hysteresis
 from proctor.analysis.frames import UNKNOWN_TEXT, FrameBatch
@@ -127,7 +128,8 @@ class HeadTurned:
         turns = state.turned.so_far(self._durations.hysteresis)
         findings = [self._posture(finding, turns) for finding in assessment.findings]
         findings = [self._measured(finding, state.yaw) for finding in with_repeated(findings, repetitions)]
-        return msgspec.structs.replace(assessment, findings=findings)
+        calm = sooner(assessment.calm, self._repetition.calm(state.looks))
+        return msgspec.structs.replace(assessment, findings=findings, calm=calm)
 
     def _measured(self, finding: Finding, usual: Baseline) -> Finding:
         """Say what counted as turned, for whoever looks at the yaw."""

@@ -10,12 +10,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from proctor.analysis.api import Finding, Group, Level, Observed
+from proctor.analysis.api import Calm, Finding, Group, Level, Observed
 from proctor.analysis.cadence import Cadence
+from proctor.analysis.columns import differences, run_starts, within
 from proctor.analysis.durations import in_words
 from proctor.analysis.episodes import Episode, EpisodeLog
 from proctor.analysis.frames import FrameBatch
-from proctor_rules.evidence import Column
+from proctor_rules.evidence import REST_SECONDS, Column
 
 LOOKS_MAX = 64
 """Most looks that are remembered at a time, the latest."""
@@ -27,6 +28,7 @@ _FLEETING_MS = 1000
 _LONGEST_BREAK_MS = 1000  # back for longer, …
 _LONGEST_UNKNOWN_MS = 3000  # … or so long unknown, and the next look is another one
 _GAP_MS = 5000
+_FARTHEST = 1e6
 _WHOLE = 1000  # places are whole thousandths, so that sums do not depend on how frames were cut
 
 
@@ -60,6 +62,15 @@ class Repetition(msgspec.Struct, frozen=True, kw_only=True):
     same_place: float = 0.4
     """Two looks went to one place if they are no farther apart than this share of the way there."""
 
+    def calm(self, looks: "Looks") -> Calm:
+        """Return how long another repetition takes at the least."""
+        if not self.looks or looks.newest is None:
+            return Calm(seconds=REST_SECONDS)
+        since = looks.newest[0] - self.within_seconds * 1000
+        missing = max(self.looks - sum(one.start_ms >= since for one in looks.recent), 1)
+        pending = 0.0 if looks.current is None else looks.current.on_ms / 1000
+        return Calm(seconds=missing * self.shortest_seconds - min(pending, self.shortest_seconds))
+
 
 class Looks(msgspec.Struct):
     """Finds repetitions, a batch of frames at a time. Part of an analyzer's state."""
@@ -81,7 +92,7 @@ class Looks(msgspec.Struct):
         `away` is 1, or `FLEETING` where a measure alone says so, 0 or NaN; `place` is 0 where it is unknown.
         """
         times, ids = frames.milliseconds, list(frames.ids)
-        xs, ys = (np.rint(np.nan_to_num(axis).clip(-1e6, 1e6) * _WHOLE).astype(np.int64) for axis in place)
+        xs, ys = (_whole(axis) for axis in place)
         if self.newest is not None:
             time_ms, frame_id, before, x, y = self.newest
             times, ids = np.concatenate(([time_ms], times)), [frame_id, *ids]
@@ -93,8 +104,8 @@ class Looks(msgspec.Struct):
         fled = waits & (away[:-1] == FLEETING) & (lasted > _FLEETING_MS)
         lasted = np.where(fled, _FLEETING_MS, lasted)
         codes = np.where(np.isnan(away), 2, np.ceil(away))[:-1]
-        gone = fled | (np.diff(times) > np.maximum(lasted, _GAP_MS))
-        starts = np.flatnonzero(np.concatenate(([True], (codes[1:] != codes[:-1]) | gone[:-1])))
+        gone = fled | (differences(times) > np.maximum(lasted, _GAP_MS))
+        starts = run_starts(codes, gone)
         sums = [
             np.add.reduceat(part, starts).tolist() for part in (lasted, lasted * xs[:-1], lasted * ys[:-1])
         ]
@@ -143,6 +154,12 @@ class Looks(msgspec.Struct):
         longest = max(new, key=lambda one: one.on_ms)
         ids = (first.first_id, longest.first_id, last.last_id)
         self.latest = Episode(first.start_ms, last.end_ms, on_ms, 1.0, *ids, frames=len(new))
+
+
+def _whole(axis: Column) -> NDArray[np.int64]:
+    known = np.where(np.isnan(axis), 0.0, within(axis, -_FARTHEST, _FARTHEST))
+    whole: NDArray[np.int64] = np.rint(known * _WHOLE).astype(np.int64)
+    return whole
 
 
 def repeated(

@@ -11,7 +11,15 @@ from proctor.analysis.durations import Durations
 from proctor.analysis.episodes import Episodes
 from proctor.analysis.frames import FrameBatch
 from proctor_rules.background import Habit, apart_from_background, joined
-from proctor_rules.evidence import FRAMES_MIN, Column, by_confidence, confident, either, or_events
+from proctor_rules.evidence import (
+    FRAMES_MIN,
+    Column,
+    by_confidence,
+    calm_while_absent,
+    confident,
+    either,
+    or_events,
+)
 from proctor_rules.limits import Seconds, Share, Times
 
 _BASELINE_SECONDS = 20
@@ -86,6 +94,9 @@ class MultipleFaces:
 
     def assess(self, state: State) -> Assessment:
         """Report when others were there."""
+        return calm_while_absent(self._found(state), state.several, "no_of_face")
+
+    def _found(self, state: State) -> Assessment:
         habit = Habit(self._share, self._lasting_seconds, rated=state.rated, objects=False)
         found = self._durations.assess(state.several, _several)
         several = apart_from_background(

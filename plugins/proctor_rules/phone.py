@@ -10,7 +10,7 @@ from proctor.analysis.durations import Durations
 from proctor.analysis.episodes import Episodes, Hysteresis
 from proctor.analysis.frames import FrameBatch
 from proctor_rules.background import Habit, apart_from_background
-from proctor_rules.evidence import FRAMES_MIN, by_confidence, confident
+from proctor_rules.evidence import FRAMES_MIN, by_confidence, calm_while_absent, confident
 from proctor_rules.limits import Seconds, Share, Times
 
 _HELD = 0.1  # what a hand on something is worth: it may be a pen or a cup
@@ -79,7 +79,8 @@ class Phone:
         strengths = self._durations.window_strengths(state.held, [])
         for window, strength in assessment.window_strengths.items():
             strengths[window] = max(strength, strengths.get(window, 0.0))
-        return msgspec.structs.replace(assessment, window_strengths=strengths)
+        assessment = msgspec.structs.replace(assessment, window_strengths=strengths)
+        return calm_while_absent(assessment, state.seen, "phone_present", "phone_conf")
 
 
 def _describe(extent: str) -> str:

@@ -5,13 +5,14 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from proctor.analysis.api import API_VERSION, Assessment, Finding, Group, Level
+from proctor.analysis.api import API_VERSION, Assessment, Calm, Finding, Group, Level
 from proctor.analysis.baseline import Baseline
+from proctor.analysis.calm import sooner
 from proctor.analysis.durations import Durations
 from proctor.analysis.episodes import Episode, Episodes, Hysteresis
 from proctor.analysis.frames import FrameBatch
 from proctor_rules.background import everywhere
-from proctor_rules.evidence import Column, either
+from proctor_rules.evidence import Column, calm_while_absent, either
 from proctor_rules.limits import Seconds, Share
 
 _BASELINE_SECONDS = 20
@@ -81,7 +82,20 @@ class Speech:
         aside = state.aside.so_far(self._aside)
         aloud = everywhere(state.talking, self._habit_share)
         findings = [self._with_gaze(finding, aside, aloud=aloud) for finding in assessment.findings]
-        return msgspec.structs.replace(assessment, findings=findings)
+        calm = sooner(assessment.calm, self._aside_calm(state))
+        # Only events begin to be evidence of talking.
+        return calm_while_absent(
+            msgspec.structs.replace(assessment, findings=findings, calm=calm), state.talking
+        )
+
+    def _aside_calm(self, state: State) -> Calm:
+        """Return how long it takes until talking is a concern because of the gaze."""
+        both = ((state.talking, self._durations.hysteresis), (state.aside, self._aside))
+        missing = [
+            rule.persist_seconds - (0.0 if episodes.current is None else episodes.current.seconds)
+            for episodes, rule in both
+        ]
+        return Calm(seconds=max(*missing, 0.0))
 
     def _with_gaze(self, finding: Finding, aside: list[Episode], *, aloud: bool) -> Finding:
         """Make talking a concern if the candidate looked off the screen meanwhile, else no reading aloud."""

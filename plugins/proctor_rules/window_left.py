@@ -5,10 +5,11 @@ from typing import Any
 import msgspec
 
 from proctor.accommodations import outside
-from proctor.analysis.api import API_VERSION, Assessment, Finding, Group
+from proctor.analysis.api import API_VERSION, Assessment, Calm, Finding, Group
 from proctor.analysis.durations import Durations, grade, spread
 from proctor.analysis.episodes import Episode, EpisodeLog, Hysteresis, not_listed
 from proctor.analysis.frames import FrameBatch
+from proctor_rules.evidence import REST_SECONDS
 from proctor_rules.limits import Events, Seconds, Times
 from proctor_rules.moments import Counts, Moments, times
 
@@ -146,6 +147,7 @@ class WindowLeft:
             window_strengths=strengths,
             observed_windows=None if state.engine_seen else [],
             details=not_listed(state.absences.log, state.full_screen.log),
+            calm=Calm(seconds=REST_SECONDS if state.absences.left is None else 0.0),
         )
 
     def _findings(self, state: State, absences: list[Episode]) -> list[Finding]:

@@ -92,6 +92,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     """Distribution that brought the analyzer; Proctor fills it in."""
 
 
+class Calm(msgspec.Struct, frozen=True, kw_only=True):
+    """What has to happen before frames can bring another concern. Only how soon people hear depends on it."""
+
+    seconds: Seconds
+    """None comes of frames less than so long after the newest one …"""
+    unless: tuple[str, ...] = ()
+    """… that are no events, and as long as these features stay as they are in it."""
+
+
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     """What one analyzer has to say about a session so far. A pure function of its state."""
 
@@ -103,6 +112,10 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True):
     """Windows in which the signal could be judged at all; None means wherever there were frames."""
     details: dict[str, Any] = msgspec.field(default_factory=dict)
     """The analyzer's own section of the report: JSON values under keys of its choice."""
+    calm: Calm | None = None
+    """Until when the session need not be looked at for this analyzer; None: any frame may bring a concern.
+    `Durations.assess` says so by itself. With many sessions it decides how soon proctors hear of those that
+    cannot wait."""
 
 
 class Analyzer(Protocol):

@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from proctor.analysis.cadence import Cadence, pieces
+from proctor.analysis.columns import run_starts
 from proctor.analysis.frames import FrameBatch
+from proctor.analysis.sealed import Sealed
 
 SAMPLES_MAX = 256
 _PERIOD_MS = 20_000  # how long one centre and spread hold until they are taken anew
+_ROW = tuple[int, int | float]
 _EXACT = 2**53  # smaller integers are the same as floats
 _MAD_TO_DEVIATION = 1.4826  # the standard deviation of a normal distribution with a MAD of 1
 
@@ -30,9 +33,11 @@ class Baseline(msgspec.Struct):
     None makes it the mean: of a flag, how much of the time it is set."""
     stride: int = 1
     """Seconds from one sample to the next."""
-    samples: dict[int, int | float] = msgspec.field(default_factory=dict)
-    """Number of the stride to the first known value in its first second. Whole ones, such as flags or pixels,
-    are integers, which take less space."""
+    samples: Sealed = msgspec.field(default_factory=Sealed)
+    """For each stride that has one, its number and the first known value in its first second. Whole values,
+    such as flags or pixels, are integers, which take less space."""
+    sampled: int = -1
+    """Number of the last of these strides."""
     period: int | None = None
     centre: float | None = None
     """Median, or other quantile, at the start of the period; None before the first samples."""
@@ -52,46 +57,44 @@ class Baseline(msgspec.Struct):
         `values` is NaN where the signal is unknown or the frame no example of what is normal. The results are
         NaN until there were such values in `samples_min` seconds, and for the rest of that period.
         """
-        own, (times, values, places) = len(values), self._held(frames.milliseconds, values)
+        times, values, places = self._held(frames.milliseconds, values)
         periods = times // _PERIOD_MS
-        starts = np.flatnonzero(np.diff(periods, prepend=periods[0] - 1))
-        known = np.flatnonzero(~np.isnan(values))
-        seconds, first = np.unique(times[known] // 1000, return_index=True)
-        samples = list(zip(seconds.tolist(), values[known[first]].tolist(), strict=True))
-        begins = np.searchsorted(seconds, periods[starts] * _PERIOD_MS // 1000).tolist()
-        centre, spread = np.full(len(times), np.nan), np.full(len(times), np.nan)
+        starts = run_starts(periods)
+        seconds, samples = _sampled(times, values)
+        begins = seconds.searchsorted(periods[starts] * (_PERIOD_MS // 1000)).tolist()
+        centre, spread = np.empty(len(times)), np.empty(len(times))
         spans = itertools.pairwise([*starts.tolist(), len(times)])
-        sampled = itertools.pairwise([*begins, len(samples)])
-        for (start, end), (begin, stop) in zip(spans, sampled, strict=True):
+        parts = itertools.pairwise([*begins, len(samples)])
+        for (start, end), (begin, stop) in zip(spans, parts, strict=True):
             self._renew(int(periods[start]), samples_min)
-            if self.trusted:
-                centre[start:end], spread[start:end] = self.centre, self.spread
+            usual = (self.centre, self.spread) if self.trusted else (np.nan, np.nan)
+            centre[start:end], spread[start:end] = usual
             self._sample(samples[begin:stop])
-        return (centre, spread) if len(times) == own else (centre[places], spread[places])
+        return (centre, spread) if places is None else (centre[places], spread[places])
 
     def _held(
         self, times: NDArray[np.int64], values: NDArray[np.float64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.intp]]:
-        """Repeat what clients that send on changes only said last, and say where each frame is then."""
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.intp] | None]:
+        """Repeat what clients that send on changes only said last, and say where each frame is if any was."""
         before_ms, before = self.last or (int(times[0]), None)
         stretch = np.concatenate(([before_ms], times))
         self.last = (int(times[-1]), None if np.isnan(values[-1]) else float(values[-1]))
         held = pieces(stretch, self.cadence.lasted(stretch, 0)[1])
         if held is None:
-            return times, values, np.arange(len(times))
+            return times, values, None
         more, places = held
         values = np.concatenate(([np.nan if before is None else before], values))[
             np.append(places, len(times))
         ]
-        return more, values, np.append(np.flatnonzero(np.diff(places)) + 1, len(places))
+        return more, values, np.append(run_starts(places)[1:], len(places))
 
     def _renew(self, period: int, samples_min: int) -> None:
         if period == self.period:
             return
         self.period = period
-        self.trusted = len(self.samples) * self.stride >= samples_min
-        if self.samples:
-            values = np.fromiter(self.samples.values(), np.float64, len(self.samples))
+        self.trusted = self.samples.count * self.stride >= samples_min
+        if self.samples.count:
+            values = np.array([value for _, value in self.samples.rows(_ROW)], dtype=np.float64)
             # Stable, or what a processor makes of 0.0 and -0.0 would show in the report.
             values.sort(kind="stable")
             self.centre = self._quantile(values)
@@ -106,11 +109,27 @@ class Baseline(msgspec.Struct):
 
     def _sample(self, samples: Iterable[tuple[int, float]]) -> None:
         for second, value in samples:
-            if second % self.stride == 0:
-                self.samples.setdefault(second // self.stride, _compact(value))
-                if len(self.samples) > SAMPLES_MAX:
-                    self.stride *= 2
-                    self.samples = {n // 2: value for n, value in self.samples.items() if n % 2 == 0}
+            number, between = divmod(second, self.stride)
+            if between or number == self.sampled:
+                continue
+            self.samples.add([(number, _compact(value))])
+            self.sampled = number
+            if self.samples.count > SAMPLES_MAX:
+                kept = [(n // 2, value) for n, value in self.samples.rows(_ROW) if n % 2 == 0]
+                self.stride *= 2
+                self.samples, self.sampled = Sealed(), kept[-1][0] if kept else -1
+                self.samples.add(kept)
+
+
+def _sampled(
+    times: NDArray[np.int64], values: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], list[tuple[int, float]]]:
+    """Return the seconds in which something is known, and each with the first known value in it."""
+    known = ~np.isnan(values)
+    seconds, values = times[known] // 1000, values[known]
+    firsts = run_starts(seconds)
+    seconds = seconds[firsts]
+    return seconds, list(zip(seconds.tolist(), values[firsts].tolist(), strict=True))
 
 
 def _median(ordered: NDArray[np.float64]) -> float:

@@ -9,6 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from proctor.analysis.columns import differences
+
 HOLD_MS = 60_000
 """Longer than this nothing holds: without any change for so long even an event-driven client may be gone."""
 
@@ -35,11 +37,16 @@ class Cadence(msgspec.Struct, array_like=True):
         `times` are milliseconds in rising order, one more than there are steps, beginning with the last frame
         of the call before. A step of over `gap_ms` is a gap to a stream, to other clients beyond `hold_ms`.
         """
-        steps = np.diff(times)
-        seen = self.steps + np.arange(1, len(steps) + 1)
-        pauses = self.pauses + np.cumsum(steps > _PAUSE_MS)
-        if len(steps):
-            self.steps, self.pauses = int(seen[-1]), int(pauses[-1])
+        steps = differences(times)
+        paused = steps > _PAUSE_MS
+        before, pauses_before = self.steps, self.pauses
+        self.steps += len(steps)
+        self.pauses += int(np.count_nonzero(paused))
+        if self.pauses * 100 < _PAUSES_MIN * (before + 1):  # a stream, whichever of the steps is looked at
+            waits = np.zeros(len(steps), dtype=np.bool_)
+            return np.where(steps <= gap_ms, steps, 0), waits
+        seen = before + np.arange(1, len(steps) + 1)
+        pauses = pauses_before + np.cumsum(paused)
         bursty = (pauses * 100 >= _PAUSES_MIN * seen) & (pauses * 100 <= _PAUSES_MAX * seen)
         waits = bursty & (seen >= _STEPS_MIN) & (steps <= hold_ms)
         return np.where(waits | (steps <= gap_ms), steps, 0), waits
@@ -52,7 +59,9 @@ def pieces(
 
     Returns the times, one for each repetition and the last of `times`, and of which frame each is.
     """
-    counts = np.where(waits, -(-np.diff(times) // _PIECE_MS), 1).clip(1)
+    if not waits.any():
+        return None
+    counts = np.where(waits, -(-differences(times) // _PIECE_MS), 1).clip(1)
     if counts.max(initial=1) == 1:
         return None
     places = np.repeat(np.arange(len(counts)), counts)

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from proctor.analysis.api import WINDOW_SECONDS, Assessment, Finding, Group, Level, Observed
+from proctor.analysis.api import WINDOW_SECONDS, Assessment, Calm, Finding, Group, Level, Observed
 from proctor.analysis.episodes import Episode, Episodes, Hysteresis, joined, not_listed
 
 _WINDOW_MS = round(WINDOW_SECONDS * 1000)
@@ -57,7 +57,24 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
             window_strengths=self._strengths(windows, episodes),
             observed_windows=sorted(window for window, (_, known) in windows.items() if known),
             details=not_listed(state.log),
+            calm=Calm(seconds=self.calm_seconds(state, episodes)),
         )
+
+    def calm_seconds(self, state: Episodes, episodes: Sequence[Episode]) -> float:
+        """Return how much more evidence, at the least, another concern takes; `episodes` are all so far."""
+        current = state.current
+        pending = 0.0 if current is None else current.seconds
+        few = current is not None and current.frames < self.frames_min
+        together = pending + self._recent_seconds(state)
+        if together < self.concern_seconds:
+            missing = self.concern_seconds - together
+        else:  # it is one already, or part of one
+            missing = _missing(self.concern_seconds, pending, few=few)
+        alerts = self._recent_alerts(episodes)
+        if alerts and alerts[-1] + 1 >= self.repeats > 0:
+            least = max(self.hysteresis.persist_seconds, self.repeats_from_seconds)
+            missing = min(missing, _missing(least, pending, few=few))
+        return missing
 
     def whole(self, episodes: Sequence[Episode]) -> list[Episode]:
         """Make one episode of those that only together are a concern, from the first of them to the last.
@@ -132,6 +149,16 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
             ),
         )
 
+    def _recent_seconds(self, state: Episodes) -> float:
+        """Seconds of finished episodes that may count together with what comes next."""
+        if not self.within_seconds or state.newest is None or not state.log.kept:
+            return 0.0
+        chain, now_ms = self._chains(state.log.kept)[-1], state.newest.time_ms
+        begins_ms = now_ms if state.current is None else state.current.start_ms
+        if self.apart_seconds is not None and begins_ms - chain[-1].end_ms > self.apart_seconds * 1000:
+            return 0.0
+        return sum(one.seconds for one in chain if now_ms - one.end_ms < self.within_seconds * 1000)
+
     def _chains(self, episodes: Sequence[Episode]) -> list[list[Episode]]:
         """Split where there is more than `apart_seconds` between one episode and the next."""
         chains: list[list[Episode]] = []
@@ -182,6 +209,13 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
             since = (alerts[-1] if alerts else 0) - self.repeats_within_seconds * 1000
             counts.append(sum(alert >= since for alert in alerts))
         return counts
+
+
+def _missing(seconds: float, pending: float, *, few: bool) -> float:
+    """Return what is missing to so many seconds, or to so many of another episode if they are there."""
+    if pending < seconds:
+        return seconds - pending
+    return 0.0 if few else seconds
 
 
 def spread(episodes: Sequence[Episode]) -> dict[int, float]:

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import msgspec
 import structlog
 import trio
 import trio_parallel
@@ -20,6 +21,7 @@ from proctor.analysis import worker
 from proctor.analysis.blame import Blame
 from proctor.analysis.discovery import LoadedPlugin, Plugin
 from proctor.analysis.fold import FRAMES_AT_ONCE, Job, ReportRequest, active_plugins
+from proctor.analysis.glance import Look
 from proctor.analysis.policy import Policy
 from proctor.analysis.schema import Status
 from proctor.analysis.slot import Fault
@@ -106,15 +108,16 @@ class Engine:
         job = self._job(state, tail, session)._replace(faults=faults)
         return await self._run(partial(self._call, worker.report_within, request), job, session.session_id)
 
-    async def glance(self, state: bytes | None, tail: Sequence[bytes], session: ExamSession) -> bytes:
-        """Return the glance, as JSON, at the frames in `state` and in `tail`; `state` stays as it is.
+    async def glance(self, state: bytes | None, tail: Sequence[bytes], session: ExamSession) -> Look:
+        """Return the glance at the frames in `state` and in `tail`; `state` stays as it is.
 
         Raises as :meth:`advance`.
         """
         request = ReportRequest(session, final=False, analysed_ms=0)
         faults = self._blame.faults(session.session_id)
         job = self._job(state, tail, session)._replace(faults=faults)
-        return await self._run(partial(self._call, worker.glance_within, request), job, session.session_id)
+        run = partial(self._call, worker.glance_within, request)
+        return msgspec.msgpack.decode(await self._run(run, job, session.session_id), type=Look)
 
     async def judge(
         self, frames: Sequence[bytes], session: ExamSession, *, analysed_ms: int, stored: int = 0

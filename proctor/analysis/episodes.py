@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from proctor.analysis.api import WINDOW_SECONDS
 from proctor.analysis.cadence import HOLD_MS, Cadence, pieces
+from proctor.analysis.columns import differences, run_starts, within
 from proctor.analysis.frames import FrameBatch
 from proctor.analysis.sealed import Sealed
 
@@ -152,8 +153,8 @@ class Episodes(msgspec.Struct):
 
     def so_far(self, rule: Hysteresis) -> list[Episode]:
         """All episodes in order of time; one that is still going on ends at the newest frame."""
-        if self.newest is None:
-            return []
+        if self.newest is None or self.current is None:  # one frame makes no episode
+            return list(self.log.kept)
         log = EpisodeLog(list(self.log.kept), self.log.dropped)
         present = msgspec.structs.replace(self, log=log, past_windows=Sealed(), window=None)
         last = np.array([self.newest.time_ms] * 2)
@@ -166,17 +167,17 @@ class Episodes(msgspec.Struct):
     ) -> None:
         """Take in frames of which it is known how long they lasted: `times` has one more than `evidence`."""
         bridge_ms = round(rule.bridge_seconds * 1000)
-        lasted = np.diff(times)
+        lasted = differences(times)
         broken = lasted > bridge_ms
         lasted = np.where(broken, 0, lasted)
         codes = self._codes(evidence, rule)
         hint = rule.leave if rule.hint is None else rule.hint
-        weights = np.where(evidence >= hint, np.clip(evidence, 0, 1), 0)
+        weights = np.where(evidence >= hint, within(evidence, 0.0, 1.0), 0)
         known = np.where(codes == _UNKNOWN, 0, lasted)
         self._fold_windows(
             times[:-1] // _WINDOW_MS, np.rint(weights * _FULL).astype(np.int64) * lasted, known
         )
-        starts = np.flatnonzero(np.concatenate(([True], (codes[1:] != codes[:-1]) | broken[:-1])))
+        starts = run_starts(codes, broken)
         spans = np.add.reduceat(lasted, starts).tolist()
         ends = [*starts[1:].tolist(), len(codes)]
         for start, end, span in zip(starts.tolist(), ends, spans, strict=True):
@@ -192,10 +193,8 @@ class Episodes(msgspec.Struct):
                 self._close()
 
     def _codes(self, evidence: NDArray[np.float64], rule: Hysteresis) -> NDArray[np.int64]:
-        codes = np.full(len(evidence), _UNKNOWN)
-        codes[evidence >= rule.enter] = _ON
-        codes[evidence < rule.leave] = _OFF
-        codes[(evidence >= rule.leave) & (evidence < rule.enter)] = _BETWEEN
+        unsure = np.where(evidence >= rule.leave, _BETWEEN, _UNKNOWN)
+        codes = np.where(evidence >= rule.enter, _ON, np.where(evidence < rule.leave, _OFF, unsure))
         decided = np.where(codes <= _ON, np.arange(len(codes)), -1)
         latest = np.maximum.accumulate(decided)
         carried = np.where(latest >= 0, codes[latest], int(self.on))
@@ -207,7 +206,7 @@ class Episodes(msgspec.Struct):
     def _fold_windows(
         self, windows: NDArray[np.int64], weighed: NDArray[np.int64], known: NDArray[np.int64]
     ) -> None:
-        starts = np.flatnonzero(np.diff(windows, prepend=windows[0] - 1))
+        starts = run_starts(windows)
         sums = zip(
             windows[starts].tolist(),
             np.add.reduceat(weighed, starts).tolist(),

@@ -10,10 +10,11 @@ from typing import NamedTuple
 import msgspec
 
 from proctor.accommodations import AnyAccommodation, breaks_of, digest
+from proctor.analysis.calm import session_calm
 from proctor.analysis.discovery import Plugin
 from proctor.analysis.facts import Facts, Section
 from proctor.analysis.frames import FrameBatch
-from proctor.analysis.glance import build_glance
+from proctor.analysis.glance import Look, build_glance
 from proctor.analysis.observation import Observation
 from proctor.analysis.policy import Policy, Rule
 from proctor.analysis.report import build_report
@@ -24,7 +25,7 @@ from proctor.analysis.view import view
 from proctor.errors import InvalidRequest
 from proctor.model import ExamSession, FrameId
 
-FORMAT = 5
+FORMAT = 6
 """Of the encoded state; rises when older states can no longer be continued."""
 
 FRAMES_AT_ONCE = 4_000
@@ -145,12 +146,14 @@ def report(request: ReportRequest, job: Job, guard: Guard = nullcontext) -> byte
 
 
 def glance(request: ReportRequest, job: Job, guard: Guard = nullcontext) -> bytes:
-    """Fold the frames and return the :class:`proctor.analysis.glance.Glance` at all that was folded, as JSON.
+    """Fold the frames and return the :class:`proctor.analysis.glance.Look` at all that was folded, encoded.
 
     Raises:
         InvalidRequest: as :func:`advance`.
     """
-    return msgspec.json.encode(build_glance(_facts(request, job, guard)))
+    facts = _facts(request, job, guard)
+    calm = session_calm(facts, job.frames[-1]) if job.frames else None
+    return msgspec.msgpack.encode(Look(build_glance(facts), calm))
 
 
 def _facts(request: ReportRequest, job: Job, guard: Guard) -> Facts:

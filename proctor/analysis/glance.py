@@ -8,6 +8,7 @@ import math
 import msgspec
 
 from proctor.analysis.api import Finding, Level
+from proctor.analysis.calm import SessionCalm
 from proctor.analysis.facts import Facts
 from proctor.analysis.observation import WINDOW_MS
 from proctor.analysis.report import data_quality
@@ -48,6 +49,14 @@ class Glance(msgspec.Struct, frozen=True, kw_only=True):
     none to 9, and `.` that nothing could be judged."""
 
 
+class Look(msgspec.Struct, frozen=True, array_like=True):
+    """What a worker answers."""
+
+    glance: Glance
+    calm: SessionCalm | None
+    """None: the session is to be looked at again as soon as it has more frames."""
+
+
 def build_glance(facts: Facts) -> Glance:
     """Judge what was observed so far."""
     observation, findings, quality = facts.observation, facts.findings, data_quality(facts)
@@ -76,10 +85,9 @@ def _sighting(finding: Finding, facts: Facts, first_ms: int) -> Sighting:
 
 
 def _bars(facts: Facts) -> str:
-    kept = facts.observation.windows
-    strengths, observable = window_evidence(facts, kept.keys())
     last = facts.observation.length_ms // WINDOW_MS
     shown = range(max(0, last + 1 - BARS), last + 1)
+    strengths, observable = window_evidence(facts, facts.observation.windows.keys() & shown)
     return "".join(
         str(math.ceil(9 * max(strengths.get(index, {}).values(), default=0.0)))
         if index in observable

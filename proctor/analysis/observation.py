@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from proctor.accommodations import outside, overlap_ms
 from proctor.analysis.api import WINDOW_SECONDS
 from proctor.analysis.cadence import Cadence
+from proctor.analysis.columns import differences
 from proctor.analysis.frames import FrameBatch
 from proctor.analysis.sealed import Sealed
 from proctor.clock import DRIFT_MAX, client_time_ms
@@ -162,7 +163,7 @@ class Observation(msgspec.Struct):
         frame_times = times
         if before is not None:
             times = np.concatenate(([before.time_ms - origin], times))
-        steps = np.diff(times)
+        steps = differences(times)
         silent = self.cadence.lasted(times, round(gap_seconds * 1000))[0] < steps
         self.observed_ms += int(steps[~silent].sum())
         starts, ends = times[:-1], times[1:]

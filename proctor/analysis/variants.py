@@ -13,6 +13,7 @@ import msgspec
 
 from proctor.accommodations import ALWAYS_MS, AnyAccommodation, Exempt, Scale, digest, scaled
 from proctor.analysis.api import WINDOW_SECONDS, Assessment, Finding, Level
+from proctor.analysis.calm import sooner
 from proctor.analysis.discovery import Plugin
 from proctor.analysis.facts import Section
 from proctor.analysis.policy import Rule
@@ -130,6 +131,7 @@ def _composed(parts: Sequence[tuple[Spans, Assessment]], first_ms: int) -> Asses
         window_strengths=strengths,
         observed_windows=None if observed is None else sorted(observed),
         details=details,
+        calm=sooner(*(said.calm for _, said in parts)),
     )
 
 

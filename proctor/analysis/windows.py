@@ -1,6 +1,6 @@
 """The session in windows of ten seconds: how strong the evidence is in each, and where there can be none."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from proctor.analysis import schema
@@ -36,7 +36,10 @@ def window_analysis(facts: Facts) -> schema.WindowAnalysis:
 
 
 def window_evidence(facts: Facts, kept: AbstractSet[int]) -> tuple[dict[int, dict[str, float]], set[int]]:
-    """Return the strengths per window and rule, and which windows with frames any rule could judge."""
+    """Return, of the windows in `kept`, the strengths per window and rule, and which any rule could judge.
+
+    `kept` are windows that had frames.
+    """
     strengths: dict[int, dict[str, float]] = {}
     observable: set[int] = set()
     for section in facts.sections:
@@ -45,14 +48,15 @@ def window_evidence(facts: Facts, kept: AbstractSet[int]) -> tuple[dict[int, dic
         said = section.assessment
         observable.update(kept if said.observed_windows is None else said.observed_windows)
         for index, strength in said.window_strengths.items():
-            if strength > 0:
+            if strength > 0 and index in kept:
                 strengths.setdefault(index, {})[section.plugin.name] = round(strength, 3)
-    return strengths, {index for index in observable & kept if not _in_break(index, facts)}
+    breaks = facts.break_seconds
+    return strengths, {index for index in observable & kept if not _in_break(index, breaks)}
 
 
-def _in_break(index: int, facts: Facts) -> bool:
+def _in_break(index: int, break_seconds: Sequence[tuple[float, float]]) -> bool:
     start, end = index * WINDOW_SECONDS, (index + 1) * WINDOW_SECONDS
-    return any(begin <= start and end <= stop for begin, stop in facts.break_seconds)
+    return any(begin <= start and end <= stop for begin, stop in break_seconds)
 
 
 def _scores(section: Section, policy: Policy) -> bool:

@@ -4,7 +4,6 @@ Proctors see them on the board. Others are onlookers: what candidates are alerte
 """
 
 from collections.abc import Sequence
-from itertools import islice
 from typing import Protocol
 
 import msgspec
@@ -13,7 +12,7 @@ import trio
 
 from proctor.analysis.engine import JOB_BYTES, JOB_FRAMES, Engine
 from proctor.analysis.fold import progress
-from proctor.analysis.glance import Glance
+from proctor.analysis.glance import Glance, Look
 from proctor.analysis.policy import DEFAULT
 from proctor.errors import ProctorError, Unavailable
 from proctor.farewells import Farewells
@@ -26,9 +25,9 @@ from proctor.storage.frames import FrameStore
 _log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 0.5
-"""Least time from one look to the next. With many sessions it is as long as the analysis workers take."""
-AT_ONCE = 50
-"""Sessions in one look, so that what was seen is put up before all of them were looked at."""
+"""From one round of looks to the next."""
+AT_ONCE = 25
+"""Sessions that are looked at together, so that what was seen is put up before all of them were."""
 
 
 class Onlooker(Protocol):
@@ -89,7 +88,7 @@ class Looking:
                 onlookers = [each for each in self._onlookers if await each.is_looking()]
                 hurried = watched or any(each.hurried for each in onlookers)
                 if watched or onlookers:
-                    await self._look(onlookers, watched=watched)
+                    await self._look_round(onlookers, watched=watched)
                 else:
                     self._ingest.unseen.clear()
             except Unavailable as failure:
@@ -107,26 +106,29 @@ class Looking:
             self._told = set()
             # What nothing came of for a while would not be seen otherwise; one process does it for all.
             if await self._store.claim("first look", WATCHED_SECONDS) == 0:
-                self._ingest.unseen.update(dict.fromkeys(await self._database.running_sessions()))
+                self._ingest.unseen.add(await self._database.running_sessions())
         here = set(self._farewells.session_ids)
         await self._board.put(
             {f"{CONNECTED}{each}": b"1" if each in here else b"" for each in here ^ self._told}
         )
         self._told = here
 
-    async def _look(self, onlookers: Sequence[Onlooker], *, watched: bool) -> None:
+    async def _look_round(self, onlookers: Sequence[Onlooker], *, watched: bool) -> None:
+        """Look at all whose turn it is, but for no longer than until the next round."""
+        end = trio.current_time() + LOOK_SECONDS
+        while trio.current_time() < end and (due := self._ingest.unseen.take(AT_ONCE)):
+            await self._look(due, onlookers, watched=watched)
+
+    async def _look(self, due: Sequence[str], onlookers: Sequence[Onlooker], *, watched: bool) -> None:
         unseen = self._ingest.unseen
-        due = list(islice(unseen, AT_ONCE))  # those first that wait for longest
-        if not due:
-            return
-        for name in due:
-            del unseen[name]
         glances: dict[str, bytes] = {}
         try:
             sessions = await self._database.active_sessions(due)
         except Unavailable:
-            unseen.update(dict.fromkeys(due))
+            unseen.add(due)
             raise
+        for name in set(due).difference(session.session_id for session in sessions):
+            unseen.forget(name)
         async with trio.open_nursery() as nursery:
             for session in sessions:
                 shown = [each for each in onlookers if each.wants(session)]
@@ -140,14 +142,16 @@ class Looking:
     ) -> None:
         name = session.session_id
         try:
-            glance = glances[f"{GLANCE}{name}"] = await self._glance(session)
+            look = await self._look_at(session)
+            glances[f"{GLANCE}{name}"] = msgspec.json.encode(look.glance)
+            self._ingest.unseen.seen(name, look.calm)
             for each in onlookers:
-                await each.see(session, msgspec.json.decode(glance, type=Glance))
+                await each.see(session, look.glance)
         except ProctorError as failure:  # what troubles one session must not hold up the others
-            self._ingest.unseen[name] = None
+            self._ingest.unseen.add([name])
             _log.warning("a session is looked at again", session=name, reason=failure.detail)
 
-    async def _glance(self, session: ExamSession) -> bytes:
+    async def _look_at(self, session: ExamSession) -> Look:
         if session.policy not in self._engine.policies:
             session = msgspec.structs.replace(session, policy=DEFAULT)
         state = await self._store.load_state(session.session_id)

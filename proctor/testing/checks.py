@@ -3,18 +3,21 @@
 import random
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
 
 from proctor.analysis import slot
-from proctor.analysis.api import WINDOW_SECONDS, Assessment, Finding
-from proctor.testing.judging import frame_id, time_ms
+from proctor.analysis.api import WINDOW_SECONDS, Assessment, Finding, Level
+from proctor.analysis.calm import SessionCalm, calm_after
+from proctor.testing.judging import Subject, frame_id, time_ms
 
 SINGLE_CUTS_MAX = 1000
 """Most single cuts that are tried in search of one that makes a difference."""
 
 _SHOWN_CHARACTERS = 400
+_LOOK_FRAMES = 6
 
 
 def faults(assessment: Assessment, frames: Sequence[bytes]) -> Iterator[str]:
@@ -68,6 +71,24 @@ def difference(whole: Assessment, cut: Assessment) -> str:
         for name in Assessment.__struct_fields__
         if (one := getattr(whole, name)) != (other := getattr(cut, name))
     )
+
+
+def unforeseen(subject: Subject, frames: Sequence[bytes]) -> Iterator[str]:
+    """Name the frames that bring a concern although the analyzer said before that none would."""
+    calm: SessionCalm | None = None
+    known = 0
+    cuts = range(_LOOK_FRAMES, len(frames), _LOOK_FRAMES)
+    slots = subject.folding(frames, cuts)
+    next(slots)
+    for kept, (start, end) in zip(slots, pairwise([0, *cuts, len(frames)]), strict=True):
+        said, newest = subject.assess(kept, frames[:end]), frames[end - 1]
+        concerns = sum(finding.level is Level.CONCERN for finding in said.findings)
+        over = calm is None or any(calm.ended_by(time_ms(frame), frame) for frame in frames[start:end])
+        if concerns > known and not over:
+            yield f"frames {start} to {end} bring a concern"
+        if over:
+            calm = None if said.calm is None else calm_after(said.calm, time_ms(newest), newest)
+        known = concerns
 
 
 def own_lines(error: BaseException) -> str:

@@ -29,6 +29,7 @@ from proctor.testing.checks import (
     own_lines,
     random_cuts,
     smallest_cuts,
+    unforeseen,
 )
 from proctor.testing.judging import Subject, batches, subject
 from proctor.testing.replica import judged_elsewhere
@@ -80,6 +81,16 @@ class ContractSuite:
         """Findings, windows and frame ids are of this session and in order of time."""
         frames = _session(session, names)
         _in_order(_judge(subject, frames), frames, session)
+
+    def test_no_concern_comes_while_it_is_calm(self, subject: Subject, names: set[str], session: str) -> None:
+        """A server looks later at sessions that are calm, and proctors would hear late of a concern."""
+        with _told("assessing a session as it goes on"):
+            surprises = list(unforeseen(subject, _session(session, names)))
+        _require(
+            not surprises,
+            f"{session}: {'; '.join(surprises[:3])}, of which `calm` said before that none would; let it say "
+            "less, or None",
+        )
 
     def test_state_survives_serialisation(self, subject: Subject, names: set[str]) -> None:
         """To go on from the stored state is to go on from that in memory; nothing is kept elsewhere."""

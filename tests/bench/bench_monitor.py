@@ -1,7 +1,8 @@
 """What proctors wait for: the monitor's first picture, its updates, and news of a finding.
 
 Run by hand: `python -m tests.bench.bench_monitor` (`--help` for options). 1,000 clients send two frames per
-second each; the load, the watcher and the browser share the machine with the server.
+second each, as simulated honest exam takers do; the load, the watcher and the browser share the machine with
+the server.
 """
 
 import heapq
@@ -18,7 +19,7 @@ from trio_websocket import ConnectionClosed, open_websocket_url
 
 from tests.bench.command import run
 from tests.bench.figures import Figures
-from tests.bench.load import Client, Failed, Load, single_messages
+from tests.bench.load import Client, Failed, Load, people_messages, single_messages
 from tests.bench.neighbours import allow_many_files
 from tests.bench.scenarios import centiles
 from tests.bench.servers import Server
@@ -26,6 +27,11 @@ from tests.fixtures.browser import open_page
 
 CLIENTS = 1000
 PER_SECOND = 2
+HONEST = ("honest-calm", "honest-lively", "honest-thinker", "honest-glasses", "honest-reads-aloud")
+PEOPLE_EACH = 5
+LOAD_SECONDS = 180
+WARM_SECONDS = 45.0
+"""Rules know by then what is usual for most candidates."""
 LOOK_SECONDS = 20.0
 PROBES = 20
 PROBE_EVERY_SECONDS = 1.0
@@ -59,19 +65,24 @@ def news(server: Server, scale: float) -> Figures:
 def _streaming(server: Server, clients: int) -> Iterator[None]:
     """Have clients send all the while."""
     done = threading.Event()
-    messages = single_messages(int(PER_SECOND * 600), 1000 // PER_SECOND)
+    people = [
+        people_messages(kind, seed, int(PER_SECOND * LOAD_SECONDS), 1000 // PER_SECOND)
+        for kind in HONEST
+        for seed in range(PEOPLE_EACH)
+    ]
+    everyone = [people[number % len(people)] for number in range(clients)]
     with Load(server.port, [f"exam-{number}" for number in range(clients)]) as load:
 
         def send() -> None:
-            for start in range(0, len(messages), PER_SECOND):
+            for start in range(0, int(PER_SECOND * LOAD_SECONDS), PER_SECOND):
                 if done.is_set():
                     return
-                load.pace(messages[start : start + PER_SECOND], PER_SECOND)
+                load.pace_each([each[start : start + PER_SECOND] for each in everyone], PER_SECOND)
 
         thread = threading.Thread(target=send)
         thread.start()
         try:
-            time.sleep(LOOK_SECONDS / 2)
+            time.sleep(WARM_SECONDS)
             yield
         finally:
             done.set()

@@ -9,10 +9,13 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Self
 
 import msgspec
 
+from proctor.simulator.client import wrapped
+from proctor.simulator.people import exam_taker
 from tests.web.raw import client_frame, upgrade
 
 _STALL_SECONDS = 20.0
@@ -47,6 +50,17 @@ def single_messages(count: int, interval_ms: int = _FRAME_INTERVAL_MS, **others:
         _message({"seq": seq, "timestamp": time_ms, "extracted_features": features | others})
         for seq, (time_ms, features) in enumerate(_frames(count, interval_ms))
     ]
+
+
+def people_messages(kind: str, seed: int, count: int, interval_ms: int) -> list[bytes]:
+    """Messages of one frame each of a simulated exam taker, with every feature and the engine's events."""
+    minutes = 1.2 * count * interval_ms / 60_000  # a browser misses some frames
+    taker, messages = exam_taker(kind, seed, minutes, 1000 / interval_ms), []
+    for seq, frame in enumerate(islice(taker.frames(), count)):
+        time_ms = _FIRST_FRAME_MS + seq * interval_ms
+        stamp = {"ts": time_ms} if "ts" in frame else {"timestamp": time_ms}
+        messages.append(_message({**wrapped(frame | stamp), "seq": seq}))
+    return messages
 
 
 def batch_messages(count: int, size: int) -> list[bytes]:

@@ -1,0 +1,75 @@
+"""Whose turn it is to be looked at."""
+
+import pytest
+import trio
+
+from proctor.analysis.calm import SessionCalm
+from proctor.storage.frames import FrameMessage, UnnumberedFrame
+from proctor.unseen import PATIENCE_SECONDS, Unseen
+
+CALM = SessionCalm(1_000, ("phone_present",), (0,))
+
+
+def message(name: str, *frames: tuple[int, bytes]) -> FrameMessage:
+    heads = [UnnumberedFrame(time_ms, b'{%b,"frame_id":"' % members) for time_ms, members in frames]
+    return FrameMessage(name, tuple(heads))
+
+
+@pytest.fixture
+def unseen() -> Unseen:
+    """A session that is calm and one of which nothing is known."""
+    unseen = Unseen()
+    unseen.seen("calm", CALM)
+    return unseen
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "members", "at_once"),
+    [
+        (999, b'"phone_present":0', False),
+        (1_000, b'"phone_present":0', True),
+        (999, b'"phone_present":1', True),
+        (999, b'"face_present":1', True),
+        (999, b'"phone_present":0,"event":{"event":"PASTE_ATTEMPT"}', True),
+    ],
+)
+async def test_what_ends_the_calm_of_a_session(
+    unseen: Unseen, autojump_clock: trio.abc.Clock, time_ms: int, members: bytes, *, at_once: bool
+) -> None:
+    """Its time, another value of what it depends on, or none, and any event; also amid a batch."""
+    calm = (998, b'"phone_present":0,"head_yaw":0.7')
+    unseen.stored(message("calm", calm, (time_ms, members), calm))
+    assert unseen.take(5) == ["calm"] * at_once
+    await trio.sleep(PATIENCE_SECONDS)
+    assert unseen.take(5) == ["calm"] * (not at_once)
+    assert unseen.take(5) == []
+
+
+async def test_who_cannot_wait_goes_first_and_keeps_nobody_waiting_for_ever(
+    unseen: Unseen, autojump_clock: trio.abc.Clock
+) -> None:
+    """Among those who cannot wait the first is first, however much more comes of another."""
+    unseen.stored(message("calm", (1, b'"phone_present":0')))
+    hurried = [str(number) for number in range(20)]
+    for name in [*hurried, *reversed(hurried)]:
+        unseen.stored(message(name, (1, b'"phone_present":0')))
+    assert unseen.take(5) == hurried[:5]
+    await trio.sleep(PATIENCE_SECONDS)
+    assert unseen.take(5) == ["calm", *hurried[5:9]]
+
+
+async def test_a_session_without_calm_is_looked_at_with_its_next_frames(unseen: Unseen) -> None:
+    unseen.seen("calm", None)
+    unseen.stored(message("calm", (1, b'"phone_present":0')))
+    assert unseen.take(5) == ["calm"]
+
+
+async def test_what_is_forgotten_is_not_known_to_be_calm(unseen: Unseen) -> None:
+    unseen.forget("calm")
+    unseen.stored(message("calm", (1, b'"phone_present":0')))
+    assert unseen.take(5) == ["calm"]
+    unseen.seen("calm", CALM)
+    unseen.add(["other"])
+    unseen.clear()
+    unseen.stored(message("calm", (1, b'"phone_present":0')))
+    assert unseen.take(5) == ["calm"]
