@@ -76,11 +76,16 @@ def error_response(error: ProctorError) -> Response:
     """Return the problem document of one of Proctor's own errors."""
     errors = [InvalidField(field=error.field, detail=error.detail)] if error.field else None
     response = problem_response(error.status, error.title, error.detail, errors=errors)
+    tell_when(response, error)
+    return response
+
+
+def tell_when(response: Response, error: ProctorError) -> None:
+    """Say in an answer about an error when to ask again, if that may help."""
     if isinstance(error, Throttled):
         response.headers["Retry-After"] = str(max(1, math.ceil(error.retry_after_seconds)))
     elif isinstance(error, Unavailable):
         response.headers["Retry-After"] = str(_RETRY_SECONDS)
-    return response
 
 
 def add_error_handlers(app: Quart) -> None:

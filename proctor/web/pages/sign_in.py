@@ -16,6 +16,7 @@ from proctor.services import Services, now_ms
 from proctor.web.access import identified
 from proctor.web.cookies import Cookies
 from proctor.web.pages.shell import LANGUAGES, Shell, local_path
+from proctor.web.problems import tell_when
 
 _UNDER_WAY = "proctor-signing-in"
 """Audience of what the browser keeps while somebody signs in elsewhere."""
@@ -106,7 +107,7 @@ def sign_in_routes(services: Services, cookies: Cookies, shell: Shell, limits: L
     sign_in = SignIn(services, cookies, provider, limits)
 
     def form(failure: ProctorError | None = None) -> Response:
-        return shell.page(
+        page = shell.page(
             "sign_in",
             status=200 if failure is None else failure.status,
             failure=failure and failure.detail,
@@ -114,6 +115,9 @@ def sign_in_routes(services: Services, cookies: Cookies, shell: Shell, limits: L
             by_provider=provider is not None,
             needed=services.gate.on,
         )
+        if failure is not None:
+            tell_when(page, failure)
+        return page
 
     @routes.get("/sign-in")
     @hide
