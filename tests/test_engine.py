@@ -329,7 +329,7 @@ async def test_a_worker_that_grew_makes_way_for_a_fresh_one(opened, monkeypatch)
     """Memory that a plugin leaks is given back with the process."""
     async with opened(settings=Settings(analysis_memory_mb=256)) as engine:
         [leaky] = workers()
-        await engine._workers.run_sync(partial(_leak, 200))
+        await engine._dispatch.call(partial(_leak, 200), size=0, limit_seconds=60)
         await engine.advance(None, FRAMES[:10], SESSION)
         [fresh] = workers()
         assert fresh.pid != leaky.pid
@@ -348,6 +348,7 @@ _hoard = []
 
 def _leak(mebibytes):
     _hoard.append(b"\1" * (mebibytes * 2**20))
+    return b""
 
 
 def _die_in_company(seconds, job):

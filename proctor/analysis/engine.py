@@ -5,11 +5,9 @@ run each of them alone, switch off those that end a worker again, and repeat the
 """
 
 import math
-import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 import msgspec
 import structlog
@@ -20,10 +18,10 @@ from proctor.accommodations import in_force
 from proctor.analysis import worker
 from proctor.analysis.blame import Blame
 from proctor.analysis.discovery import LoadedPlugin, Plugin
+from proctor.analysis.dispatch import Dispatch, WorkerLost
 from proctor.analysis.fold import FRAMES_AT_ONCE, Job, ReportRequest, active_plugins
 from proctor.analysis.glance import Look
 from proctor.analysis.policy import Policy
-from proctor.analysis.schema import Status
 from proctor.analysis.slot import Fault
 from proctor.errors import InvalidRequest, Misconfigured, Unavailable
 from proctor.model import ExamSession
@@ -43,20 +41,11 @@ _log = structlog.get_logger(__name__)
 _Run = Callable[[Job], Awaitable[bytes]]
 
 
-class _WorkerLost(Exception):
-    """A worker died, or had to be killed, before it answered."""
-
-    def __init__(self, status: Status, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-
-
 class Engine:
     """Folds frames and makes reports.
 
-    Any number of calls may be under way; `analysis_workers` of them run, the others wait. Cancelling a call
-    ends the worker that is busy with it and nothing else.
+    Any number of calls may be under way; `analysis_workers` workers are busy with some of them, the others
+    wait. Cancelling a call ends the worker that is busy with it and harms no other call.
     """
 
     def __init__(
@@ -67,9 +56,8 @@ class Engine:
         policies: Mapping[str, Policy],
     ) -> None:
         self.policies = policies
-        self._workers = workers
-        self._places = trio.CapacityLimiter(settings.analysis_workers)
         self._seconds = settings.analysis_timeout_seconds
+        self._dispatch = Dispatch(workers, settings.analysis_workers, self._seconds)
         self._plugins = plugins
         self._blame = Blame()
 
@@ -83,7 +71,7 @@ class Engine:
             Unavailable: workers die although every analyzer alone does well; try again.
         """
         job = self._job(state, frames, session)
-        return await self._run(partial(self._call, worker.advance_within), job, None)
+        return await self._run(partial(self._call, partial(worker.advance_within, self._seconds)), job, None)
 
     async def report(
         self,
@@ -104,9 +92,7 @@ class Engine:
             Unavailable: as :meth:`advance`.
         """
         request = ReportRequest(session, final, analysed_ms, stored)
-        faults = self._blame.faults(session.session_id)
-        job = self._job(state, tail, session)._replace(faults=faults)
-        return await self._run(partial(self._call, worker.report_within, request), job, session.session_id)
+        return await self._on_copy(worker.report_within, request, state, tail)
 
     async def glance(self, state: bytes | None, tail: Sequence[bytes], session: ExamSession) -> Look:
         """Return the glance at the frames in `state` and in `tail`; `state` stays as it is.
@@ -114,10 +100,21 @@ class Engine:
         Raises as :meth:`advance`.
         """
         request = ReportRequest(session, final=False, analysed_ms=0)
+        look = await self._on_copy(worker.glance_within, request, state, tail)
+        return msgspec.msgpack.decode(look, type=Look)
+
+    async def _on_copy(
+        self,
+        function: Callable[..., bytes],
+        request: ReportRequest,
+        state: bytes | None,
+        tail: Sequence[bytes],
+    ) -> bytes:
+        session = request.session
         faults = self._blame.faults(session.session_id)
         job = self._job(state, tail, session)._replace(faults=faults)
-        run = partial(self._call, worker.glance_within, request)
-        return msgspec.msgpack.decode(await self._run(run, job, session.session_id), type=Look)
+        run = partial(self._call, partial(function, self._seconds, request))
+        return await self._run(run, job, session.session_id)
 
     async def judge(
         self, frames: Sequence[bytes], session: ExamSession, *, analysed_ms: int, stored: int = 0
@@ -144,7 +141,7 @@ class Engine:
         for _ in range(2):
             try:
                 return await run(job)
-            except _WorkerLost as lost:
+            except WorkerLost as lost:
                 _log.warning("analysis worker lost", reason=lost.reason, session=session_id)
                 job = await self._without_culprits(run, job, active_plugins(job), session_id)
         raise Unavailable("analysis workers die although every analyzer alone does well")
@@ -157,7 +154,7 @@ class Engine:
         for plugin in suspects:
             try:
                 await run(job._replace(plugins=(plugin,)))
-            except _WorkerLost as lost:
+            except WorkerLost as lost:
                 fault = Fault(lost.status, f"{plugin.display_name}: {lost.reason}")
                 faults[plugin.name] = fault
                 self._blame.convict(plugin, fault, session_id)
@@ -166,36 +163,16 @@ class Engine:
                 self._blame.acquit(plugin)
         return job._replace(faults=faults)
 
-    async def _call(self, function: Callable[..., bytes], *args: Any) -> bytes:
+    async def _call(self, function: Callable[..., bytes], job: Job) -> bytes:
         # The worker enforces the analyzers' deadlines itself. This one is for whatever else may hang, and
-        # does not include the wait for a free place.
-        job: Job = args[-1]
+        # does not include the wait for a worker.
         batches = 1 + len(job.frames) / FRAMES_AT_ONCE
         runs = len(job.plugins) * (1 + 2 * len(job.accommodations))
-        limit = START_SECONDS + self._seconds * batches * (1 + runs)
-        async with self._places:
-            with trio.move_on_after(limit):
-                return await self._in_worker(function, *args)
-        raise _WorkerLost(Status.TIMED_OUT, f"gave no answer within {limit:.0f} s")
-
-    async def _in_worker(self, function: Callable[..., bytes], *args: Any) -> bytes:
-        try:
-            # Its own limiter is no limit: the caller holds a place already.
-            answer: bytes = await self._workers.run_sync(
-                function, self._seconds, *args, kill_on_cancel=True, limiter=trio.CapacityLimiter(1)
-            )
-        except trio_parallel.BrokenWorkerError as error:
-            exitcode = error.args[-1].exitcode
-            if exitcode == -signal.SIGALRM:
-                raise _WorkerLost(Status.TIMED_OUT, f"took longer than {self._seconds:g} s") from error
-            raise _WorkerLost(Status.FAILED, f"ended its process ({_exit(exitcode)})") from error
-        except MemoryError as error:
-            raise _WorkerLost(Status.FAILED, "used up the memory of its process") from error
-        return answer
-
-
-def _exit(exitcode: int) -> str:
-    return f"exit status {exitcode}" if exitcode >= 0 else signal.Signals(-exitcode).name
+        return await self._dispatch.call(
+            partial(function, job),
+            size=len(job.state or b"") + sum(map(len, job.frames)),
+            limit_seconds=START_SECONDS + self._seconds * batches * (1 + runs),
+        )
 
 
 @asynccontextmanager

@@ -49,6 +49,22 @@ def ready() -> None:
     """Do nothing; a worker that returns from it has started."""
 
 
+Answer = tuple[bytes, Exception | None]
+"""What a call returned, or raised."""
+
+
+def answers(calls: Sequence[Callable[[], bytes]]) -> Sequence[Answer]:
+    """Make one call after the other; what one raises is nothing to the others."""
+    return [_answer(call) for call in calls]
+
+
+def _answer(call: Callable[[], bytes]) -> Answer:
+    try:
+        return call(), None
+    except Exception as error:  # noqa: BLE001  raised again in the server
+        return b"", error
+
+
 def advance_within(seconds: float, job: Job) -> bytes:
     """Do :func:`proctor.analysis.fold.advance`; an analyzer that takes longer ends the process."""
     return _run(advance, seconds, job)

@@ -8,6 +8,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from typing import TypeVar
 
 import trio
@@ -27,6 +28,7 @@ from proctor.storage.frames import (
 from proctor.storage.leases import Leases
 from proctor.storage.sqlite_append import SessionWrite
 from proctor.storage.sqlite_file import opened, transaction
+from proctor.together import Together, in_threads
 
 TOUCH_SESSION = """
 INSERT INTO sessions (name, touched_ms) VALUES (?, ?)
@@ -85,8 +87,8 @@ class SqliteFrames:
         self._writer = writer
         self._readers = readers
         self._retention_ms = retention_seconds * 1000
-        self._write_turn = trio.CapacityLimiter(1)
-        self._read_turns = trio.CapacityLimiter(len(readers))
+        self._writing = in_threads(1)
+        self._reading = in_threads(len(readers))
         self._leases = Leases()
         (self.epoch,) = writer.execute("SELECT name FROM epoch").fetchone()
         self._seen_ms: int
@@ -102,11 +104,11 @@ class SqliteFrames:
 
     async def append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
         """One transaction; see the protocol."""
-        return await _in_thread(self._write_turn, self._append, messages)
+        return await _in_thread(self._writing, self._append, messages)
 
     async def resume_point(self, session_id: str) -> ResumePoint:
         """See the protocol."""
-        return await _in_thread(self._read_turns, self._resume_point, session_id)
+        return await _in_thread(self._reading, self._resume_point, session_id)
 
     async def read(
         self,
@@ -116,15 +118,15 @@ class SqliteFrames:
         limit_bytes: int | None = None,
     ) -> FramePage:
         """One snapshot; see the protocol."""
-        return await _in_thread(self._read_turns, self._read, session_id, after, limit, limit_bytes)
+        return await _in_thread(self._reading, self._read, session_id, after, limit, limit_bytes)
 
     async def seal(self, session_id: str) -> None:
         """See the protocol."""
-        await _in_thread(self._write_turn, self._seal, session_id)
+        await _in_thread(self._writing, self._seal, session_id)
 
     async def clear(self, session_id: str) -> None:
         """See the protocol."""
-        await _in_thread(self._write_turn, self._clear, session_id)
+        await _in_thread(self._writing, self._clear, session_id)
 
     async def take_state(self, session_id: str, seconds: float) -> Turn | None:
         """See the protocol."""
@@ -142,7 +144,7 @@ class SqliteFrames:
         self, session_id: str, state: bytes, token: int, *, keep_seconds: float = 0.0
     ) -> bool:
         """See the protocol."""
-        saved = await _in_thread(self._write_turn, self._save_state, session_id, state, token)
+        saved = await _in_thread(self._writing, self._save_state, session_id, state, token)
         if keep_seconds:
             self._leases.keep(session_id, token, keep_seconds)
         else:
@@ -156,7 +158,7 @@ class SqliteFrames:
 
     async def load_state(self, session_id: str) -> bytes | None:
         """See the protocol."""
-        return await _in_thread(self._read_turns, self._load_state, session_id)
+        return await _in_thread(self._reading, self._load_state, session_id)
 
     async def claim(self, name: str, seconds: float, holder: str = "") -> float:
         """See the protocol."""
@@ -165,7 +167,7 @@ class SqliteFrames:
 
     async def ping(self) -> None:
         """See the protocol. Writes, so that a full disk is noticed, and deletes what has expired."""
-        await _in_thread(self._write_turn, self._sweep)
+        await _in_thread(self._writing, self._sweep)
 
     def _append(self, messages: Sequence[FrameMessage]) -> list[Receipt]:
         now = self._now_ms()
@@ -282,13 +284,14 @@ class SqliteFrames:
             self._readers.append(db)
 
 
-async def _in_thread(turn: trio.CapacityLimiter, call: Callable[..., T], *arguments: object) -> T:
+async def _in_thread(threads: Together, call: Callable[..., T], *arguments: object) -> T:
     try:
-        return await trio.to_thread.run_sync(call, *arguments, limiter=turn)
+        answer: T = await threads.call(partial(call, *arguments))
     except (sqlite3.ProgrammingError, sqlite3.IntegrityError):
         raise  # a bug, which trying again does not mend
     except sqlite3.Error as error:
         raise Unavailable(f"frame store: {error}") from error
+    return answer
 
 
 def _now_ms() -> int:
