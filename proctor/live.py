@@ -47,7 +47,7 @@ SWEEP_SECONDS = 60.0
 _TURNS = 20
 """A session's turn comes once in so many, so that not all are followed in one go, which others would feel."""
 
-_FOLDS_AT_ONCE = 4
+_FOLDS_AT_ONCE = 16
 """Sessions that are followed at the same time, so that one whose fold is slow does not hold up the others."""
 
 _GIVE_BACK_SECONDS = 1.0

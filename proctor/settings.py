@@ -133,7 +133,7 @@ class Settings(BaseSettings):
         1.0, ge=0, description="Least time between two analyze requests for one session."
     )
     analysis_refresh_seconds: float = Field(
-        5.0, gt=0, description="How often a running session's new frames are folded into its analysis."
+        20.0, gt=0, description="How often a running session's new frames are folded into its analysis."
     )
     analysis_timeout_seconds: float = Field(
         10.0, gt=0, description="Longest that one analyzer may take over one batch of frames."

@@ -8,7 +8,7 @@ import trio
 from proctor.analysis.calm import SessionCalm
 from proctor.storage.frames import FrameMessage
 
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 15.0
 """How long a calm session waits for a look."""
 
 _PATIENT_PLACES = 5

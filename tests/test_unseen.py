@@ -7,7 +7,10 @@ from proctor.analysis.calm import SessionCalm
 from proctor.storage.frames import FrameMessage, UnnumberedFrame
 from proctor.unseen import PATIENCE_SECONDS, Unseen
 
-CALM = SessionCalm(1_000, ("phone_present",), (0,))
+
+def calm() -> SessionCalm:
+    """Until a thousand, and for ten once it is said that there is a phone or that nobody knows."""
+    return SessionCalm(1_000, ("phone_present",), (0,), (0.01,))
 
 
 def message(name: str, *frames: tuple[int, bytes]) -> FrameMessage:
@@ -19,7 +22,7 @@ def message(name: str, *frames: tuple[int, bytes]) -> FrameMessage:
 def unseen() -> Unseen:
     """A session that is calm and one of which nothing is known."""
     unseen = Unseen()
-    unseen.seen("calm", CALM)
+    unseen.seen("calm", calm())
     return unseen
 
 
@@ -28,17 +31,18 @@ def unseen() -> Unseen:
     [
         (999, b'"phone_present":0', False),
         (1_000, b'"phone_present":0', True),
-        (999, b'"phone_present":1', True),
-        (999, b'"face_present":1', True),
+        (5, b'"phone_present":1', False),
+        (11, b'"phone_present":1', True),
+        (11, b'"face_present":1', True),
         (999, b'"phone_present":0,"event":{"event":"PASTE_ATTEMPT"}', True),
     ],
 )
 async def test_what_ends_the_calm_of_a_session(
     unseen: Unseen, autojump_clock: trio.abc.Clock, time_ms: int, members: bytes, *, at_once: bool
 ) -> None:
-    """Its time, another value of what it depends on, or none, and any event; also amid a batch."""
-    calm = (998, b'"phone_present":0,"head_yaw":0.7')
-    unseen.stored(message("calm", calm, (time_ms, members), calm))
+    """Its time, so long with another value of what it depends on, or none, and any event; amid a batch."""
+    as_before = b'"phone_present":0,"head_yaw":0.7'
+    unseen.stored(message("calm", (0, as_before), (1, members), (time_ms, members), (2, as_before)))
     assert unseen.take(5) == ["calm"] * at_once
     await trio.sleep(PATIENCE_SECONDS)
     assert unseen.take(5) == ["calm"] * (not at_once)
@@ -68,7 +72,7 @@ async def test_what_is_forgotten_is_not_known_to_be_calm(unseen: Unseen) -> None
     unseen.forget("calm")
     unseen.stored(message("calm", (1, b'"phone_present":0')))
     assert unseen.take(5) == ["calm"]
-    unseen.seen("calm", CALM)
+    unseen.seen("calm", calm())
     unseen.add(["other"])
     unseen.clear()
     unseen.stored(message("calm", (1, b'"phone_present":0')))

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from proctor.analysis.api import Assessment, Calm
+from proctor.analysis.api import Assessment
 from proctor.analysis.episodes import Episodes, Hysteresis
 from proctor.analysis.frames import FrameBatch
 
@@ -53,10 +53,11 @@ def by_confidence(settings: Any) -> Hysteresis:
 
 
 def calm_while_absent(assessment: Assessment, state: Episodes, *features: str) -> Assessment:
-    """Let a rule rest whose evidence is that something is there, until what these features say changes."""
-    if state.newest is not None and state.newest.evidence > 0:
+    """Let a rule wait for these features to change while what it is about is not there."""
+    if assessment.calm is None or (state.newest is not None and state.newest.evidence > 0):
         return assessment
-    return msgspec.structs.replace(assessment, calm=Calm(seconds=REST_SECONDS, unless=features))
+    calm = msgspec.structs.replace(assessment.calm, after_change_of=features)
+    return msgspec.structs.replace(assessment, calm=calm)
 
 
 def confident(present: Column, confidence: Column) -> Column:

@@ -8,7 +8,7 @@ from proctor.analysis.api import API_VERSION, Assessment, Group
 from proctor.analysis.durations import Durations
 from proctor.analysis.episodes import Episodes, Hysteresis
 from proctor.analysis.frames import FrameBatch
-from proctor_rules.evidence import either, or_events
+from proctor_rules.evidence import calm_while_absent, either, or_events
 from proctor_rules.limits import Seconds, Times
 
 
@@ -57,4 +57,5 @@ class NoFace:
 
     def assess(self, state: State) -> Assessment:
         """Report the absences."""
-        return self._durations.assess(state.absent, lambda extent: f"No face was visible for {extent}")
+        assessment = self._durations.assess(state.absent, lambda extent: f"No face was visible for {extent}")
+        return calm_while_absent(assessment, state.absent, "face_present", "no_of_face")

@@ -12,7 +12,7 @@ from proctor.analysis.durations import Durations
 from proctor.analysis.episodes import Episode, Episodes, Hysteresis
 from proctor.analysis.frames import FrameBatch
 from proctor_rules.background import everywhere
-from proctor_rules.evidence import Column, calm_while_absent, either
+from proctor_rules.evidence import REST_SECONDS, Column, either
 from proctor_rules.limits import Seconds, Share
 
 _BASELINE_SECONDS = 20
@@ -82,11 +82,10 @@ class Speech:
         aside = state.aside.so_far(self._aside)
         aloud = everywhere(state.talking, self._habit_share)
         findings = [self._with_gaze(finding, aside, aloud=aloud) for finding in assessment.findings]
-        calm = sooner(assessment.calm, self._aside_calm(state))
+        heard = state.talking.newest is not None and state.talking.newest.evidence > 0
         # Only events begin to be evidence of talking.
-        return calm_while_absent(
-            msgspec.structs.replace(assessment, findings=findings, calm=calm), state.talking
-        )
+        calm = sooner(assessment.calm, self._aside_calm(state)) if heard else Calm(seconds=REST_SECONDS)
+        return msgspec.structs.replace(assessment, findings=findings, calm=calm)
 
     def _aside_calm(self, state: State) -> Calm:
         """Return how long it takes until talking is a concern because of the gaze."""

@@ -96,9 +96,9 @@ class Calm(msgspec.Struct, frozen=True, kw_only=True):
     """What has to happen before frames can bring another concern. Only how soon people hear depends on it."""
 
     seconds: Seconds
-    """None comes of frames less than so long after the newest one …"""
-    unless: tuple[str, ...] = ()
-    """… that are no events, and as long as these features stay as they are in it."""
+    """None comes of frames less than so long after the newest one, unless they are events …"""
+    after_change_of: tuple[str, ...] = ()
+    """… or, where features are named, after the first frame that says otherwise of one of them."""
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,10 +1,10 @@
 """Until when sessions need not be looked at, which lets those be looked at soon that do.
 
 Analyzers say what another concern takes (:class:`proctor.analysis.api.Calm`). A session is calm as long as
-that holds for all of them; then, or if anything else comes of it than they expect, it is looked at at once.
+that holds for all of them; then, and at any event, it is looked at at once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -14,28 +14,39 @@ from proctor.analysis.api import Calm
 from proctor.analysis.facts import Facts
 from proctor.analysis.schema import Status
 
+_NEVER_MS = 2**53
 
-class SessionCalm(msgspec.Struct, frozen=True, array_like=True):
-    """What frames may come without anybody having to look at them at once."""
+
+class SessionCalm(msgspec.Struct, array_like=True):
+    """Follows a session's frames, each a JSON object, and tells when one of them wants a look."""
 
     until_ms: int
-    """Those before this, in milliseconds since the epoch, event time …"""
-    names: tuple[str, ...]
-    values: tuple[Any, ...]
-    """… that are no events and say this of these features."""
+    """Frames before this want none, in milliseconds since the epoch, event time."""
+    names: tuple[str, ...] = ()
+    values: tuple[Any, ...] = ()
+    """What the last frame said of these features …"""
+    seconds: tuple[float, ...] = ()
+    """… and how long after another word of each of them the session is still calm."""
 
     def ended_by(self, time_ms: int, frame: bytes) -> bool:
-        """Tell whether a frame, a JSON object of this event time, wants a look."""
-        return time_ms >= self.until_ms or _read(self.names, frame) != (None, *self.values)
+        """Take in the next frame, of this event time."""
+        event, *values = _read(self.names, frame)
+        if event is not None:
+            return True
+        for before, value, seconds in zip(self.values, values, self.seconds, strict=True):
+            if before != value:
+                self.until_ms = min(self.until_ms, time_ms + round(seconds * 1000))
+        return time_ms >= self.until_ms
 
 
 def sooner(*calms: Calm | None) -> Calm | None:
-    """Return what ends any of them; None if one is none."""
+    """Return one that holds no longer than any of them does; None if one is none."""
     given = [each for each in calms if each is not None]
     if len(given) < len(calms) or not given:
         return None
-    names = dict.fromkeys(name for each in given for name in each.unless)
-    return Calm(seconds=min(each.seconds for each in given), unless=tuple(names))
+    # Waiting for a change is waiting longer.
+    least = min(given, key=lambda each: (each.seconds, bool(each.after_change_of)))
+    return least if all(each == least for each in given) else Calm(seconds=least.seconds)
 
 
 def session_calm(facts: Facts, newest: bytes) -> SessionCalm | None:
@@ -46,15 +57,22 @@ def session_calm(facts: Facts, newest: bytes) -> SessionCalm | None:
         for section in facts.sections
         if section.status is Status.OK and not facts.policy.on_trial(section.plugin.name)
     ]
-    calm = sooner(*judging)
-    if calm is None or last is None:
+    calms = [each for each in judging if each is not None]
+    if last is None or not calms or len(calms) < len(judging):
         return None
-    return calm_after(calm, last.time_ms, newest)
+    return calm_after(calms, last.time_ms, newest)
 
 
-def calm_after(calm: Calm, time_ms: int, newest: bytes) -> SessionCalm:
-    """Return what `calm` says after the newest frame, a JSON object of this event time."""
-    return SessionCalm(time_ms + round(calm.seconds * 1000), calm.unless, _read(calm.unless, newest)[1:])
+def calm_after(calms: Iterable[Calm], time_ms: int, newest: bytes) -> SessionCalm:
+    """Return what these say together after the newest frame, a JSON object of this event time."""
+    seconds, until_ms = dict[str, float](), _NEVER_MS
+    for calm in calms:
+        for name in calm.after_change_of:
+            seconds[name] = min(calm.seconds, seconds.get(name, calm.seconds))
+        if not calm.after_change_of:
+            until_ms = min(until_ms, time_ms + round(calm.seconds * 1000))
+    names = tuple(seconds)
+    return SessionCalm(until_ms, names, tuple(_read(names, newest)[1:]), tuple(seconds.values()))
 
 
 def _read(names: tuple[str, ...], frame: bytes) -> tuple[Any, ...]:
@@ -63,7 +81,7 @@ def _read(names: tuple[str, ...], frame: bytes) -> tuple[Any, ...]:
 
 
 @lru_cache(maxsize=100)
-def _decoder(names: Sequence[str]) -> Callable[[bytes], Any]:
+def _decoder(names: tuple[str, ...]) -> Callable[[bytes], Any]:
     fields = {"event": "event"} | {f"feature_{place}": name for place, name in enumerate(names)}
     row = msgspec.defstruct("Row", [(field, Any, None) for field in fields], rename=fields, gc=False)
     return msgspec.json.Decoder(row).decode

@@ -69,9 +69,9 @@ def seconds_to_alert(
     """Return for each interval how long after its start a report first had a concern that overlaps it.
 
     The session is folded as on a server, up to a second after the interval's start, up to two, and so on, and
-    a report is made each time: what counts is not when a finding begins but when it could be known. A server
-    folds what is new every `analysis_refresh_seconds`, which may come to it. Intervals that no concern of the
-    final report overlaps (`concerns`) have none; one that an earlier concern reaches into is told at once.
+    a report is made each time: what counts is not when a finding begins but when it could be known. How soon
+    a server looks at the session comes on top. Intervals that no concern of the final report overlaps
+    (`concerns`) have none; one that an earlier concern reaches into is told at once.
     """
     running = _Running(recording, judge)
     return [

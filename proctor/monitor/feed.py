@@ -19,7 +19,7 @@ _log = structlog.get_logger(__name__)
 TELL_SECONDS = 0.5
 _ASK_SECONDS = 2.0
 """How often the database is asked which sessions run."""
-_QUIET_MS = 20_000
+_QUIET_MS = 30_000
 """A session of which nothing was seen for so long is not live."""
 _ENDED_MS = 15 * 60_000
 """How long a session that has ended is still shown."""

@@ -26,8 +26,10 @@ _log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 0.5
 """From one round of looks to the next."""
-AT_ONCE = 25
+AT_ONCE = 32
 """Sessions that are looked at together, so that what was seen is put up before all of them were."""
+_GROUPS = 2
+"""While the workers are busy with some sessions, the next are read."""
 
 
 class Onlooker(Protocol):
@@ -115,9 +117,25 @@ class Looking:
 
     async def _look_round(self, onlookers: Sequence[Onlooker], *, watched: bool) -> None:
         """Look at all whose turn it is, but for no longer than until the next round."""
-        end = trio.current_time() + LOOK_SECONDS
-        while trio.current_time() < end and (due := self._ingest.unseen.take(AT_ONCE)):
-            await self._look(due, onlookers, watched=watched)
+        end, groups, reached = trio.current_time() + LOOK_SECONDS, trio.Semaphore(_GROUPS), True
+
+        async def look_at(due: Sequence[str]) -> None:
+            nonlocal reached
+            try:
+                await self._look(due, onlookers, watched=watched)
+            except Unavailable as failure:
+                reached = False
+                _log.warning("sessions are looked at later", sessions=len(due), reason=failure.detail)
+            finally:
+                groups.release()
+
+        async with trio.open_nursery() as nursery:
+            while reached and trio.current_time() < end:
+                await groups.acquire()
+                due = self._ingest.unseen.take(AT_ONCE)
+                if not due:
+                    break
+                nursery.start_soon(look_at, due)
 
     async def _look(self, due: Sequence[str], onlookers: Sequence[Onlooker], *, watched: bool) -> None:
         unseen = self._ingest.unseen

@@ -87,7 +87,7 @@ def unforeseen(subject: Subject, frames: Sequence[bytes]) -> Iterator[str]:
         if concerns > known and not over:
             yield f"frames {start} to {end} bring a concern"
         if over:
-            calm = None if said.calm is None else calm_after(said.calm, time_ms(newest), newest)
+            calm = None if said.calm is None else calm_after([said.calm], time_ms(newest), newest)
         known = concerns
 
 
