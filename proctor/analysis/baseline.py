@@ -108,17 +108,19 @@ class Baseline(msgspec.Struct):
         return float(ordered[int(self.rank * (len(ordered) - 1))])
 
     def _sample(self, samples: Iterable[tuple[int, float]]) -> None:
+        new: list[tuple[int, int | float]] = []
         for second, value in samples:
             number, between = divmod(second, self.stride)
             if between or number == self.sampled:
                 continue
-            self.samples.add([(number, _compact(value))])
+            new.append((number, _compact(value)))
             self.sampled = number
-            if self.samples.count > SAMPLES_MAX:
-                kept = [(n // 2, value) for n, value in self.samples.rows(_ROW) if n % 2 == 0]
+            if self.samples.count + len(new) > SAMPLES_MAX:
+                rows = [*self.samples.rows(_ROW), *new]
+                new = [(n // 2, value) for n, value in rows if n % 2 == 0]
+                self.samples, self.sampled = Sealed(), new[-1][0] if new else -1
                 self.stride *= 2
-                self.samples, self.sampled = Sealed(), kept[-1][0] if kept else -1
-                self.samples.add(kept)
+        self.samples.add(new)
 
 
 def _sampled(

@@ -169,6 +169,11 @@ class Episodes(msgspec.Struct):
         bridge_ms = round(rule.bridge_seconds * 1000)
         lasted = differences(times)
         broken = lasted > bridge_ms
+        if rule.leave > 0 and not evidence.any() and not broken.any():  # nothing at all, as of most people
+            self.on = False
+            self._fold_windows(times[:-1] // _WINDOW_MS, np.zeros_like(lasted), lasted)
+            self._drain(int(times[-1] - times[0]), rule)
+            return
         lasted = np.where(broken, 0, lasted)
         codes = self._codes(evidence, rule)
         hint = rule.leave if rule.hint is None else rule.hint

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+_encode = msgspec.msgpack.Encoder().encode
 _ARRAY_32 = b"\xdd"  # MessagePack's mark of an array, before the number of its elements in four bytes
 
 
@@ -22,7 +23,7 @@ class Sealed(msgspec.Struct, array_like=True):
 
     def add(self, rows: Iterable[object]) -> None:
         """Add rows at the end."""
-        encoded = [msgspec.msgpack.encode(row) for row in rows]
+        encoded = list(map(_encode, rows))
         self.count += len(encoded)
         self.encoded += b"".join(encoded)
 
