@@ -69,7 +69,8 @@ class Repetition(msgspec.Struct, frozen=True, kw_only=True):
         since = looks.newest[0] - self.within_seconds * 1000
         missing = max(self.looks - sum(one.start_ms >= since for one in looks.recent), 1)
         pending = 0.0 if looks.current is None else looks.current.on_ms / 1000
-        return Calm(seconds=missing * self.shortest_seconds - min(pending, self.shortest_seconds))
+        between = (missing - 1) * _LONGEST_BREAK_MS / 1000
+        return Calm(seconds=missing * self.shortest_seconds + between - min(pending, self.shortest_seconds))
 
 
 class Looks(msgspec.Struct):
