@@ -1,67 +1,86 @@
-"""Which sessions have frames that nobody has looked at, those first that cannot wait."""
+"""Which sessions have frames that nobody has looked at, and which of them are to be looked at first."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import islice
 
 import trio
 
-from proctor.analysis.calm import SessionCalm
+from proctor.analysis.calm import SessionCalm, Want
 from proctor.storage.frames import FrameMessage
 
 PATIENCE_SECONDS = 15.0
 """How long a calm session waits for a look."""
 
-_PATIENT_PLACES = 5
-"""One place in so many is for sessions that have been patient, however many others cannot wait."""
+_SHARE = 5
+"""One place in so many is for those whose turn it is, however many are in haste, and one for the patient."""
 
 
 class Unseen:
     """Grows as frames are stored; whoever looks at sessions takes them out."""
 
     def __init__(self) -> None:
-        self._hurried: dict[str, None] = {}
+        self._in_haste: dict[str, None] = {}
+        self._in_turn: dict[str, None] = {}
         self._patient: dict[str, float] = {}
         """Calm sessions that had frames stored, and when that began."""
-        self._calm: dict[str, SessionCalm] = {}
+        self._calm: dict[str, SessionCalm | None] = {}
+        """Of each session that was looked at."""
 
     def __len__(self) -> int:
-        return len(self._hurried) + len(self._patient)
+        return len(self._in_haste) + len(self._in_turn) + len(self._patient)
 
     def stored(self, message: FrameMessage) -> None:
         """Note that a message's frames were stored."""
         name = message.session_id
-        if name in self._hurried:
+        if name in self._in_haste:
             return
-        calm = self._calm.get(name)
-        if calm is None or any(calm.ended_by(each.time_ms, each.head + b'"}') for each in message.frames):
-            self.add([name])
-        else:
+        want = self._want(name, message)
+        if want is Want.HASTE:
+            self._move(name, self._in_haste)
+        elif want is Want.TURN and name not in self._in_turn:
+            self._move(name, self._in_turn)
+        elif name not in self._in_turn:
             self._patient.setdefault(name, trio.current_time())
 
     def add(self, session_ids: Iterable[str]) -> None:
-        """Have these looked at as soon as it can be."""
+        """Have these looked at in their turn."""
         for name in session_ids:
-            self._patient.pop(name, None)
-            self._hurried.setdefault(name)
+            if name not in self._in_haste and name not in self._in_turn:
+                self._move(name, self._in_turn)
 
     def take(self, most: int) -> list[str]:
         """Take out those whose turn it is, among equals those first that wait for longest."""
         since = trio.current_time() - PATIENCE_SECONDS
         due = [name for name, began in islice(self._patient.items(), most) if began <= since]
-        places = max(most - len(self._hurried), most // _PATIENT_PLACES)
-        taken = due[:places]
-        taken += islice(self._hurried, most - len(taken))
+        lanes: list[Collection[str]] = [self._in_haste, self._in_turn, due]
+        taken: list[str] = []
+        for place, lane in enumerate(lanes, 1):
+            reserved = sum(min(len(each), most // _SHARE) for each in lanes[place:])
+            taken += islice(lane, most - len(taken) - reserved)
         for name in taken:
-            self._patient.pop(name, None)
-            self._hurried.pop(name, None)
+            self._remove(name)
         return taken
+
+    def _want(self, name: str, message: FrameMessage) -> Want:
+        calm = self._calm.get(name)
+        if calm is None:
+            # It is new, unless it waits already for who has only begun to look, or can never be calm.
+            known = name in self._calm or name in self._in_turn
+            return Want.TURN if known else Want.HASTE
+        wants = (calm.after(each.time_ms, each.head + b'"}') for each in message.frames)
+        return max(wants, default=Want.NONE)
+
+    def _move(self, name: str, lane: dict[str, None]) -> None:
+        self._remove(name)
+        lane[name] = None
+
+    def _remove(self, name: str) -> None:
+        for lane in (self._in_haste, self._in_turn, self._patient):
+            lane.pop(name, None)
 
     def seen(self, session_id: str, calm: SessionCalm | None) -> None:
         """Note what a look at a session has shown."""
-        if calm is None:
-            self._calm.pop(session_id, None)
-        else:
-            self._calm[session_id] = calm
+        self._calm[session_id] = calm
 
     def forget(self, session_id: str) -> None:
         """Nobody will look at the session any more."""
@@ -69,5 +88,5 @@ class Unseen:
 
     def clear(self) -> None:
         """Forget everything."""
-        for each in (self._hurried, self._patient, self._calm):
+        for each in (self._in_haste, self._in_turn, self._patient, self._calm):
             each.clear()

@@ -7,7 +7,7 @@ import pytest
 
 from proctor.accommodations import AllowPeople
 from proctor.analysis.api import Calm
-from proctor.analysis.calm import sooner
+from proctor.analysis.calm import Want, sooner
 from proctor.analysis.discovery import discover, find_plugins
 from proctor.analysis.fold import Job, ReportRequest, advance, glance
 from proctor.analysis.glance import Look
@@ -37,7 +37,7 @@ def test_no_concern_comes_of_a_calm_session_and_honest_ones_are_calm_for_the_mos
     for start, end in pairwise(ends):
         job = job._replace(frames=frames[start:end])
         look = msgspec.msgpack.decode(glance(REQUEST, job), type=Look)
-        if calm is None or any(calm.ended_by(time_ms(frame), frame) for frame in job.frames):
+        if calm is None or any(calm.after(time_ms(frame), frame) for frame in job.frames):
             calm, looks = look.calm, looks + 1
         else:
             assert look.glance.concerns == known
@@ -52,7 +52,7 @@ def test_a_session_is_calm_for_as_long_as_the_first_of_its_rules_is() -> None:
     frames = held((60, AT_EASE), fps=2)
     look = looked_at(frames)
     assert look.calm is not None
-    assert look.calm.until_ms == time_ms(frames[-1]) + 15_000
+    assert look.calm.turn_ms == time_ms(frames[-1]) + 15_000
     expected = {
         "no_of_face": (1, 3.0),
         "face_present": (1, 10.0),
@@ -75,7 +75,7 @@ def test_who_is_at_something_is_calm_for_no_longer_than_it_takes(happening, seco
     look = looked_at(held((120, AT_EASE), happening, fps=2))
     assert look.calm is not None
     newest = time_ms(held((120, AT_EASE), happening, fps=2)[-1])
-    assert (look.calm.until_ms - newest) / 1000 == pytest.approx(seconds, abs=0.51)
+    assert (look.calm.haste_ms - newest) / 1000 == pytest.approx(seconds, abs=0.51)
 
 
 def test_a_rule_that_says_nothing_of_it_wants_every_frame_seen() -> None:
@@ -84,6 +84,7 @@ def test_a_rule_that_says_nothing_of_it_wants_every_frame_seen() -> None:
     assert sooner(one, None) is None
     assert sooner(one, one) == one
     assert sooner(one, other) == Calm(seconds=3)
+    assert sooner(one, Calm(seconds=2, under_way=True)) == Calm(seconds=2, under_way=True)
     frames = held((60, AT_EASE), (30, AT_EASE | {"face_present": 0, "no_of_face": 0}), fps=2)
     hasty = looked_at(frames)
     for off in (Rule(enabled=False), Rule(shadow=True)):
@@ -91,7 +92,7 @@ def test_a_rule_that_says_nothing_of_it_wants_every_frame_seen() -> None:
         patient = looked_at(frames, msgspec.structs.replace(POLICY, rules=POLICY.rules | {"no_face": rule}))
         assert hasty.calm is not None
         assert patient.calm is not None
-        assert patient.calm.until_ms > hasty.calm.until_ms
+        assert patient.calm.haste_ms > hasty.calm.haste_ms
 
 
 def test_what_a_candidate_is_granted_makes_nobody_blind() -> None:
@@ -100,5 +101,5 @@ def test_what_a_candidate_is_granted_makes_nobody_blind() -> None:
     frames = held((60, AT_EASE | {"no_of_face": 2}), (10, AT_EASE | {"no_of_face": 3}), fps=2)
     calm = looked_at(frames[:120], accommodations=granted).calm
     assert calm is not None
-    ended = [calm.ended_by(time_ms(frame), frame) for frame in frames[120:]]
-    assert 5 <= ended.index(True) <= 7
+    wants = [calm.after(time_ms(frame), frame) for frame in frames[120:]]
+    assert 5 <= wants.index(Want.HASTE) <= 7

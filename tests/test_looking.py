@@ -55,7 +55,7 @@ class Glances:
         if session.session_id == "bad":
             raise Unavailable("analysis workers die")
         glance = Glance(score=0, priority=Priority.NONE, last_ms=1, concerns=0, newest=[], bars="0")
-        return Look(glance, SessionCalm(10_000, (), ()))
+        return Look(glance, SessionCalm(10_000))
 
 
 class Onlooker:

@@ -10,7 +10,7 @@ from proctor.unseen import PATIENCE_SECONDS, Unseen
 
 def calm() -> SessionCalm:
     """Until a thousand, and for ten once it is said that there is a phone or that nobody knows."""
-    return SessionCalm(1_000, ("phone_present",), (0,), (0.01,))
+    return SessionCalm(1_000, names=("phone_present",), values=(0,), seconds=(0.01,))
 
 
 def message(name: str, *frames: tuple[int, bytes]) -> FrameMessage:
@@ -49,17 +49,43 @@ async def test_what_ends_the_calm_of_a_session(
     assert unseen.take(5) == []
 
 
-async def test_who_cannot_wait_goes_first_and_keeps_nobody_waiting_for_ever(
+def tell(unseen: Unseen, *names: str, members: bytes = b'"phone_present":0') -> None:
+    for name in names:
+        unseen.stored(message(name, (1, members)))
+
+
+async def test_who_is_in_haste_goes_first_and_keeps_nobody_waiting_for_ever(
     unseen: Unseen, autojump_clock: trio.abc.Clock
 ) -> None:
-    """Among those who cannot wait the first is first, however much more comes of another."""
-    unseen.stored(message("calm", (1, b'"phone_present":0')))
-    hurried = [str(number) for number in range(20)]
-    for name in [*hurried, *reversed(hurried)]:
-        unseen.stored(message(name, (1, b'"phone_present":0')))
-    assert unseen.take(5) == hurried[:5]
+    """Among equals the first is first, however much more comes of another."""
+    tell(unseen, "calm")
+    turns = [f"turn {number}" for number in range(20)]
+    for name in turns:
+        unseen.seen(name, None)
+    new = [f"new {number}" for number in range(20)]
+    tell(unseen, *turns, *new, *reversed(turns), *reversed(new))
+    assert unseen.take(5) == [*new[:4], turns[0]]
     await trio.sleep(PATIENCE_SECONDS)
-    assert unseen.take(5) == ["calm", *hurried[5:9]]
+    assert unseen.take(10) == [*new[4:11], *turns[1:3], "calm"]
+    unseen.add(["calm"])
+    assert unseen.take(40) == [*new[11:], *turns[3:], "calm"]
+    assert len(unseen) == 0
+
+
+async def test_who_waits_for_a_turn_is_looked_at_at_once_if_something_happens(unseen: Unseen) -> None:
+    for name in ("one", "other"):
+        unseen.seen(name, SessionCalm(0))
+    tell(unseen, "one", "other")
+    tell(unseen, "other", members=b'"event":{"event":"TAB_SWITCHED"}')
+    tell(unseen, "other", "one")
+    unseen.add(["other", "one"])
+    assert unseen.take(5) == ["other", "one"]
+
+
+async def test_who_waits_for_the_first_look_of_all_is_not_in_haste_as_new_ones_are(unseen: Unseen) -> None:
+    unseen.add(["there before", "too"])
+    tell(unseen, "too", "new")
+    assert unseen.take(5) == ["new", "there before", "too"]
 
 
 async def test_a_session_without_calm_is_looked_at_with_its_next_frames(unseen: Unseen) -> None:

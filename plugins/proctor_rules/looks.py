@@ -70,7 +70,8 @@ class Repetition(msgspec.Struct, frozen=True, kw_only=True):
         missing = max(self.looks - sum(one.start_ms >= since for one in looks.recent), 1)
         pending = 0.0 if looks.current is None else looks.current.on_ms / 1000
         between = (missing - 1) * _LONGEST_BREAK_MS / 1000
-        return Calm(seconds=missing * self.shortest_seconds + between - min(pending, self.shortest_seconds))
+        seconds = missing * self.shortest_seconds + between - min(pending, self.shortest_seconds)
+        return Calm(seconds=seconds, under_way=pending > 0 and missing == 1)
 
 
 class Looks(msgspec.Struct):

@@ -94,7 +94,7 @@ class Speech:
             rule.persist_seconds - (0.0 if episodes.current is None else episodes.current.seconds)
             for episodes, rule in both
         ]
-        return Calm(seconds=max(*missing, 0.0))
+        return Calm(seconds=max(*missing, 0.0), under_way=state.aside.current is not None)
 
     def _with_gaze(self, finding: Finding, aside: list[Episode], *, aloud: bool) -> Finding:
         """Make talking a concern if the candidate looked off the screen meanwhile, else no reading aloud."""

@@ -15,6 +15,7 @@ from proctor_rules.moments import Counts, Moments, times
 
 _LEFT = {"TAB_SWITCHED", "WINDOW_FOCUS_LOST"}
 _FOCUS = 0.5  # what losing the focus is worth to losing sight of the exam
+_PRESENT, _AWAY = Calm(seconds=REST_SECONDS), Calm(seconds=0.0, under_way=True)
 _RETURNED = {"TAB_RETURNED", "WINDOW_FOCUS_RESTORED"}
 
 
@@ -147,7 +148,7 @@ class WindowLeft:
             window_strengths=strengths,
             observed_windows=None if state.engine_seen else [],
             details=not_listed(state.absences.log, state.full_screen.log),
-            calm=Calm(seconds=REST_SECONDS if state.absences.left is None else 0.0),
+            calm=_PRESENT if state.absences.left is None else _AWAY,
         )
 
     def _findings(self, state: State, absences: list[Episode]) -> list[Finding]:

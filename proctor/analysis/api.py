@@ -99,6 +99,8 @@ class Calm(msgspec.Struct, frozen=True, kw_only=True):
     """None comes of frames less than so long after the newest one, unless they are events …"""
     after_change_of: tuple[str, ...] = ()
     """… or, where features are named, after the first frame that says otherwise of one of them."""
+    under_way: bool = False
+    """Something goes on that is a concern by then if it does not end; others are looked at later."""
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True):

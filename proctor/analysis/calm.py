@@ -5,6 +5,7 @@ that holds for all of them; then, and at any event, it is looked at at once.
 """
 
 from collections.abc import Callable, Iterable
+from enum import IntEnum
 from functools import lru_cache
 from typing import Any
 
@@ -17,26 +18,38 @@ from proctor.analysis.schema import Status
 _NEVER_MS = 2**53
 
 
+class Want(IntEnum):
+    """How much a session wants to be looked at."""
+
+    NONE = 0
+    TURN = 1
+    """There may be a concern by now, for all that is known."""
+    HASTE = 2
+    """Something has happened that may be one."""
+
+
 class SessionCalm(msgspec.Struct, array_like=True):
     """Follows a session's frames, each a JSON object, and tells when one of them wants a look."""
 
-    until_ms: int
-    """Frames before this want none, in milliseconds since the epoch, event time."""
+    turn_ms: int = _NEVER_MS
+    """Frames before this, in milliseconds since the epoch, event time, want none …"""
+    haste_ms: int = _NEVER_MS
+    """… or before this, which what goes on takes."""
     names: tuple[str, ...] = ()
     values: tuple[Any, ...] = ()
     """What the last frame said of these features …"""
     seconds: tuple[float, ...] = ()
     """… and how long after another word of each of them the session is still calm."""
 
-    def ended_by(self, time_ms: int, frame: bytes) -> bool:
+    def after(self, time_ms: int, frame: bytes) -> Want:
         """Take in the next frame, of this event time."""
         event, *values = _read(self.names, frame)
-        if event is not None:
-            return True
         for before, value, seconds in zip(self.values, values, self.seconds, strict=True):
             if before != value:
-                self.until_ms = min(self.until_ms, time_ms + round(seconds * 1000))
-        return time_ms >= self.until_ms
+                self.haste_ms = min(self.haste_ms, time_ms + round(seconds * 1000))
+        if event is not None or time_ms >= self.haste_ms:
+            return Want.HASTE
+        return Want.TURN if time_ms >= self.turn_ms else Want.NONE
 
 
 def sooner(*calms: Calm | None) -> Calm | None:
@@ -46,7 +59,9 @@ def sooner(*calms: Calm | None) -> Calm | None:
         return None
     # Waiting for a change is waiting longer.
     least = min(given, key=lambda each: (each.seconds, bool(each.after_change_of)))
-    return least if all(each == least for each in given) else Calm(seconds=least.seconds)
+    if all(each == least for each in given):
+        return least
+    return Calm(seconds=least.seconds, under_way=least.under_way)
 
 
 def session_calm(facts: Facts, newest: bytes) -> SessionCalm | None:
@@ -65,14 +80,18 @@ def session_calm(facts: Facts, newest: bytes) -> SessionCalm | None:
 
 def calm_after(calms: Iterable[Calm], time_ms: int, newest: bytes) -> SessionCalm:
     """Return what these say together after the newest frame, a JSON object of this event time."""
-    seconds, until_ms = dict[str, float](), _NEVER_MS
+    seconds, turn_ms, haste_ms = dict[str, float](), _NEVER_MS, _NEVER_MS
     for calm in calms:
         for name in calm.after_change_of:
             seconds[name] = min(calm.seconds, seconds.get(name, calm.seconds))
-        if not calm.after_change_of:
-            until_ms = min(until_ms, time_ms + round(calm.seconds * 1000))
+        over_ms = time_ms + round(calm.seconds * 1000)
+        if calm.under_way:
+            haste_ms = min(haste_ms, over_ms)
+        elif not calm.after_change_of:
+            turn_ms = min(turn_ms, over_ms)
     names = tuple(seconds)
-    return SessionCalm(until_ms, names, tuple(_read(names, newest)[1:]), tuple(seconds.values()))
+    values = tuple(_read(names, newest)[1:])
+    return SessionCalm(turn_ms, haste_ms, names, values, tuple(seconds.values()))
 
 
 def _read(names: tuple[str, ...], frame: bytes) -> tuple[Any, ...]:

@@ -26,7 +26,7 @@ _log = structlog.get_logger(__name__)
 
 LOOK_SECONDS = 0.5
 """From one round of looks to the next."""
-AT_ONCE = 32
+AT_ONCE = 16
 """Sessions that are looked at together, so that what was seen is put up before all of them were."""
 _GROUPS = 2
 """While the workers are busy with some sessions, the next are read."""
@@ -106,6 +106,7 @@ class Looking:
     async def _tell_who_is_there(self) -> None:
         if self._told is None:
             self._told = set()
+            self._ingest.unseen.clear()
             # What nothing came of for a while would not be seen otherwise; one process does it for all.
             if await self._store.claim("first look", WATCHED_SECONDS) == 0:
                 self._ingest.unseen.add(await self._database.running_sessions())

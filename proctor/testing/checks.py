@@ -83,7 +83,7 @@ def unforeseen(subject: Subject, frames: Sequence[bytes]) -> Iterator[str]:
     for kept, (start, end) in zip(slots, pairwise([0, *cuts, len(frames)]), strict=True):
         said, newest = subject.assess(kept, frames[:end]), frames[end - 1]
         concerns = sum(finding.level is Level.CONCERN for finding in said.findings)
-        over = calm is None or any(calm.ended_by(time_ms(frame), frame) for frame in frames[start:end])
+        over = calm is None or any(calm.after(time_ms(frame), frame) for frame in frames[start:end])
         if concerns > known and not over:
             yield f"frames {start} to {end} bring a concern"
         if over:

@@ -32,6 +32,8 @@ PEOPLE_EACH = 5
 LOAD_SECONDS = 180
 WARM_SECONDS = 45.0
 """Rules know by then what is usual for most candidates."""
+FIRST_LOOK_SECONDS = 30.0
+"""Until all sessions were looked at once, since somebody watches."""
 LOOK_SECONDS = 20.0
 PROBES = 20
 PROBE_EVERY_SECONDS = 1.0
@@ -53,6 +55,7 @@ def news(server: Server, scale: float) -> Figures:
     """News: from sending the frame that completes a finding to its arrival at a proctor's connection."""
     arrivals: dict[str, float] = {}
     with _streaming(server, round(CLIENTS * scale)), _watching(server, arrivals):
+        time.sleep(FIRST_LOOK_SECONDS)
         completed = _probe(server)
     delays = [arrivals[name] - sent for name, sent in completed.items() if name in arrivals]
     if not delays:
