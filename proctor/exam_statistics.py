@@ -77,6 +77,8 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     exam_id: str
     sessions: int
     """That have ended."""
+    policies: dict[str, int]
+    """How many sessions were judged by each policy, by its name."""
     priorities: dict[Priority, int]
     scores: Distribution
     hours_observed: float
@@ -115,7 +117,12 @@ class _Quality(msgspec.Struct):
     observed_seconds: float = 0.0
 
 
+class _Info(msgspec.Struct):
+    policy: str
+
+
 class _Report(msgspec.Struct):
+    session_info: _Info
     verdict: _Verdict
     findings: list[Finding] = []
     shadow: list[_Shadow] = []
@@ -170,6 +177,7 @@ class Tally:
 
     def __init__(self) -> None:
         self._scores: list[float] = []
+        self._policies: Counter[str] = Counter()
         self._priorities: Counter[Priority] = Counter()
         self._seconds = 0.0
         self._rules: dict[str, _Rule] = {}
@@ -182,6 +190,7 @@ class Tally:
     def add(self, report: bytes, events: Sequence[ReviewEvent]) -> None:
         """Take in a session's report and its review."""
         told = msgspec.json.decode(report, type=_Report)
+        self._policies[told.session_info.policy] += 1
         self._priorities[told.verdict.review_priority] += 1
         if told.verdict.review_priority is not Priority.INSUFFICIENT:
             self._scores.append(told.verdict.score)
@@ -221,6 +230,7 @@ class Tally:
         return Statistics(
             exam_id=exam_id,
             sessions=self._priorities.total(),
+            policies=dict(sorted(self._policies.items())),
             priorities={priority: self._priorities[priority] for priority in Priority},
             scores=distribution(self._scores),
             hours_observed=round(self._seconds / 3600, 3),

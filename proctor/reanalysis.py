@@ -12,7 +12,9 @@ import trio
 from proctor.analysis.compare import Comparison, compare
 from proctor.analysis.engine import Engine
 from proctor.analysis.granting import Granting
+from proctor.analysis.policy import Policy
 from proctor.analysis.told import Told
+from proctor.analysis.what_if import WhatIf, said_otherwise
 from proctor.errors import Conflict, InvalidRequest
 from proctor.model import ExamSession, SessionStatus
 from proctor.sessions import Sessions
@@ -25,7 +27,7 @@ from proctor.times import iso_from_ms
 
 _log = structlog.get_logger(__name__)
 
-_AT_ONCE = 2
+AT_ONCE = 2
 """Most sessions whose frames are in memory at the same time to be judged again."""
 
 
@@ -41,7 +43,7 @@ class Wish(NamedTuple):
 
 
 class Reanalysis:
-    """Every version of ended sessions' reports."""
+    """Every version of ended sessions' reports, and what another policy would say."""
 
     def __init__(
         self,
@@ -60,7 +62,7 @@ class Reanalysis:
         self._settings = settings
         self._dump_keys = DumpKeys.of(settings)
         self._now_ms = now_ms
-        self._places = trio.CapacityLimiter(_AT_ONCE)
+        self._places = trio.CapacityLimiter(AT_ONCE)
         self._locks: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
 
     async def reanalyze(self, session_id: str, wish: Wish) -> tuple[Analysis, Comparison]:
@@ -81,7 +83,7 @@ class Reanalysis:
                 before = await self._database.get_report(session_id)
                 if not versions or before is None:
                     raise Conflict(f"session {session_id!r} has no report yet; end it first")
-                report = await self._judged(session, before, wish)
+                report = await self._judged(session, _told(before), wish.policy, wish.accommodations)
                 kept = await self._database.save_report(
                     session_id,
                     report,
@@ -93,6 +95,29 @@ class Reanalysis:
                     _log.info("session judged again", session=session_id, version=versions[-1].version + 1)
                     latest = (await self._database.list_analyses(session_id))[versions[-1].version]
                     return latest, compare(before, report)
+
+    async def what_if(self, session_id: str, policy_name: str) -> WhatIf:
+        """Return what a policy would say of an ended session, beside the report that stands. Keeps nothing.
+
+        Raises:
+            InvalidRequest: no such policy, or what the candidate was granted cannot be granted under it.
+            Conflict: as :meth:`reanalyze`; with the field `policy`, it says what the report was judged by.
+            UnknownSession, Unavailable: as :meth:`reanalyze`.
+        """
+        policy = self._policy(policy_name)
+        session = await self._ended(session_id)
+        before = await self._database.get_report(session_id)
+        if before is None:
+            raise Conflict(f"session {session_id!r} has no report yet; end it first")
+        told = _told(before)
+        if told.provenance.policy.digest == policy.digest:
+            others = sorted(set(self._engine.policies) - {policy_name, told.session_info.policy})
+            raise Conflict(
+                f"the report that stands was judged by what policy {policy_name!r} says; "
+                f"name another one: {', '.join(others) or 'there is none, add it to POLICY_DIRECTORY'}",
+                field="policy",
+            )
+        return said_otherwise(before, await self._judged(session, told, policy_name, None))
 
     async def versions(self, session_id: str) -> list[Analysis]:
         """Return what is known of every version, the first first. Raises UnknownSession."""
@@ -120,12 +145,11 @@ class Reanalysis:
             raise Conflict(f"session {session_id!r} is {session.status}; end it first, then judge it again")
         return session
 
-    async def _judged(self, session: ExamSession, before: bytes, wish: Wish) -> bytes:
-        try:
-            told = Told.read(before)
-        except InvalidRequest as error:
-            raise Conflict(f"the report that stands cannot be read: {error.detail}") from error
-        again = self._as_wished(session, told, wish)
+    async def _judged(
+        self, session: ExamSession, told: Told, policy: str | None, accommodations: Sequence[Any] | None
+    ) -> bytes:
+        """Return the report on a session's dump; what is None is as in the report that stands, `told`."""
+        again = self._as_wished(session, told, policy, accommodations)
         async with self._places:
             report = await self._from_dump(again, told.data_quality.frames.stored)
         was, now = told.provenance.frames, Told.read(report).provenance.frames
@@ -136,18 +160,25 @@ class Reanalysis:
             )
         return report
 
-    def _as_wished(self, session: ExamSession, last: Told, wish: Wish) -> ExamSession:
-        policy = wish.policy or last.session_info.policy
-        if policy not in self._engine.policies:
-            known = ", ".join(sorted(self._engine.policies))
-            raise InvalidRequest(f"policy {policy!r} does not exist; there are: {known}", field="policy")
-        if wish.accommodations is not None:
+    def _as_wished(
+        self, session: ExamSession, last: Told, policy: str | None, wished: Sequence[Any] | None
+    ) -> ExamSession:
+        policy = policy or last.session_info.policy
+        self._policy(policy)
+        if wished is not None:
             now = iso_from_ms(self._now_ms())
-            accommodations = self._granting.read(wish.accommodations, policy, granted_at=now)
+            accommodations = self._granting.read(wished, policy, granted_at=now)
         else:
             accommodations = [granted.accommodation for granted in last.accommodations]
             self._granting.check(accommodations, policy)
         return msgspec.structs.replace(session, policy=policy, accommodations=accommodations)
+
+    def _policy(self, name: str) -> Policy:
+        policy = self._engine.policies.get(name)
+        if policy is None:
+            known = ", ".join(sorted(self._engine.policies))
+            raise InvalidRequest(f"policy {name!r} does not exist; there are: {known}", field="policy")
+        return policy
 
     async def _from_dump(self, session: ExamSession, stored: int) -> bytes:
         folder = self._settings.dump_directory
@@ -161,3 +192,10 @@ class Reanalysis:
         except InvalidRequest as error:
             detail = error.detail.replace(str(path), path.name)
             raise Conflict(f"the dump {path.name} was damaged: {detail}") from error
+
+
+def _told(report: bytes) -> Told:
+    try:
+        return Told.read(report)
+    except InvalidRequest as error:
+        raise Conflict(f"the report that stands cannot be read: {error.detail}") from error

@@ -145,6 +145,25 @@ async def test_what_was_granted_is_held_to_the_policy_that_is_asked_for(ended):
     assert caught.value.field == "accommodations.0.factor"
 
 
+async def test_what_another_policy_would_say_is_beside_what_stands(ended):
+    """After a version by another policy, that one is what it is compared with."""
+    await ended.reanalysis.reanalyze("exam", SAME._replace(policy="open-book"))
+    with pytest.raises(Conflict, match="name another one: default, strict") as caught:
+        await ended.reanalysis.what_if("exam", "open-book")
+    assert caught.value.field == "policy"
+    told = await ended.reanalysis.what_if("exam", "default")
+    assert (told.before.policy, told.after.policy) == ("open-book", "default")
+    assert len(await ended.reanalysis.versions("exam")) == 2
+
+
+async def test_what_is_on_trial_flags_nothing(ended):
+    rule = msgspec.structs.replace(ended.engine.policies["strict"].rules["phone"], shadow=True)
+    strict = ended.engine.policies["strict"]
+    ended.engine.policies["strict"] = msgspec.structs.replace(strict, rules={**strict.rules, "phone": rule})
+    told = await ended.reanalysis.what_if("exam", "strict")
+    assert [(each.rule, each.before, each.after) for each in told.rules] == [("phone", 1, 0)]
+
+
 async def test_while_the_database_is_down_nothing_is_kept_and_later_it_works(tmp_path):
     down = Unavailable("down on purpose")
     async with open_house(

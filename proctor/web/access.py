@@ -51,6 +51,7 @@ NEEDED: Mapping[str, frozenset[Role]] = {
     "analyses.reanalyze": frozenset({_REVIEWER}),
     "analyses.versions": frozenset({_REVIEWER}),
     "analyses.version": frozenset({_REVIEWER}),
+    "analyses.what_if": frozenset({_REVIEWER, _ADMIN}),
     "review.queue": frozenset({_REVIEWER}),
     "review.read": frozenset({_REVIEWER}),
     "review.act": frozenset({_REVIEWER}),

@@ -1,14 +1,15 @@
-"""Versions of an ended session's report, over HTTP: judge again, list, read."""
+"""Versions of an ended session's report, over HTTP: judge again, list, read; and what others would say."""
 
 import re
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field
 from quart import Blueprint, Response
-from quart_schema import document_response, validate_request
+from quart_schema import document_response, validate_querystring, validate_request
 
 from proctor.analysis.compare import Comparison
 from proctor.analysis.schema import Report
+from proctor.analysis.what_if import WhatIf
 from proctor.audit import Action
 from proctor.errors import InvalidRequest
 from proctor.model import check_session_id
@@ -37,6 +38,14 @@ class ReanalyzeRequest(BaseModel):
     accommodations: Accommodations | None = Field(
         default=None, description="All that the candidate is granted; without it what was last time."
     )
+
+
+class WhatIfQuery(BaseModel):
+    """By what else to judge."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    policy: str = Field(min_length=1, description="Exam policy, another one than the report was judged by.")
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +120,20 @@ def analysis_routes(services: Services) -> Blueprint:
             raise InvalidRequest("a version is a whole number from 1", field="version")
         report = await reanalysis.report(check_session_id(session_id), int(version))
         return Response(report, content_type="application/json")
+
+    @routes.get("/<session_id>/what-if")
+    @validate_querystring(WhatIfQuery)
+    @document_response(WhatIf)
+    @document_response(Problem, 400)
+    @document_response(Problem, 404)
+    @document_response(Problem, 409)
+    @document_response(Problem, 503)
+    async def what_if(session_id: str, query_args: WhatIfQuery) -> Response:
+        """Tell what another policy would have flagged in an ended session, judged again from its dump.
+
+        Nothing is kept: the report that stands, its versions and its review stay as they are.
+        """
+        return _json(await reanalysis.what_if(check_session_id(session_id), query_args.policy))
 
     return routes
 

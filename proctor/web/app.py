@@ -125,7 +125,7 @@ def _page_routes(services: Services, cookies: Cookies, shell: Shell, limits: Lim
     yield home_routes()
     yield plain_pages(shell)
     yield session_page(services, shell)
-    yield exam_page(shell, Counting(services.reviewing.reviews))
+    yield exam_page(shell, Counting(services.reviewing.reviews), services.policies)
     yield transparency_routes(services, shell)
     yield webhook_pages(services, shell)
 

@@ -1,6 +1,7 @@
 """An exam in figures, over HTTP."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 import trio
@@ -16,6 +17,13 @@ _SESSIONS_AT_ONCE = 20
 """Whose reports are in memory at the same time."""
 
 
+class Counted(NamedTuple):
+    """An exam in figures, and of which sessions they are."""
+
+    statistics: Statistics
+    session_ids: list[str]
+
+
 class Counting:
     """Counts exams, one at a time."""
 
@@ -23,7 +31,7 @@ class Counting:
         self._reviews = reviews
         self._turn = trio.CapacityLimiter(1)
 
-    async def count(self, exam_id: str) -> Statistics:
+    async def count(self, exam_id: str) -> Counted:
         """Return an exam in figures.
 
         Raises:
@@ -31,12 +39,15 @@ class Counting:
             Unavailable: the database is down.
         """
         tally, after = Tally(), ""
+        counted: list[str] = []
         async with self._turn:
             while page := await self._reviews.of_exam(exam_id, after=after, limit=_SESSIONS_AT_ONCE):
-                after = page[-1].session.session_id
-                events = await self._reviews.events_of([each.session.session_id for each in page])
+                session_ids = [each.session.session_id for each in page]
+                after = session_ids[-1]
+                events = await self._reviews.events_of(session_ids)
                 await trio.to_thread.run_sync(_take_in, tally, page, events)
-        return tally.statistics(exam_id)
+                counted += session_ids
+        return Counted(tally.statistics(exam_id), counted)
 
 
 def _take_in(tally: Tally, page: Sequence[Standing], events: Mapping[str, Sequence[ReviewEvent]]) -> None:
@@ -55,10 +66,10 @@ def statistics_routes(counting: Counting) -> Blueprint:
     async def exam(exam_id: str) -> Response:
         """Tell how an exam went: scores, alerts per rule, how often reviewers agreed, rules on trial.
 
-        Of sessions that have ended, by the reports that stand. What another policy would have found is for
-        `proctor evaluate` and `proctor analyze --policy`, which judge the dumps again.
+        Of sessions that have ended, by the reports that stand. What another policy would have flagged is told
+        session by session, by `/api/v1/session/{session_id}/what-if`.
         """
         counted = await counting.count(exam_id)
-        return Response(msgspec.json.encode(counted), content_type="application/json")
+        return Response(msgspec.json.encode(counted.statistics), content_type="application/json")
 
     return routes

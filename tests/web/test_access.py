@@ -104,6 +104,7 @@ REQUESTS: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "analyses.versions": ("GET", "/api/v1/session/mine/analyses", {}),
     "analyses.version": ("GET", "/api/v1/session/mine/analyses/1", {}),
+    "analyses.what_if": ("GET", "/api/v1/session/mine/what-if?policy=strict", {}),
     "review.queue": ("GET", "/api/v1/review", {}),
     "review.read": ("GET", "/api/v1/review/mine", {}),
     "review.act": (

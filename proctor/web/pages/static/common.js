@@ -47,7 +47,8 @@ export function drawn(name, attributes = {}, ...children) {
 
 const csrf = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
 
-/** Call the server. Returns what it answers as JSON, or null; throws an Error that says why not, with its `problem`. */
+/** Call the server. Returns what it answers as JSON, or null; throws an Error that says why not, with its `problem`,
+ * and when to try again, if it says so. */
 export async function call(method, path, body) {
   const headers = { Accept: "application/json", "X-CSRF-Token": csrf };
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -61,7 +62,8 @@ export async function call(method, path, body) {
     // Something in between answered, and not in JSON.
   }
   const detail = problem.detail ?? (answer.statusText || String(answer.status));
-  throw Object.assign(new Error(detail), { status: answer.status, problem });
+  const retryAfterSeconds = Number(answer.headers.get("Retry-After")) || null;
+  throw Object.assign(new Error(detail), { status: answer.status, problem, retryAfterSeconds });
 }
 
 const RECONNECT_FIRST_MS = 500;
