@@ -31,6 +31,7 @@ OPERATIONS = {
     ("post", "/api/v1/session/{session_id}/reanalyze"),
     ("get", "/api/v1/session/{session_id}/analyses"),
     ("get", "/api/v1/session/{session_id}/analyses/{version}"),
+    ("get", "/api/v1/session/{session_id}/what-if"),
     ("get", "/api/v1/session/{session_id}/report.html"),
     ("post", "/api/v1/session/{session_id}/transparency"),
     ("get", "/api/v1/review"),

@@ -59,7 +59,7 @@ async function judge(run, sessionId) {
 }
 
 async function work(run) {
-  while (!run.over && run.waiting.length) {
+  while (run.waiting.length) {
     await judge(run, run.waiting.shift());
     if (run.over) return;
     bar.value = run.judged.length + run.failed.length;
