@@ -45,7 +45,7 @@ _SNAPSHOT_MAX_BYTES = 2**24
 
 
 def page(server: Server, scale: float) -> Figures:
-    """The page: time to its first paint and to all rows, and how long each update keeps its main thread."""
+    """The page: time to first paint and to all rows, main-thread time of updates, and layout shift."""
     clients = round(CLIENTS * scale)
     with _streaming(server, clients):
         return trio.run(_page_figures, server, clients)
@@ -97,6 +97,7 @@ async def _page_figures(server: Server, clients: int) -> Figures:
         await opened.call("goto", f"http://127.0.0.1:{server.port}/monitor")
         await opened.becomes(f"document.querySelectorAll('#sessions > li').length >= {clients}")
         await trio.sleep(LOOK_SECONDS)
+        shifts = await opened.layout_shifts()
         paint = await opened.call(
             "evaluate", "performance.getEntriesByName('first-contentful-paint')[0].startTime"
         )
@@ -112,6 +113,7 @@ async def _page_figures(server: Server, clients: int) -> Figures:
         "update median, ms": statistics.median(took),
         "update most, ms": max(took),
         "updates/s": len(later) / LOOK_SECONDS,
+        "layout shift": sum(value for value, _, _ in shifts),
     }
 
 

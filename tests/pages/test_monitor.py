@@ -24,6 +24,10 @@ POINTING = (
 START = """import('/assets/common.js').then(({call}) =>
     call('POST', '/api/v1/session/start', {exam_session_id: 's', candidate_id: 'c'})).then(() => true)"""
 HOSTILE = '<img src=x onerror="document.title=1">&amp;"\'</script><script>document.title=1</script>'
+NEWS = "document.querySelectorAll('#incident-list li').length"
+TOP = "document.querySelector('.session a[title=%s]').getBoundingClientRect().top"
+BADGES = "document.querySelectorAll('.session .badge:not([hidden])').length"
+HASTY = "const later = setTimeout; window.setTimeout = (work, ms) => later(work, Math.min(ms, 300))"
 ROWS = "[...document.querySelectorAll('#sessions > li a')].map((each) => each.textContent)"
 
 
@@ -40,7 +44,7 @@ async def test_the_monitor_shows_the_most_urgent_first_and_hides_nothing_new(ser
     await page.call("goto", f"{server.url}/monitor")
     await page.becomes(f"{ROWS}.length === 2 && document.querySelectorAll('.session.high').length === 1")
     assert await page.call("evaluate", ROWS) == ["old", HOSTILE]
-    assert await page.call("evaluate", "document.querySelector('#incidents').hidden")
+    assert await page.call("evaluate", NEWS) == 0
     for number in range(3):
         await server.start(f"storm-{number}", candidate_id=f"storm-{number}")
     await page.becomes(f"{ROWS}.length === 5")
@@ -50,8 +54,11 @@ async def test_the_monitor_shows_the_most_urgent_first_and_hides_nothing_new(ser
         await page.becomes(f"{ROWS}[0] === 'storm-{number}'")
     assert (await page.call("title")).startswith("(3) Monitor")
     assert "storm-2" in await page.text("#incident-list li:first-child")
+    assert await page.call("evaluate", NEWS) == 3
+    await page.check_still()
     await page.check_accessible()
     await page.call("click", "#seen")
+    assert await page.call("evaluate", NEWS) == 0
     assert (await page.call("title")).startswith("Monitor")
     await page.call("fill", "#search", "CALM")
     assert await page.call("evaluate", ROWS) == [HOSTILE]
@@ -74,16 +81,50 @@ async def test_a_row_does_not_jump_away_from_under_a_pointer(server: Server, pag
     await page.call("goto", f"{server.url}/monitor")
     await page.becomes(f"{ROWS}.join() === 'a,b'")
     # Seen once before it happens, or it would be news for its first half minute only.
-    await page.becomes("document.querySelectorAll('.session .badge:not([hidden])').length === 2")
+    await page.becomes(f"{BADGES} === 2")
     await page.call("focus", "#sessions > li:first-child a")
     async with server.stream("b") as client:
         await tell(client, story((330, CALM), (30, PHONE)))
     await page.call("evaluate", POINTING)
     await page.becomes("!document.querySelector('#moved').hidden")
     assert await page.call("evaluate", ROWS) == ["a", "b"]
-    assert not await page.call("evaluate", "document.querySelector('#incidents').hidden")
+    assert await page.call("evaluate", NEWS) == 1
     await page.call("click", "#show-moved")
     assert await page.call("evaluate", ROWS) == ["b", "a"]
+
+
+@pytest.mark.slow
+async def test_what_is_read_stays_where_it_is_when_others_come_before_it(server: Server):
+    """On a phone that has scrolled to the middle; the most urgent one is at the beginning all the same."""
+    for number in range(9):
+        await server.start(f"s-{number}", candidate_id=f"s-{number}")
+    async with open_page(390, 700) as page:
+        await page.call("goto", f"{server.url}/monitor")
+        await page.becomes(f"{BADGES} === 9")
+        await page.call("evaluate", f"scrollBy(0, {TOP % 's-4'} - 300)")
+        read = await page.call("evaluate", TOP % "s-4")
+        for number in (7, 8):
+            async with server.stream(f"s-{number}") as client:
+                await tell(client, story((330, CALM), (30, PHONE)))
+            await page.becomes(f"{ROWS}[0] === 's-{number}'")
+        assert await page.call("evaluate", TOP % "s-4") == pytest.approx(read, abs=1)
+        await page.check_still()
+
+
+@pytest.mark.slow
+async def test_what_comes_and_grows_on_a_session_s_page_moves_nothing(server: Server):
+    for width in (1280, 390):
+        name = f"s-{width}"
+        await server.start(name, exam_id="e")
+        async with open_page(width, 1100) as page:
+            await page.call("add_init_script", HASTY)
+            await page.call("goto", f"{server.url}/session/{name}")
+            await page.becomes("document.querySelector('#verdict .badge')?.textContent === 'insufficient'")
+            async with server.stream(name) as client:
+                await tell(client, story((330, CALM), (30, PHONE)))
+            await page.becomes("document.querySelector('#verdict .badge').textContent === 'high'")
+            await page.becomes("!!document.querySelector('#findings button')")
+            await page.check_still()
 
 
 @pytest.mark.slow

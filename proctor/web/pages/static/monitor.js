@@ -1,6 +1,7 @@
 // The monitor: one row per session, kept in the order in which proctors should look at them.
 
 import { drawn, element, endSession, fill, follow, texts, timeOf } from "./common.js";
+import { arrange as place } from "./places.js";
 
 const RANK = { high: 0, medium: 1, insufficient: 3, low: 2, none: 3 };
 const BARS = 60;
@@ -8,9 +9,11 @@ const INCIDENTS_SHOWN = 5;
 const HOLD_MS = 3000;
 const NEWS_MS = 30000;
 const list = document.getElementById("sessions");
+const news = document.getElementById("incident-list");
+const rest = element("li", { class: "muted" });
 const fields = Object.fromEntries(["search", "exam", "line", "rule"].map((id) => [id, document.getElementById(id)]));
 const sessions = new Map(); // by id: what the server told, and its row
-const incidents = new Map(); // by session id: concerns that nobody has marked as seen
+const incidents = new Map(); // by session id: lines on concerns that nobody has marked as seen
 const title = document.title;
 let first = true;
 let heldAt = -Infinity;
@@ -30,6 +33,10 @@ function order(a, b) {
   );
 }
 
+function linkTo({ session_id: id, candidate_id: candidate }) {
+  return element("a", { href: `/session/${encodeURIComponent(id)}`, title: candidate ?? id }, candidate ?? id);
+}
+
 function rowOf(session) {
   const row = element("li", { class: "session" });
   const part = (name, ...children) => {
@@ -39,9 +46,9 @@ function rowOf(session) {
   };
   const line = element("span", { class: "line" });
   part("state", line);
-  const link = element("a", { href: `/session/${encodeURIComponent(session.session_id)}` }, session.candidate_id ?? session.session_id);
+  const link = linkTo(session);
   const under = [session.exam_id, session.candidate_id === null ? null : session.session_id].filter((each) => each !== null);
-  part("name", link, element("span", { class: "muted" }, under.join(" · ")));
+  part("name", link, element("span", { class: "muted", title: under.join(" · ") }, under.join(" · ")));
   const badge = element("span", { class: "badge" });
   const score = element("span");
   part("verdict", badge, score);
@@ -91,7 +98,6 @@ function draw(session) {
     parts.seen.setAttribute("d", seen);
     parts.unseen.setAttribute("d", unseen);
   }
-  parts.end.hidden = line === "ended";
 }
 
 function matches(session) {
@@ -105,27 +111,19 @@ function matches(session) {
   );
 }
 
-/** Put the rows in order, moving as few as can be. Not while somebody points at one: it would jump away. */
+/** Put the rows in order. Not while somebody points at one: it would go away from under the pointer. */
 function arrange(now = false) {
-  const shown = [...sessions.values()].filter(matches).sort(order);
-  const places = new Set(shown.map((each) => each.parts.row));
-  for (const row of [...list.children]) if (!places.has(row)) row.remove();
+  const rows = [...sessions.values()]
+    .filter(matches)
+    .sort(order)
+    .map((each) => each.parts.row);
   const held = !now && performance.now() - heldAt < HOLD_MS;
-  const moved = document.getElementById("moved");
-  if (held) {
-    for (const each of shown) if (!each.parts.row.isConnected) list.append(each.parts.row);
-    const wrong = shown.filter((each, index) => list.children[index] !== each.parts.row).length;
-    moved.hidden = wrong === 0;
-    put(document.getElementById("moved-text"), fill(texts.moved, { n: wrong }));
-    return;
-  }
-  moved.hidden = true;
-  let next = list.firstElementChild;
-  for (const each of shown) {
-    if (each.parts.row === next) next = next.nextElementSibling;
-    else list.insertBefore(each.parts.row, next);
-  }
-  document.getElementById("empty").hidden = shown.length > 0;
+  if (held) for (const row of rows) if (!row.isConnected) list.append(row);
+  if (!held) place(list, rows);
+  const wrong = held ? rows.filter((row, index) => list.children[index] !== row).length : 0;
+  document.getElementById("moved").hidden = wrong === 0;
+  if (wrong) put(document.getElementById("moved-text"), fill(texts.moved, { n: wrong }));
+  document.getElementById("empty").hidden = rows.length > 0;
 }
 
 function choices(select, values) {
@@ -150,24 +148,23 @@ function note(session, before, nowMs) {
   const newest = glance.newest[0];
   if (newest === undefined || newest.start_ms <= known) return;
   incidents.delete(session.session_id);
-  incidents.set(session.session_id, { session, finding: newest });
+  const said = ` ${timeOf(newest.start_ms)} ${newest.title}: ${newest.message}`;
+  incidents.set(session.session_id, element("li", {}, linkTo(session), said));
   if (audio !== null) beep();
 }
 
 function showIncidents() {
-  const shown = [...incidents.values()].reverse();
-  document.getElementById("incidents").hidden = shown.length === 0;
-  const items = shown.slice(0, INCIDENTS_SHOWN).map(({ session, finding }) =>
-    element(
-      "li",
-      {},
-      element("a", { href: `/session/${encodeURIComponent(session.session_id)}` }, session.candidate_id ?? session.session_id),
-      ` ${timeOf(finding.start_ms)} ${finding.title}: ${finding.message}`,
-    ),
-  );
-  if (shown.length > INCIDENTS_SHOWN) items.push(element("li", {}, fill(texts.more, { n: shown.length - INCIDENTS_SHOWN })));
-  document.getElementById("incident-list").replaceChildren(...items);
-  document.title = shown.length ? `(${shown.length}) ${title}` : title;
+  const items = [...incidents.values()].reverse();
+  document.getElementById("incidents").classList.toggle("some", items.length > 0);
+  document.getElementById("none-new").hidden = items.length > 0;
+  document.getElementById("seen").disabled = items.length === 0;
+  document.title = items.length ? `(${items.length}) ${title}` : title;
+  const shown = items.slice(0, INCIDENTS_SHOWN);
+  if (items.length > shown.length) {
+    put(rest, fill(texts.more, { n: items.length - shown.length }));
+    shown.push(rest);
+  }
+  place(news, shown);
 }
 
 function take(told) {
@@ -216,6 +213,6 @@ document.getElementById("seen").addEventListener("click", () => {
 document.getElementById("show-moved").addEventListener("click", () => arrange(true));
 document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
 for (const field of Object.values(fields)) field.addEventListener("input", () => arrange(true));
-for (const kind of ["pointermove", "pointerdown", "focusin", "keydown"]) list.addEventListener(kind, () => (heldAt = performance.now()));
+for (const kind of ["pointermove", "pointerdown", "wheel", "focusin", "keydown"]) list.addEventListener(kind, () => (heldAt = performance.now()), { passive: true });
 
 follow("/api/v1/monitor/ws", take, (connected) => (document.getElementById("lost").hidden = connected));

@@ -103,6 +103,7 @@ async function load(id, remembered) {
   subject.asking = null;
   subject.show(review);
   queue.mark(id);
+  page.classList.remove("loading"); // nothing takes the focus while it cannot be seen
   say("");
   const first = review.findings.findIndex((each) => judgement(review, each) === null);
   if (first > 0) subject.reach(first);
@@ -169,3 +170,4 @@ const asked = new URLSearchParams(location.search).get("exam_id");
 if (asked) queue.form.elements.exam_id.value = asked;
 await queue.load();
 if (shown()) await doing(() => load(shown(), false));
+page.classList.remove("loading");
