@@ -117,6 +117,7 @@ async def test_whatever_texts_there_are_they_are_texts_and_fit_the_screen(staff,
         await shown(page, "h1", "This link does not open anything")
         await page.check_accessible()
         await sign_in(page, staff, "bob")
+        await page.check_still()
         for path, selector in PAGES.items():
             await page.call("goto", f"{staff.server.url}{path}")
             await page.call("wait_for_selector", selector, timeout=10_000)
