@@ -68,4 +68,6 @@ async def test_the_try_page_asks_for_a_token_where_one_is_needed(tmp_path: Path,
         await page.call("press", "#token", "Enter")
         await page.call("wait_for_selector", "#line[data-state=open]")
         await page.call("wait_for_selector", '#note:text("staff")')
+        assert (await page.text("#watch")).startswith("For staff: open")
+        assert await page.call("get_attribute", "#watch", "href") == "/session/exam"
         assert await page.call("errors") == []

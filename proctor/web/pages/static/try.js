@@ -95,7 +95,10 @@ async function askReport() {
   try {
     const answer = await cable.fetch(`/api/v1/session/${sessionId}/analyze`, { method: "POST" });
     if (answer.ok) showReport(await answer.json());
-    else if (answer.status === 401 || answer.status === 403) show(page.note, texts.note.staff);
+    else if (answer.status === 401 || answer.status === 403) {
+      show(page.note, texts.note.staff);
+      show(page.watch, texts.staff);
+    }
   } catch {
     show(page.note, texts.note.offline);
   }
