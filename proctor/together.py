@@ -14,6 +14,9 @@ import trio
 THREAD_CALLS = 32
 """Most calls that a thread makes in one go."""
 
+END_SECONDS = 30.0
+"""How long the end of a call is waited for that was begun and then given up. Disks that hang do so for ever."""
+
 
 @dataclass(eq=False)
 class Call:
@@ -91,7 +94,7 @@ class Together:
         except trio.Cancelled:
             if not (call.begun and self._ends):
                 raise
-            with trio.CancelScope(shield=True):
+            with trio.move_on_after(END_SECONDS, shield=True):
                 await call.woken.wait()
             raise
 
