@@ -15,7 +15,7 @@ THREAD_CALLS = 32
 """Most calls that a thread makes in one go."""
 
 END_SECONDS = 30.0
-"""How long the end of a call is waited for that was begun and then given up. Disks that hang do so for ever."""
+"""How long the end of a call is waited for that was begun and then given up. A disk may hang for ever."""
 
 
 @dataclass(eq=False)
