@@ -2,15 +2,19 @@
 
 from collections.abc import Collection, Iterable
 from itertools import islice
+from typing import Any
 
 import trio
 
 from proctor.analysis.calm import SessionCalm, Want
+from proctor.latest import Latest
 from proctor.storage.frames import FrameMessage
 
 PATIENCE_SECONDS = 15.0
 """How long a calm session waits for a look."""
 
+_KNOWN = 10_000
+"""Sessions whose calm is known, those that were looked at last. Others are as new."""
 _SHARE = 5
 """One place in so many is for those whose turn it is, however many are in haste, and one for the patient."""
 
@@ -23,11 +27,12 @@ class Unseen:
         self._in_turn: dict[str, None] = {}
         self._patient: dict[str, float] = {}
         """Calm sessions that had frames stored, and when that began."""
-        self._calm: dict[str, SessionCalm | None] = {}
-        """Of each session that was looked at."""
+        self._lanes: tuple[dict[str, Any], ...] = (self._in_haste, self._in_turn, self._patient)
+        self._calm: Latest[SessionCalm] = Latest(_KNOWN)
+        """Of sessions that were looked at."""
 
     def __len__(self) -> int:
-        return len(self._in_haste) + len(self._in_turn) + len(self._patient)
+        return sum(map(len, self._lanes))
 
     def stored(self, message: FrameMessage) -> None:
         """Note that a message's frames were stored."""
@@ -63,10 +68,8 @@ class Unseen:
 
     def _want(self, name: str, message: FrameMessage) -> Want:
         calm = self._calm.get(name)
-        if calm is None:
-            # It is new, unless it waits already for who has only begun to look, or can never be calm.
-            known = name in self._calm or name in self._in_turn
-            return Want.TURN if known else Want.HASTE
+        if calm is None:  # it is new, unless it waits already for who has only begun to look
+            return Want.TURN if name in self._in_turn else Want.HASTE
         wants = (calm.after(each.time_ms, each.head + b'"}') for each in message.frames)
         return max(wants, default=Want.NONE)
 
@@ -75,18 +78,19 @@ class Unseen:
         lane[name] = None
 
     def _remove(self, name: str) -> None:
-        for lane in (self._in_haste, self._in_turn, self._patient):
+        for lane in self._lanes:
             lane.pop(name, None)
 
     def seen(self, session_id: str, calm: SessionCalm | None) -> None:
         """Note what a look at a session has shown."""
-        self._calm[session_id] = calm
+        self._calm.put(session_id, calm or SessionCalm(turn_ms=0))
 
     def forget(self, session_id: str) -> None:
         """Nobody will look at the session any more."""
-        self._calm.pop(session_id, None)
+        self._calm.forget(session_id)
 
     def clear(self) -> None:
         """Forget everything."""
-        for each in (self._in_haste, self._in_turn, self._patient, self._calm):
-            each.clear()
+        for lane in self._lanes:
+            lane.clear()
+        self._calm = Latest(_KNOWN)
