@@ -83,7 +83,7 @@ class Reanalysis:
                 before = await self._database.get_report(session_id)
                 if not versions or before is None:
                     raise Conflict(f"session {session_id!r} has no report yet; end it first")
-                report = await self._judged(session, _told(before), wish.policy, wish.accommodations)
+                report, _ = await self._judged(session, _told(before), wish.policy, wish.accommodations)
                 kept = await self._database.save_report(
                     session_id,
                     report,
@@ -117,7 +117,8 @@ class Reanalysis:
                 f"name another one: {', '.join(others) or 'there is none, add it to POLICY_DIRECTORY'}",
                 field="policy",
             )
-        return said_otherwise(before, await self._judged(session, told, policy_name, None))
+        _, otherwise = await self._judged(session, told, policy_name, None)
+        return said_otherwise(told, otherwise)
 
     async def versions(self, session_id: str) -> list[Analysis]:
         """Return what is known of every version, the first first. Raises UnknownSession."""
@@ -147,18 +148,19 @@ class Reanalysis:
 
     async def _judged(
         self, session: ExamSession, told: Told, policy: str | None, accommodations: Sequence[Any] | None
-    ) -> bytes:
+    ) -> tuple[bytes, Told]:
         """Return the report on a session's dump; what is None is as in the report that stands, `told`."""
         again = self._as_wished(session, told, policy, accommodations)
         async with self._places:
             report = await self._from_dump(again, told.data_quality.frames.stored)
-        was, now = told.provenance.frames, Told.read(report).provenance.frames
+        judged = Told.read(report)
+        was, now = told.provenance.frames, judged.provenance.frames
         if (was.count, was.digest) != (now.count, now.digest):
             raise Conflict(
                 f"the dump has {now.count} frames, not the {was.count} that were judged, or others: it was "
                 "changed since, or frames were lost while the disk was full or the spool gone"
             )
-        return report
+        return report, judged
 
     def _as_wished(
         self, session: ExamSession, last: Told, policy: str | None, wished: Sequence[Any] | None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import trio
+from outcome import Outcome, capture
 
 THREAD_CALLS = 32
 """Most calls that a thread makes in one go."""
@@ -27,14 +28,13 @@ class Call:
     limit_seconds: float
     given_up: bool = False
     begun: bool = False
-    outcome: tuple[Any, BaseException | None] | None = None
-    """What it returned or raised."""
+    outcome: Outcome[Any] | None = None
     woken: trio.Event = field(default_factory=trio.Event)
     """It has its turn, or its outcome."""
 
-    def settle(self, value: Any = None, error: BaseException | None = None) -> None:
+    def settle(self, outcome: Outcome[Any]) -> None:
         """Have it return or raise this."""
-        self.outcome = value, error
+        self.outcome = outcome
         self.woken.set()
 
 
@@ -83,10 +83,7 @@ class Together:
                 self._waiting.remove(call)
         if call.outcome is None:
             raise AssertionError("a call had its turn and no outcome")
-        value, error = call.outcome
-        if error is not None:
-            raise error
-        return value
+        return call.outcome.unwrap()
 
     async def _woken(self, call: Call) -> None:
         try:
@@ -129,20 +126,9 @@ def in_threads(places: int) -> Together:
 
     async def make(calls: Sequence[Call]) -> None:
         outcomes = await trio.to_thread.run_sync(
-            _outcomes, [call.function for call in calls], limiter=limiter
+            lambda: [capture(call.function) for call in calls], limiter=limiter
         )
         for call, outcome in zip(calls, outcomes, strict=True):
-            call.settle(*outcome)
+            call.settle(outcome)
 
     return Together(make, places=places, most=THREAD_CALLS, most_bytes=0, ends=True)
-
-
-def _outcomes(functions: Sequence[Callable[[], Any]]) -> list[tuple[Any, BaseException | None]]:
-    return [_outcome(function) for function in functions]
-
-
-def _outcome(function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    try:
-        return function(), None
-    except Exception as error:  # noqa: BLE001 - raised again where the call was made
-        return None, error

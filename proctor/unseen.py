@@ -31,9 +31,6 @@ class Unseen:
         self._calm: Latest[SessionCalm] = Latest(_KNOWN)
         """Of sessions that were looked at."""
 
-    def __len__(self) -> int:
-        return sum(map(len, self._lanes))
-
     def stored(self, message: FrameMessage) -> None:
         """Note that a message's frames were stored."""
         name = message.session_id

@@ -9,6 +9,7 @@ from functools import partial
 
 import trio
 import trio_parallel
+from outcome import Error, Outcome
 
 from proctor.analysis import worker
 from proctor.analysis.schema import Status
@@ -57,27 +58,26 @@ class Dispatch:
             answers = await self._within_limit(calls)
         except WorkerLost as lost:
             if len(calls) == 1:
-                calls[0].settle(error=lost)
+                calls[0].settle(Error(lost))
                 return
             for each in calls:
                 if not each.given_up:
                     await self._make([each])
             return
-        for each, (answer, error) in zip(calls, answers, strict=True):
-            if isinstance(error, MemoryError):
-                error = WorkerLost(Status.FAILED, "used up the memory of its process")
-            each.settle(answer, error)
+        for each, answer in zip(calls, answers, strict=True):
+            starved = isinstance(answer, Error) and isinstance(answer.error, MemoryError)
+            each.settle(Error(_starved()) if starved else answer)
 
-    async def _within_limit(self, calls: Sequence[Call]) -> Sequence[worker.Answer]:
+    async def _within_limit(self, calls: Sequence[Call]) -> Sequence[Outcome[bytes]]:
         limit = sum(each.limit_seconds for each in calls)
         with trio.move_on_after(limit):
             return await self._in_worker([each.function for each in calls])
         raise WorkerLost(Status.TIMED_OUT, f"gave no answer within {limit:.0f} s")
 
-    async def _in_worker(self, functions: Sequence[Callable[[], bytes]]) -> Sequence[worker.Answer]:
+    async def _in_worker(self, functions: Sequence[Callable[[], bytes]]) -> Sequence[Outcome[bytes]]:
         try:
             # Its own limiter is no limit: this call has its turn.
-            answers: Sequence[worker.Answer] = await self._workers.run_sync(
+            answers: Sequence[Outcome[bytes]] = await self._workers.run_sync(
                 partial(worker.answers, functions), kill_on_cancel=True, limiter=trio.CapacityLimiter(1)
             )
         except trio_parallel.BrokenWorkerError as error:
@@ -87,8 +87,12 @@ class Dispatch:
                 raise WorkerLost(Status.TIMED_OUT, reason) from error
             raise WorkerLost(Status.FAILED, f"ended its process ({_exit(exitcode)})") from error
         except MemoryError as error:
-            raise WorkerLost(Status.FAILED, "used up the memory of its process") from error
+            raise _starved() from error
         return answers
+
+
+def _starved() -> WorkerLost:
+    return WorkerLost(Status.FAILED, "used up the memory of its process")
 
 
 def _exit(exitcode: int) -> str:

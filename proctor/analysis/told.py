@@ -50,6 +50,7 @@ class AnalyzerTold(msgspec.Struct):
     """What became of one rule."""
 
     status: str
+    title: str = ""
     reason: str | UnsetType | None = UNSET
 
 

@@ -5,6 +5,7 @@ from collections import Counter
 import msgspec
 
 from proctor.analysis.api import Level
+from proctor.analysis.told import Told
 from proctor.analysis.verdict import Priority
 
 
@@ -39,53 +40,29 @@ class WhatIf(msgspec.Struct, frozen=True, kw_only=True):
     """Those with a concern in either."""
 
 
-class _Info(msgspec.Struct):
-    session_id: str
-    policy: str
-
-
-class _Verdict(msgspec.Struct):
-    score: float
-    review_priority: Priority
-
-
-class _Finding(msgspec.Struct):
-    rule: str
-    level: Level
-
-
-class _Named(msgspec.Struct):
-    title: str = ""
-
-
-class _Report(msgspec.Struct):
-    session_info: _Info
-    verdict: _Verdict
-    findings: list[_Finding]
-    analyzers: dict[str, _Named]
-
-    @property
-    def ranked(self) -> Ranked:
-        verdict, policy = self.verdict, self.session_info.policy
-        return Ranked(policy=policy, score=round(verdict.score), review_priority=verdict.review_priority)
-
-    @property
-    def concerns(self) -> Counter[str]:
-        """How many, by rule."""
-        return Counter(each.rule for each in self.findings if each.level is Level.CONCERN)
-
-
-def said_otherwise(before: bytes, after: bytes) -> WhatIf:
-    """Return where a session stands by two reports on it, which :class:`Told` could read."""
-    old, new = (msgspec.json.decode(report, type=_Report) for report in (before, after))
-    was, now = old.concerns, new.concerns
-    titles = {rule: each.title for rule, each in (old.analyzers | new.analyzers).items()}
+def said_otherwise(before: Told, after: Told) -> WhatIf:
+    """Return where a session stands by two reports on it."""
+    was, now = _concerns(before), _concerns(after)
+    titles = {rule: each.title for rule, each in (before.analyzers | after.analyzers).items()}
     return WhatIf(
-        session_id=new.session_info.session_id,
-        before=old.ranked,
-        after=new.ranked,
+        session_id=after.session_info.session_id,
+        before=_ranked(before),
+        after=_ranked(after),
         rules=[
             RuleConcerns(rule=rule, title=titles.get(rule) or rule, before=was[rule], after=now[rule])
             for rule in sorted(was | now)
         ],
     )
+
+
+def _ranked(told: Told) -> Ranked:
+    return Ranked(
+        policy=told.session_info.policy,
+        score=round(told.verdict.score),
+        review_priority=Priority(told.verdict.review_priority),
+    )
+
+
+def _concerns(told: Told) -> Counter[str]:
+    """How many, by rule."""
+    return Counter(each.rule for each in told.findings if each.level is Level.CONCERN)

@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
+from outcome import Outcome, capture
+
 from proctor.analysis.discovery import Plugin
 from proctor.analysis.fold import Job, ReportRequest, advance, glance, report
 from proctor.analysis.slot import Guard
@@ -49,20 +51,9 @@ def ready() -> None:
     """Do nothing; a worker that returns from it has started."""
 
 
-Answer = tuple[bytes, Exception | None]
-"""What a call returned, or raised."""
-
-
-def answers(calls: Sequence[Callable[[], bytes]]) -> Sequence[Answer]:
+def answers(calls: Sequence[Callable[[], bytes]]) -> list[Outcome[bytes]]:
     """Make one call after the other; what one raises is nothing to the others."""
-    return [_answer(call) for call in calls]
-
-
-def _answer(call: Callable[[], bytes]) -> Answer:
-    try:
-        return call(), None
-    except Exception as error:  # noqa: BLE001  raised again in the server
-        return b"", error
+    return [capture(call) for call in calls]
 
 
 def advance_within(seconds: float, job: Job) -> bytes:
