@@ -25,8 +25,10 @@ class Sessions:
     """A database of sessions that are active, unless it is down."""
 
     down = False
+    asked = 0
 
     async def active_sessions(self, session_ids: Sequence[str]) -> list[ExamSession]:
+        self.asked += 1
         if self.down:
             raise Unavailable("the database does not answer")
         return [ExamSession(session_id=each, started_ms=1) for each in session_ids]
@@ -106,6 +108,7 @@ async def test_looking_goes_on_where_it_was_once_the_database_is_back():
     looking = looking_at(sessions, Glances(), unseen=unseen)
     sessions.down = True
     await looking._look_round([], watched=True)
+    assert sessions.asked <= 2, "what is down is left alone until the next round"
     assert unseen.take(5) == ["s", "t"]
 
 
