@@ -1,8 +1,8 @@
 """What proctors wait for: the monitor's first picture, its updates, and news of a finding.
 
 Run by hand: `python -m tests.bench.bench_monitor` (`--help` for options). 1,000 clients send two frames per
-second each, as simulated honest exam takers do; the load, the watcher and the browser share the machine with
-the server.
+second each, as many simulated honest exam takers, each of them another; the load, the watcher and the browser
+share the machine with the server.
 """
 
 import heapq
@@ -28,16 +28,17 @@ from tests.fixtures.browser import open_page
 CLIENTS = 1000
 PER_SECOND = 2
 HONEST = ("honest-calm", "honest-lively", "honest-thinker", "honest-glasses", "honest-reads-aloud")
-PEOPLE_EACH = 5
-LOAD_SECONDS = 180
+LOAD_SECONDS = 200
 WARM_SECONDS = 45.0
 """Rules know by then what is usual for most candidates."""
 FIRST_LOOK_SECONDS = 30.0
 """Until all sessions were looked at once, since somebody watches."""
-PROBES = 20
-PROBE_EVERY_SECONDS = 1.0
-COMPLETED_BY = 3 * PER_SECOND
-"""Number of the frame that makes a phone in view a concern, by the default policy."""
+PROBES = 60
+PROBE_EVERY_SECONDS = 0.5
+PROBE_INTERVAL_MS = 530
+"""Between the frames of one, so that however the estimate of its clock varies …"""
+COMPLETED_BY = 6
+"""… this is the number of the frame by which a phone is in view for 3 s, a concern by the default policy."""
 _LAST_SECONDS = 15.0
 """How long news is waited for after the last probe has begun."""
 _SNAPSHOT_MAX_BYTES = 2**24
@@ -67,12 +68,10 @@ def news(server: Server, scale: float) -> Figures:
 def _streaming(server: Server, clients: int) -> Iterator[None]:
     """Have clients send all the while."""
     done = threading.Event()
-    people = [
-        people_messages(kind, seed, int(PER_SECOND * LOAD_SECONDS), 1000 // PER_SECOND)
-        for kind in HONEST
-        for seed in range(PEOPLE_EACH)
+    everyone = [
+        people_messages(HONEST[seed % len(HONEST)], seed, int(PER_SECOND * LOAD_SECONDS), 1000 // PER_SECOND)
+        for seed in range(clients)
     ]
-    everyone = [people[number % len(people)] for number in range(clients)]
     with Load(server.port, [f"exam-{number}" for number in range(clients)]) as load:
 
         def send() -> None:
@@ -150,11 +149,11 @@ def _watching(server: Server, arrivals: dict[str, float]) -> Iterator[None]:
 
 def _probe(server: Server) -> dict[str, float]:
     """Have one client after the other take up a phone; returns when each had sent the frame that tells."""
-    messages = single_messages(10 * PER_SECOND, 1000 // PER_SECOND, phone_present=1, phone_conf=95)
+    messages = single_messages(10 * PER_SECOND, PROBE_INTERVAL_MS, phone_present=1, phone_conf=95)
     began = time.perf_counter()
     clients = {f"probe-{number}": Client(server.port, f"probe-{number}") for number in range(PROBES)}
     due = [
-        (began + number * PROBE_EVERY_SECONDS + place / PER_SECOND, name, place)
+        (began + number * PROBE_EVERY_SECONDS + place * PROBE_INTERVAL_MS / 1000, name, place)
         for number, name in enumerate(clients)
         for place in range(len(messages))
     ]
