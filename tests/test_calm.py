@@ -66,6 +66,7 @@ def test_a_session_is_calm_for_as_long_as_the_first_of_its_rules_is() -> None:
 @pytest.mark.parametrize(
     ("happening", "seconds"),
     [
+        ((0, AT_EASE | {"phone_present": 1, "phone_conf": 90}), 3.0),
         ((2, AT_EASE | {"phone_present": 1, "phone_conf": 90}), 1.5),
         ((8, AT_EASE | {"gaze_on_script": 0, "head_yaw": 0.9}), 7.5),
         ((1, AT_EASE | event("TAB_SWITCHED")), 0.0),

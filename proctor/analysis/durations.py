@@ -57,7 +57,7 @@ class Durations(msgspec.Struct, frozen=True, kw_only=True):
             window_strengths=self._strengths(windows, episodes),
             observed_windows=sorted(window for window, (_, known) in windows.items() if known),
             details=not_listed(state.log),
-            calm=Calm(seconds=self.calm_seconds(state, episodes), under_way=state.current is not None),
+            calm=Calm(seconds=self.calm_seconds(state, episodes), under_way=state.begun(self.hysteresis)),
         )
 
     def calm_seconds(self, state: Episodes, episodes: Sequence[Episode]) -> float:

@@ -133,6 +133,10 @@ class Episodes(msgspec.Struct):
         rows += [] if self.window is None else [self.window]
         return {window: (evidence, known) for window, evidence, known in rows}
 
+    def begun(self, rule: Hysteresis) -> bool:
+        """Return whether something goes on by now that may become an episode, be it since the newest frame."""
+        return self.current is not None or (self.newest is not None and self.newest.evidence >= rule.enter)
+
     def fold(self, frames: FrameBatch, evidence: NDArray[np.float64], rule: Hysteresis) -> None:
         """Take in the next frames with the evidence in each, NaN where unknown. `rule` must never change."""
         times, ids = frames.milliseconds, frames.ids
