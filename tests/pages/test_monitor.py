@@ -27,6 +27,9 @@ HOSTILE = '<img src=x onerror="document.title=1">&amp;"\'</script><script>docume
 NEWS = "document.querySelectorAll('#incident-list li').length"
 TOP = "document.querySelector('.session a[title=%s]').getBoundingClientRect().top"
 BADGES = "document.querySelectorAll('.session .badge:not([hidden])').length"
+COUNT_MOVES = """window.moves = 0;
+    new MutationObserver((changes) => { for (const {addedNodes} of changes) moves += addedNodes.length; })
+        .observe(document.querySelector('#sessions'), {childList: true})"""
 HASTY = "const later = setTimeout; window.setTimeout = (work, ms) => later(work, Math.min(ms, 300))"
 ROWS = "[...document.querySelectorAll('#sessions > li a')].map((each) => each.textContent)"
 
@@ -95,7 +98,9 @@ async def test_a_row_does_not_jump_away_from_under_a_pointer(server: Server, pag
 
 @pytest.mark.slow
 async def test_what_is_read_stays_where_it_is_when_others_come_before_it(server: Server):
-    """On a phone that has scrolled to the middle; the most urgent one is at the beginning all the same."""
+    """On a phone that has scrolled to the middle; the most urgent one is at the beginning all the same, and
+    only such rows are touched.
+    """
     for number in range(9):
         await server.start(f"s-{number}", candidate_id=f"s-{number}")
     async with open_page(390, 700) as page:
@@ -103,11 +108,16 @@ async def test_what_is_read_stays_where_it_is_when_others_come_before_it(server:
         await page.becomes(f"{BADGES} === 9")
         await page.call("evaluate", f"scrollBy(0, {TOP % 's-4'} - 300)")
         read = await page.call("evaluate", TOP % "s-4")
+        await page.call("evaluate", COUNT_MOVES)
         for number in (7, 8):
             async with server.stream(f"s-{number}") as client:
                 await tell(client, story((330, CALM), (30, PHONE)))
             await page.becomes(f"{ROWS}[0] === 's-{number}'")
         assert await page.call("evaluate", TOP % "s-4") == pytest.approx(read, abs=1)
+        assert await page.call("evaluate", "moves") == 2
+        await server.post("s-8", "end")
+        await page.becomes(f"{ROWS}[8] === 's-8'")
+        assert await page.call("evaluate", "moves") == 3
         await page.check_still()
 
 

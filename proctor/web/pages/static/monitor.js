@@ -1,7 +1,7 @@
 // The monitor: one row per session, kept in the order in which proctors should look at them.
 
 import { drawn, element, endSession, fill, follow, texts, timeOf } from "./common.js";
-import { arrange as place } from "./places.js";
+import { Places } from "./places.js";
 
 const RANK = { high: 0, medium: 1, insufficient: 3, low: 2, none: 3 };
 const BARS = 60;
@@ -112,14 +112,14 @@ function matches(session) {
 }
 
 /** Put the rows in order. Not while somebody points at one: it would go away from under the pointer. */
-function arrange(now = false) {
+function arrange(places, now) {
   const rows = [...sessions.values()]
     .filter(matches)
     .sort(order)
     .map((each) => each.parts.row);
   const held = !now && performance.now() - heldAt < HOLD_MS;
   if (held) for (const row of rows) if (!row.isConnected) list.append(row);
-  if (!held) place(list, rows);
+  if (!held) places.hold(list, rows);
   const wrong = held ? rows.filter((row, index) => list.children[index] !== row).length : 0;
   document.getElementById("moved").hidden = wrong === 0;
   if (wrong) put(document.getElementById("moved-text"), fill(texts.moved, { n: wrong }));
@@ -153,7 +153,7 @@ function note(session, before, nowMs) {
   if (audio !== null) beep();
 }
 
-function showIncidents() {
+function showIncidents(places) {
   const items = [...incidents.values()].reverse();
   document.getElementById("incidents").classList.toggle("some", items.length > 0);
   document.getElementById("none-new").hidden = items.length > 0;
@@ -164,11 +164,19 @@ function showIncidents() {
     put(rest, fill(texts.more, { n: items.length - shown.length }));
     shown.push(rest);
   }
-  place(news, shown);
+  places.hold(news, shown);
+}
+
+/** Change what is shown, then put it in order; `now` although somebody points at a row. */
+function change(what, now = false) {
+  const places = new Places(list, news);
+  what();
+  arrange(places, now);
+  showIncidents(places);
+  places.settle();
 }
 
 function take(told) {
-  const began = performance.now();
   const before = new Map(sessions);
   if (told.complete) sessions.clear();
   for (const each of told.sessions) {
@@ -183,9 +191,12 @@ function take(told) {
   const all = [...sessions.values()];
   choices(fields.exam, new Map(all.filter((each) => each.exam_id !== null).map((each) => [each.exam_id, each.exam_id])));
   choices(fields.rule, new Map(all.flatMap((each) => each.glance?.newest.map((found) => [found.rule, found.title]) ?? [])));
-  arrange();
   summarise();
-  showIncidents();
+}
+
+function update(told) {
+  const began = performance.now();
+  change(() => take(told));
   performance.measure("update", { start: began });
 }
 
@@ -206,13 +217,10 @@ document.getElementById("sound").addEventListener("click", ({ currentTarget }) =
   else audio = void audio.close() ?? null;
   currentTarget.setAttribute("aria-pressed", String(audio !== null));
 });
-document.getElementById("seen").addEventListener("click", () => {
-  incidents.clear();
-  showIncidents();
-});
-document.getElementById("show-moved").addEventListener("click", () => arrange(true));
+document.getElementById("seen").addEventListener("click", () => change(() => incidents.clear()));
+document.getElementById("show-moved").addEventListener("click", () => change(() => {}, true));
 document.getElementById("filters").addEventListener("submit", (event) => event.preventDefault());
-for (const field of Object.values(fields)) field.addEventListener("input", () => arrange(true));
+for (const field of Object.values(fields)) field.addEventListener("input", () => change(() => {}, true));
 for (const kind of ["pointermove", "pointerdown", "wheel", "focusin", "keydown"]) list.addEventListener(kind, () => (heldAt = performance.now()), { passive: true });
 
-follow("/api/v1/monitor/ws", take, (connected) => (document.getElementById("lost").hidden = connected));
+follow("/api/v1/monitor/ws", update, (connected) => (document.getElementById("lost").hidden = connected));

@@ -38,28 +38,56 @@ function put(list, rows) {
   }
 }
 
-/** Have a list hold these rows in this order. Nothing jumps: rows in sight glide to their places; and where the
- * list's beginning is out of sight, what is being read stays where it is, and the page scrolls instead. */
-export function arrange(list, rows) {
-  if (rows.length === list.children.length && rows.every((row, place) => row === list.children[place])) return;
-  const before = inSight(list);
-  const scrolled = list.getBoundingClientRect().top < 0;
-  const focused = list.contains(document.activeElement) ? document.activeElement : null;
-  put(list, rows);
-  if (focused?.isConnected) focused.focus({ preventScroll: true });
-  const there = before.filter(([row]) => row.isConnected);
-  if (!there.length) return;
-  if (scrolled) {
-    const moved = there.map(([row, top]) => row.getBoundingClientRect().top - top).sort((a, b) => a - b);
-    scrollBy({ top: moved[moved.length >> 1], behavior: "instant" });
+/** Has lists hold other rows, or these in another order, and nothing jumps: rows in sight glide to their places; and
+ * where a list's beginning is out of sight, what is being read stays where it is, and the page scrolls instead.
+ *
+ * Make one before anything on the page changes, and settle after it all has: so the browser lays out once. */
+export class Places {
+  #before;
+  #changed = new Set();
+
+  constructor(...lists) {
+    this.#before = new Map(lists.map((list) => [list, { rows: inSight(list), scrolled: list.getBoundingClientRect().top < 0 }]));
   }
-  for (const [row] of there) {
-    row.style.transition = "none"; // one that glides already goes on from where it is
-    row.style.transform = "";
+
+  hold(list, rows) {
+    if (rows.length === list.children.length && rows.every((row, place) => row === list.children[place])) return;
+    this.#changed.add(list);
+    const focused = list.contains(document.activeElement) ? document.activeElement : null;
+    put(list, rows);
+    if (focused?.isConnected) focused.focus({ preventScroll: true });
   }
-  if (calm.matches || document.hidden) return;
-  const moves = there.map(([row, top]) => [row, top - row.getBoundingClientRect().top]);
-  for (const [row, by] of moves) if (Math.abs(by) >= 1) glide(row, by);
+
+  settle() {
+    const lists = [...this.#changed].map((list) => {
+      const { rows, scrolled } = this.#before.get(list);
+      return { scrolled, there: rows.filter(([row]) => row.isConnected) };
+    });
+    for (const { there } of lists) {
+      for (const [row] of there) {
+        row.style.transition = "none"; // one that glides already goes on from where it is
+        row.style.transform = "";
+      }
+    }
+    for (const list of lists) list.moves = list.there.map(([row, top]) => [row, top - row.getBoundingClientRect().top]);
+    for (const { scrolled, moves } of lists) {
+      if (!moves.length) continue;
+      const scrolledBy = scrolled ? scroll(-middle(moves.map(([, by]) => by))) : 0;
+      if (calm.matches || document.hidden) continue;
+      for (const [row, by] of moves) if (Math.abs(by + scrolledBy) >= 1) glide(row, by + scrolledBy);
+    }
+  }
+}
+
+/** Scroll the page, as far as it goes; returns by how much. */
+function scroll(by) {
+  const from = scrollY;
+  scrollBy({ top: by, behavior: "instant" });
+  return scrollY - from;
+}
+
+function middle(numbers) {
+  return numbers.sort((a, b) => a - b)[numbers.length >> 1];
 }
 
 /** Show a row where it was for one frame, then have it move. To browsers, what an animation alone holds back has jumped. */
