@@ -134,7 +134,7 @@ class Episodes(msgspec.Struct):
         return {window: (evidence, known) for window, evidence, known in rows}
 
     def begun(self, rule: Hysteresis) -> bool:
-        """Return whether something goes on by now that may become an episode, be it since the newest frame."""
+        """Return whether something goes on that may become an episode, be it since the newest frame."""
         return self.current is not None or (self.newest is not None and self.newest.evidence >= rule.enter)
 
     def fold(self, frames: FrameBatch, evidence: NDArray[np.float64], rule: Hysteresis) -> None:

@@ -4,6 +4,7 @@
 Each command imports what it runs once its settings are read, so that mistakes are answered at once.
 """
 
+import gc
 from typing import Annotated
 
 import typer
@@ -46,4 +47,6 @@ def _main(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    pass
+    # Commands import hundreds of modules, of which nothing is garbage. To look for some among what they
+    # define would be a fifth of the time that the server takes to start.
+    gc.set_threshold(10_000)
