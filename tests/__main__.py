@@ -1,6 +1,6 @@
 """`python -m tests`: everything that must hold, the quickest check first; stops at the first failure.
 
-That the tests reach nearly every line is one of them; `--no-coverage` leaves it out, for a quick look.
+With `--coverage` the tests take half as long again, and must reach nearly every line.
 """
 
 import argparse
@@ -12,8 +12,8 @@ _CHECKS = (
     ("ruff", "format", "--check", "."),
     ("mypy", "--strict"),
 )
-# One more than the two cores that it is measured for: many tests wait, for a time limit or another process.
-_TESTS = ("pytest", "-n", "3", "--dist", "worksteal")
+# Twice the two cores that it is measured for: many tests wait, for a time limit or another process.
+_TESTS = ("pytest", "-n", "4", "--dist", "worksteal")
 _COVERAGE = ("--cov", "--cov-report=term:skip-covered")
 
 
@@ -22,8 +22,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--no-coverage", action="store_true", help="do not measure what the tests reach")
-    coverage = () if parser.parse_args().no_coverage else _COVERAGE
+    parser.add_argument("--coverage", action="store_true", help="measure what the tests reach")
+    coverage = _COVERAGE if parser.parse_args().coverage else ()
     for tool, *arguments in (*_CHECKS, (*_TESTS, *coverage)):
         print(f"\n+ {tool} {' '.join(arguments)}", flush=True)
         status = subprocess.run([sys.executable, "-m", tool, *arguments], check=False).returncode
