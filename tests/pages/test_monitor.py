@@ -31,6 +31,10 @@ COUNT_MOVES = """window.moves = 0;
     new MutationObserver((changes) => { for (const {addedNodes} of changes) moves += addedNodes.length; })
         .observe(document.querySelector('#sessions'), {childList: true})"""
 HASTY = "const later = setTimeout; window.setTimeout = (work, ms) => later(work, Math.min(ms, 300))"
+GONE = (
+    "(({visibility, display}) => visibility === 'hidden' || display === 'none')"
+    "(getComputedStyle(document.querySelector('%s')))"
+)
 ROWS = "[...document.querySelectorAll('#sessions > li a')].map((each) => each.textContent)"
 
 
@@ -71,7 +75,7 @@ async def test_the_monitor_shows_the_most_urgent_first_and_hides_nothing_new(ser
     await page.call("select_option", "#rule", "")
     await page.call("select_option", "#exam", HOSTILE)
     assert await page.call("evaluate", ROWS) == [HOSTILE]
-    await page.call("click", "#sessions button")
+    await page.call("click", "#sessions .act button:last-child")
     await page.call("click", "dialog .strong")
     await page.becomes("document.querySelector('#sessions .line').classList.contains('ended')")
     assert await page.call("errors") == []
@@ -94,6 +98,40 @@ async def test_a_row_does_not_jump_away_from_under_a_pointer(server: Server, pag
     assert await page.call("evaluate", NEWS) == 1
     await page.call("click", "#show-moved")
     assert await page.call("evaluate", ROWS) == ["b", "a"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("path", "button"), [("/monitor", ".act button"), ("/session/s", "#write")])
+async def test_a_proctor_writes_to_a_candidate_and_sees_whether_it_is_read(
+    server: Server, page: Page, path: str, button: str
+):
+    """What nobody was there to read stays in the field; by keyboard alone, and as text, whatever it holds."""
+    await server.start("s", candidate_id=HOSTILE)
+    await page.call("goto", f"{server.url}{path}")
+    await page.becomes(f"!!document.querySelector('{button}')")
+    await page.call("press", button, "Enter")
+    assert HOSTILE in await page.text("dialog label")
+    await page.call("type", "textarea:focus", HOSTILE)
+    await page.check_accessible()
+    await page.call("press", ":focus", "Tab")
+    await page.call("press", ":focus", "Tab")
+    await page.call("press", ":focus", "Enter")
+    await page.becomes("document.querySelector('dialog .outcome').textContent.includes('not connected')")
+    assert await page.call("input_value", "textarea:focus") == HOSTILE
+    async with server.stream("s") as client:
+        await page.call("click", "dialog .strong")
+        told = await client.receive()
+    assert (told["type"], told["text"]) == ("message", HOSTILE)
+    await page.becomes("document.querySelector('dialog .outcome').textContent.startsWith('Sent')")
+    assert await page.call("input_value", "textarea:focus") == ""
+    await server.post("s", "end")
+    await page.call("type", "textarea:focus", "Too late")
+    await page.call("click", "dialog .strong")
+    await page.becomes("document.querySelector('dialog .outcome').textContent.includes('has ended')")
+    await page.call("press", ":focus", "Escape")
+    await page.becomes("document.querySelector('dialog') === null")
+    await page.becomes(GONE % button)
+    assert await page.call("title") != "1"
 
 
 @pytest.mark.slow

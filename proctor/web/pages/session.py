@@ -31,7 +31,7 @@ def session_page(services: Services, shell: Shell) -> Blueprint:
             "session",
             session=found,
             has_room=has_room and Role.PROCTOR in roles,
-            may_end=Role.PROCTOR in roles,
+            may_act=Role.PROCTOR in roles,
             may_review=Role.REVIEWER in roles,
         )
 

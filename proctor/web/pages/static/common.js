@@ -88,37 +88,3 @@ export function follow(path, take, changed) {
   };
   open();
 }
-
-/** End a session, if whoever looks at it confirms that. Says so if it did not work. */
-export async function endSession(sessionId, name) {
-  const { end_question, end_yes, close, failed } = texts.common;
-  if (!(await confirmed(fill(end_question, { name }), end_yes, close))) return;
-  try {
-    await call("POST", `/api/v1/session/${encodeURIComponent(sessionId)}/end`);
-  } catch (failure) {
-    await confirmed(fill(failed, { detail: failure.message }), null, close);
-  }
-}
-
-/** Ask, or, where there is no `yes`, tell. Resolves to whether it was confirmed. */
-function confirmed(question, yes, no) {
-  return new Promise((resolve) => {
-    const dialog = element("dialog", { class: "dialog", "aria-labelledby": "question" });
-    const answer = (value) => () => dialog.close(value);
-    dialog.append(
-      element("p", { id: "question" }, question),
-      element(
-        "div",
-        { class: "choices" },
-        element("button", { type: "button", onclick: answer("") }, no),
-        yes === null ? null : element("button", { type: "button", class: "strong", onclick: answer("yes") }, yes),
-      ),
-    );
-    dialog.addEventListener("close", () => {
-      dialog.remove();
-      resolve(dialog.returnValue === "yes");
-    });
-    document.body.append(dialog);
-    dialog.showModal();
-  });
-}

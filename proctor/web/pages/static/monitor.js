@@ -1,6 +1,7 @@
 // The monitor: one row per session, kept in the order in which proctors should look at them.
 
-import { drawn, element, endSession, fill, follow, texts, timeOf } from "./common.js";
+import { endSession, writeTo } from "./acts.js";
+import { drawn, element, fill, follow, texts, timeOf } from "./common.js";
 import { Places } from "./places.js";
 
 const RANK = { high: 0, medium: 1, insufficient: 3, low: 2, none: 3 };
@@ -57,10 +58,10 @@ function rowOf(session) {
   const unseen = drawn("path", { class: "unseen" });
   const ground = drawn("path", { class: "ground", d: `M0 9.500H${BARS}` });
   row.append(drawn("svg", { class: "bars", viewBox: `0 0 ${BARS} 10`, preserveAspectRatio: "none", "aria-hidden": "true" }, ground, unseen, seen));
-  const end = element("button", { type: "button", onclick: () => endSession(session.session_id, session.candidate_id ?? session.session_id) }, texts.end);
-  end.setAttribute("aria-label", `${texts.end}: ${session.candidate_id ?? session.session_id}`);
-  part("act", end);
-  return { row, line, badge, score, finding, seen, unseen, end };
+  const name = session.candidate_id ?? session.session_id;
+  const act = (text, does) => element("button", { type: "button", "aria-label": `${text}: ${name}`, onclick: () => does(session.session_id, name) }, text);
+  part("act", act(texts.write, writeTo), act(texts.end, endSession));
+  return { row, line, badge, score, finding, seen, unseen };
 }
 
 /** Bars from the right, so that now is at the same place for all. */

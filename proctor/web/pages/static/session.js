@@ -1,6 +1,7 @@
 // The page of one session: asks for its report again and again while it runs, and once when it is over.
 
-import { call, dateOf, drawn, duration, element, endSession, fill, texts, timeOf } from "./common.js";
+import { endSession, writeTo } from "./acts.js";
+import { call, dateOf, drawn, duration, element, fill, texts, timeOf } from "./common.js";
 import { Timeline } from "./timeline.js";
 
 const REPORT_MS = 5000;
@@ -136,8 +137,7 @@ function showState() {
   const status = document.getElementById("status");
   status.textContent = texts.status[session.status];
   status.className = `badge ${over ? "" : "low"}`;
-  const end = document.getElementById("end");
-  if (end !== null) end.hidden = over;
+  for (const act of document.querySelectorAll("#write, #end")) act.hidden = over;
 }
 
 async function refresh() {
@@ -172,7 +172,7 @@ async function refresh() {
 document.getElementById("zoom-in").addEventListener("click", () => timeline.zoom(0.6));
 document.getElementById("zoom-out").addEventListener("click", () => timeline.zoom(1.6));
 document.getElementById("zoom-all").addEventListener("click", () => timeline.all());
-document.getElementById("end")?.addEventListener("click", () => {
-  endSession(holder.dataset.id, document.querySelector("h1").textContent);
-});
+for (const [id, does] of [["write", writeTo], ["end", endSession]]) {
+  document.getElementById(id)?.addEventListener("click", () => does(holder.dataset.id, document.querySelector("h1").textContent));
+}
 refresh();
