@@ -18,14 +18,13 @@ from itertools import cycle
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
-import msgspec
 import structlog
 import trio
 
 from proctor.accommodations import digest, in_force
 from proctor.analysis.engine import JOB_BYTES, JOB_FRAMES, Engine
 from proctor.analysis.fold import progress
-from proctor.analysis.policy import DEFAULT
+from proctor.analysis.policy import judgeable
 from proctor.archive import Archive
 from proctor.errors import Unavailable
 from proctor.ingest import Ingest
@@ -268,14 +267,11 @@ class LiveAnalysis:
         return token if saved else None
 
     def _judgeable(self, session: ExamSession) -> ExamSession:
-        """Return the session under the default policy if its own has been removed since it started.
-
-        The report then names the policy that it was judged by; a session that could not end would be worse.
-        """
-        if session.policy in self._engine.policies:
-            return session
-        _log.warning("policy is gone", session=session.session_id, policy=session.policy, instead=DEFAULT)
-        return msgspec.structs.replace(session, policy=DEFAULT)
+        judged = judgeable(session, self._engine.policies)
+        if judged is not session:
+            name, gone = session.session_id, session.policy
+            _log.warning("policy is gone", session=name, policy=gone, instead=judged.policy)
+        return judged
 
     def _lock(self, session_id: str) -> trio.Lock:
         """One fold of a session at a time; the lock lives while somebody holds or awaits it."""

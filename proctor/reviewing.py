@@ -10,7 +10,7 @@ import structlog
 from proctor.analysis.api import Finding
 from proctor.analysis.identity import digest_of, finding_keys
 from proctor.analysis.pairing import pair_findings
-from proctor.analysis.policy import DEFAULT, Policy
+from proctor.analysis.policy import Policy, policy_of
 from proctor.analysis.review_policy import ReviewPolicy
 from proctor.errors import Conflict, UnknownSession
 from proctor.model import ExamSession, SessionStatus
@@ -131,7 +131,7 @@ class Reviewing:
     def _case(self, standing: Standing, events: Sequence[ReviewEvent]) -> Case:
         findings = findings_by_key(standing.report)
         digest = digest_of(findings)
-        policy = self._policies.get(standing.session.policy, self._policies[DEFAULT])
+        policy = policy_of(self._policies, standing.session.policy)
         return Case(
             session=standing.session,
             report=standing.report,

@@ -14,7 +14,7 @@ from proctor.admissions import Admissions
 from proctor.analysis.discovery import LoadedPlugin, discover
 from proctor.analysis.engine import Engine, open_engine
 from proctor.analysis.granting import Granting
-from proctor.analysis.policy import DEFAULT, Policy, load_policies
+from proctor.analysis.policy import Policy, load_policies, policy_of
 from proctor.archive import Archive
 from proctor.audit import Audit
 from proctor.clocks import Clocks
@@ -94,7 +94,7 @@ class Services:
 
     def dropped(self, session: ExamSession) -> Sequence[str]:
         """Return the names of features that are not to be stored of a session."""
-        return self.policies.get(session.policy, self.policies[DEFAULT]).storage.drop
+        return policy_of(self.policies, session.policy).storage.drop
 
 
 def now_ms() -> int:

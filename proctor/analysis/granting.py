@@ -9,7 +9,7 @@ import msgspec
 
 from proctor.accommodations import EVENTS, SIGNALS, AnyAccommodation, Break, Exempt, Scale, in_force, scaled
 from proctor.analysis.discovery import LoadedPlugin
-from proctor.analysis.policy import DEFAULT, Policy
+from proctor.analysis.policy import Policy, policy_of
 from proctor.errors import InvalidRequest
 from proctor.features import VOCABULARY
 from proctor.strict_json import place_and_fault
@@ -44,7 +44,7 @@ class Granting:
             raise InvalidRequest(
                 f"a session may have {ACCOMMODATIONS_MAX} accommodations", field="accommodations"
             )
-        policy, granted = self._policy(policy_name), list(already)
+        policy, granted = policy_of(self._policies, policy_name), list(already)
         for place, value in enumerate(asked):
             with _at(place):
                 read = _timed(_converted(value))
@@ -57,14 +57,10 @@ class Granting:
 
     def check(self, granted: Sequence[AnyAccommodation], policy_name: str) -> None:
         """Hold what was granted under one policy to another. Raises as :meth:`read`."""
-        policy = self._policy(policy_name)
+        policy = policy_of(self._policies, policy_name)
         for place, each in enumerate(granted):
             with _at(place):
                 self._check(each, policy, granted[:place])
-
-    def _policy(self, name: str) -> Policy:
-        # As a session whose policy is gone is judged.
-        return self._policies.get(name) or self._policies[DEFAULT]
 
     def _check(self, read: AnyAccommodation, policy: Policy, already: Sequence[AnyAccommodation]) -> None:
         match read:

@@ -20,6 +20,7 @@ from proctor.analysis.discovery import ENGINE_KEYS, LoadedPlugin
 from proctor.analysis.review_policy import ReviewPolicy
 from proctor.errors import Misconfigured
 from proctor.features import VOCABULARY
+from proctor.model import ExamSession
 from proctor.strict_json import place_and_fault
 
 DEFAULT = "default"
@@ -177,6 +178,19 @@ def load_policies(directory: Path, analyzers: Sequence[LoadedPlugin]) -> Mapping
     for path in sorted(directory.glob("*.toml")):
         policies[path.stem] = load_policy(path, analyzers)
     return policies
+
+
+def policy_of(policies: Mapping[str, Policy], name: str) -> Policy:
+    """Return what a session is judged by that has chosen a policy: the default one, if that is gone by now.
+
+    The report names it; a session that could not end would be worse.
+    """
+    return policies.get(name) or policies[DEFAULT]
+
+
+def judgeable(session: ExamSession, policies: Mapping[str, Policy]) -> ExamSession:
+    """Return the session under a policy that there is; see :func:`policy_of`."""
+    return session if session.policy in policies else msgspec.structs.replace(session, policy=DEFAULT)
 
 
 def load_policy(path: Path, analyzers: Sequence[LoadedPlugin]) -> Policy:

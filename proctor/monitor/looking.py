@@ -13,7 +13,7 @@ import trio
 from proctor.analysis.engine import JOB_BYTES, JOB_FRAMES, Engine
 from proctor.analysis.fold import progress
 from proctor.analysis.glance import Glance, Look
-from proctor.analysis.policy import DEFAULT
+from proctor.analysis.policy import judgeable
 from proctor.errors import ProctorError, Unavailable
 from proctor.farewells import Farewells
 from proctor.ingest import Ingest
@@ -171,8 +171,7 @@ class Looking:
             _log.warning("a session is looked at again", session=name, reason=failure.detail)
 
     async def _look_at(self, session: ExamSession) -> Look:
-        if session.policy not in self._engine.policies:
-            session = msgspec.structs.replace(session, policy=DEFAULT)
+        session = judgeable(session, self._engine.policies)
         state = await self._store.load_state(session.session_id)
         cursor = progress(state).cursor
         page = await self._store.read(session.session_id, cursor, JOB_FRAMES, JOB_BYTES)

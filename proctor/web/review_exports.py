@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from quart import Blueprint, Response
 from quart_schema import document_response, validate_querystring
 
-from proctor.analysis.policy import DEFAULT
+from proctor.analysis.policy import policy_of
 from proctor.audit import Action
 from proctor.model import check_session_id
 from proctor.review_view import view
@@ -84,7 +84,7 @@ def export_routes(services: Services) -> Blueprint:
         seen = view(case, await services.reviewing.earlier(case), principal().name)
         await services.audit.record(Action.EXPORTED, session_id, **who())
         folder = services.settings.dump_directory
-        policy = services.policies.get(case.session.policy, services.policies[DEFAULT])
+        policy = policy_of(services.policies, case.session.policy)
         async with drawing:
             drawn = await trio.to_thread.run_sync(session_page, case, seen, policy, folder, keys)
         return _taken(Response(drawn, content_type="text/html; charset=utf-8"), f"{session_id}.html")

@@ -9,7 +9,7 @@ import trio
 from quart import Blueprint, Response
 from quart_schema import document_response
 
-from proctor.analysis.policy import DEFAULT
+from proctor.analysis.policy import policy_of
 from proctor.errors import UnknownSession
 from proctor.model import ExamSession, check_session_id
 from proctor.offline.signals import Line, diagrams, signals
@@ -82,7 +82,7 @@ def signal_routes(services: Services) -> Blueprint:
     async def session_signals(session_id: str) -> Response:
         """Read a session's signals over time: its stored frames as lines, few enough to draw."""
         session = await services.sessions.get(check_session_id(session_id))
-        policy = services.policies.get(session.policy, services.policies[DEFAULT])
+        policy = policy_of(services.policies, session.policy)
         async with turn:
             frames = await frames_of(session)
             found = await trio.to_thread.run_sync(_drawn, frames, policy.observation.gap_seconds)
