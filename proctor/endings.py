@@ -8,7 +8,7 @@ Any process may end any session. One does, under a lease that it prolongs; the o
 it lapses. A process that was stopped in the middle and wakes after that finds nothing left to do.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from itertools import chain, repeat
@@ -74,6 +74,7 @@ class Endings:
         store: FrameStore,
         archive: Archive,
         live: LiveAnalysis,
+        show: Callable[[ExamSession], Awaitable[None]],
         farewells: Farewells,
         settings: Settings,
         metrics: Metrics,
@@ -83,6 +84,7 @@ class Endings:
         self._store = store
         self._archive = archive
         self._live = live
+        self._show = show
         self._farewells = farewells
         self._settings = settings
         self._dump_keys = DumpKeys.of(settings)
@@ -195,6 +197,7 @@ class Endings:
         await self._store.seal(session_id)
         if not session.dumped:
             await self._keep(session)
+            await self._show(session)
         await self._store.clear(session_id)
         await self._archive.remove(session_id)
         await self._database.mark_ended(session_id)

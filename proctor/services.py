@@ -191,11 +191,13 @@ def _assemble(
     live = LiveAnalysis(store, archive, engine, ingest, settings, metrics, now_ms)
     farewells = Farewells(roster, ingest, database, notices)
     parts = _Parts(database=database, store=store, live=live, settings=settings)
-    endings = Endings(**parts, archive=archive, farewells=farewells, metrics=metrics, now_ms=now_ms)
+    announcing = Announcing(pool, partial(Concerns, live), audit, settings, metrics, now_ms)
+    looking = _looking(parts, board, engine, ingest, farewells, announcing)
+    endings = Endings(
+        **parts, archive=archive, show=looking.look_last, farewells=farewells, metrics=metrics, now_ms=now_ms
+    )
     admissions = Admissions(database, store, gate, now_ms)
     sessions = Sessions(**parts, endings=endings, admissions=admissions, now_ms=now_ms)
-    announcing = Announcing(pool, partial(Concerns, live), audit, settings, metrics, now_ms)
-    onlookers = Alerts(farewells, engine.policies, now_ms), announcing.concerns
     return Services(
         **parts,
         metrics=metrics,
@@ -213,16 +215,33 @@ def _assemble(
         grants=Grants(sessions, database, ingest, granting, now_ms),
         reanalysis=_reanalysis(sessions, database, engine, granting, settings),
         reviewing=Reviewing(Reviews(pool), database, engine.policies, now_ms),
-        erasure=Erasure(
-            Removal(pool), sessions, store, archive, board, audit, AuditCuts(pool), settings, now_ms
-        ),
+        erasure=_erasure(pool, sessions, store, archive, board, audit, settings),
         idle=IdleSessions(Removal(pool), database, store, endings, audit, settings, now_ms),
-        looking=Looking(board, engine, store, database, ingest, farewells, onlookers),
+        looking=looking,
         feed=Feed(board, database, now_ms),
         announcing=announcing,
         presence=Presence(Milestones(pool), now_ms),
         policies=engine.policies,
     )
+
+
+def _looking(
+    parts: _Parts, board: Board, engine: Engine, ingest: Ingest, farewells: Farewells, announcing: Announcing
+) -> Looking:
+    onlookers = Alerts(farewells, engine.policies, now_ms), announcing.concerns
+    return Looking(board, engine, parts["store"], parts["database"], ingest, farewells, onlookers, now_ms)
+
+
+def _erasure(
+    pool: Pool,
+    sessions: Sessions,
+    store: FrameStore,
+    archive: Archive,
+    board: Board,
+    audit: Audit,
+    settings: Settings,
+) -> Erasure:
+    return Erasure(Removal(pool), sessions, store, archive, board, audit, AuditCuts(pool), settings, now_ms)
 
 
 def _reanalysis(

@@ -24,6 +24,7 @@ from proctor.grants import Grants
 from proctor.ingest import Ingest, frame_message
 from proctor.live import LiveAnalysis
 from proctor.metrics import Metrics
+from proctor.model import ExamSession
 from proctor.notices import open_notices
 from proctor.pace import Allowance, Pace
 from proctor.reanalysis import Reanalysis
@@ -112,6 +113,10 @@ class House:
         return socket
 
 
+async def _nobody_looks(_session: ExamSession) -> None:
+    pass
+
+
 @asynccontextmanager
 async def open_house(
     settings: Settings, *, finalize: bool = True, **wrap: Callable[[Any], Any]
@@ -144,6 +149,7 @@ async def open_house(
         endings = Endings(
             **seen,
             archive=parts["archive"],
+            show=_nobody_looks,
             farewells=farewells,
             settings=settings,
             metrics=metrics,

@@ -36,7 +36,13 @@ def alerts(clients: Clients) -> Alerts:
 
 async def see(alerts: Alerts, last_ms: int, *newest: Sighting) -> None:
     glance = Glance(
-        score=0, priority=Priority.LOW, last_ms=last_ms, concerns=len(newest), newest=[*newest], bars=""
+        score=0,
+        priority=Priority.LOW,
+        last_ms=last_ms,
+        concerns=len(newest),
+        newest=[*newest],
+        rules={},
+        bars="",
     )
     await alerts.see(EXAM, glance)
 

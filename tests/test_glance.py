@@ -48,6 +48,7 @@ def test_a_glance_and_the_report_agree(job):
     assert [(each.rule, each.message) for each in seen.newest] == [
         (each["rule"], each["message"]) for each in latest[:FINDINGS_MAX]
     ]
+    assert list(seen.rules) == sorted({each["rule"] for each in concerns})
     assert seen.newest[0].start_ms == ORIGIN_MS + round(latest[0]["start_seconds"] * 1000)
     windows = told["window_analysis"]["predictions_per_window"][-BARS:]
     assert list(seen.bars) == [

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import ClassVar, cast
 
+import pytest
 import trio
 
 from proctor.analysis.calm import SessionCalm
@@ -56,7 +57,7 @@ class Glances:
         self.looked.append(session.session_id)
         if session.session_id == "bad":
             raise Unavailable("analysis workers die")
-        glance = Glance(score=0, priority=Priority.NONE, last_ms=1, concerns=0, newest=[], bars="0")
+        glance = Glance(score=0, priority=Priority.NONE, last_ms=1, concerns=0, newest=[], rules={}, bars="0")
         return Look(glance, SessionCalm(10_000))
 
 
@@ -99,6 +100,7 @@ def looking_at(sessions: Sessions, engine: Glances, *onlookers: Onlooker, unseen
         cast("Ingest", SimpleNamespace(unseen=unseen)),
         cast("Farewells", None),
         onlookers,
+        lambda: 0,
     )
 
 
@@ -121,6 +123,19 @@ async def test_one_glance_serves_all_who_want_it_and_nobody_is_held_up_by_anothe
     assert sorted(engine.looked) == ["bad", "good"]
     assert one.saw == two.saw == ["good"]
     assert unseen.take(5) == ["bad"]
+
+
+async def test_who_ends_is_looked_at_once_more_for_those_who_want_to_see_it():
+    """What could not be shown is told, so that the end is tried again."""
+    engine, one, blind = Glances(), Onlooker(), Onlooker("s")
+    looking = looking_at(Sessions(), engine, one, blind, unseen=Unseen())
+    await looking.look_last(ExamSession(session_id="s", started_ms=1))
+    assert (engine.looked, one.saw, blind.saw) == (["s"], ["s"], [])
+    with pytest.raises(Unavailable):
+        await looking.look_last(ExamSession(session_id="bad", started_ms=1))
+    unwatched = looking_at(Sessions(), engine, blind, unseen=Unseen())
+    await unwatched.look_last(ExamSession(session_id="s", started_ms=1))
+    assert engine.looked == ["s", "bad"]
 
 
 async def test_who_is_calm_waits_and_all_others_are_looked_at_in_one_round(autojump_clock):

@@ -44,6 +44,8 @@ class Glance(msgspec.Struct, frozen=True, kw_only=True):
     """How many there are in all."""
     newest: list[Sighting]
     """The latest concerns, the newest first."""
+    rules: dict[str, str]
+    """All rules that have a concern, with their titles."""
     bars: str
     """The last windows of ten seconds, the oldest first: a digit says how strong the evidence is in it, 0 for
     none to 9, and `.` that nothing could be judged."""
@@ -70,6 +72,7 @@ def build_glance(facts: Facts) -> Glance:
         last_ms=observation.last.time_ms if observation.last else None,
         concerns=len(concerns),
         newest=[_sighting(each, facts, first) for each in newest[:FINDINGS_MAX]],
+        rules={rule: facts.titles[rule] for rule in sorted({each.rule for each in concerns})},
         bars=_bars(facts) if observation.frames else "",
     )
 

@@ -15,8 +15,10 @@ WATCHED_SECONDS = 10.0
 """How long processes go on after a proctor has looked last."""
 
 GLANCE, CONNECTED, ERASED = "glance:", "connected:", "erased:"
-"""What stands before a session's id in the names of notes: what it looks like, whether it has clients, and
-when it was erased, in milliseconds since the epoch, lest it is shown any longer."""
+"""What stands before a session's id in the names of notes: what it looks like; whether it has clients
+(`HERE`), or else since when it has none; and when it was erased, lest it is shown any longer. Times are
+milliseconds since the epoch; an empty note says that nothing is known."""
+HERE = b"here"
 
 
 class Board(Protocol):

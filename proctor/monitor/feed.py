@@ -8,19 +8,24 @@ import msgspec
 import structlog
 import trio
 
-from proctor.analysis.glance import Glance
+from proctor.analysis.glance import BARS, UNSEEN, Glance
+from proctor.analysis.observation import WINDOW_MS
 from proctor.errors import Unavailable
 from proctor.model import ExamSession
-from proctor.monitor.board import CONNECTED, ERASED, GLANCE, Board
+from proctor.monitor.board import CONNECTED, ERASED, GLANCE, HERE, Board
 from proctor.storage.database import Database
 
 _log = structlog.get_logger(__name__)
 
 TELL_SECONDS = 0.5
+_ALIVE_SECONDS = 10.0
+"""After so long without news it is told that there is none; a connection may be dead and not know it."""
 _ASK_SECONDS = 2.0
 """How often the database is asked which sessions run."""
 _QUIET_MS = 30_000
-"""A session of which nothing was seen for so long is not live."""
+"""A session of which nothing was seen for so long is not live …"""
+_LOST_MS = 5_000
+"""… nor is one whose last client has been gone for so long, unless frames came since."""
 _ENDED_MS = 15 * 60_000
 """How long a session that has ended is still shown."""
 _IDS_AT_ONCE = 200
@@ -119,7 +124,7 @@ class Feed:
 
     def _forget(self) -> None:
         self._number = 0
-        self._asked_at = -_ASK_SECONDS
+        self._asked_at = self._told_at = -_ASK_SECONDS
         self._sessions: dict[str, ExamSession] = {}
         self._notes: dict[str, bytes] = {}
         self._glances: dict[str, tuple[bytes, Glance]] = {}
@@ -152,6 +157,9 @@ class Feed:
         """Find the sessions that run, and those that do no more."""
         now_ms = self._now_ms()
         running = set(await self._database.running_sessions())
+        if not self._rows:  # nobody has watched here, while sessions may have ended that somebody saw running
+            for session in await self._database.lately_ended(now_ms - _ENDED_MS):
+                self._sessions[session.session_id] = session
         new = list(running - self._sessions.keys())
         for start in range(0, len(new), _IDS_AT_ONCE):
             for session in await self._database.active_sessions(new[start : start + _IDS_AT_ONCE]):
@@ -176,15 +184,19 @@ class Feed:
 
     def _row(self, session: ExamSession, now_ms: int) -> Row:
         glance = self._glance(session.session_id)
+        line = self._line(session, glance, now_ms)
+        if glance is not None:
+            # Or every row would change with every frame; `line` says what follows from it.
+            bars = glance.bars if line in (Line.LIVE, Line.ENDED) else _until(now_ms, glance)
+            glance = msgspec.structs.replace(glance, last_ms=None, bars=bars)
         return Row(
             session_id=session.session_id,
             candidate_id=session.candidate_id,
             exam_id=session.exam_id,
             started_ms=session.started_ms,
             ended_ms=session.ended_ms,
-            line=self._line(session, glance, now_ms),
-            # Or every row would change with every frame; `line` says what follows from it.
-            glance=glance and msgspec.structs.replace(glance, last_ms=None),
+            line=line,
+            glance=glance,
         )
 
     def _glance(self, name: str) -> Glance | None:
@@ -199,16 +211,22 @@ class Feed:
     def _line(self, session: ExamSession, glance: Glance | None, now_ms: int) -> Line:
         if session.ended_ms is not None:
             return Line.ENDED
-        last_ms = glance.last_ms if glance is not None else None
-        if last_ms is not None and now_ms - last_ms < _QUIET_MS:
-            return Line.LIVE
-        connected = bool(self._notes.get(f"{CONNECTED}{session.session_id}"))
-        if last_ms is None:
+        last_ms = (glance.last_ms if glance is not None else None) or 0
+        note = self._notes.get(f"{CONNECTED}{session.session_id}", b"")
+        left_ms = int(note) if note.isdigit() else 0
+        if left_ms and left_ms >= last_ms and now_ms - left_ms >= _LOST_MS:
+            return Line.LOST
+        if not last_ms:
             return Line.WAITING
-        return Line.QUIET if connected else Line.LOST
+        if now_ms - last_ms < _QUIET_MS:
+            return Line.LIVE
+        return Line.QUIET if note == HERE else Line.LOST
 
     def _tell(self, changed: list[Row], gone: list[str], now_ms: int) -> None:
         change = whole = None
+        alive = trio.current_time() - self._told_at >= _ALIVE_SECONDS
+        if changed or gone or alive:
+            self._told_at = trio.current_time()
         for watcher in list(self._watchers):
             unsent = watcher.unsent()
             if unsent > _UNSENT_MAX_BYTES:
@@ -221,8 +239,14 @@ class Feed:
                     Told(complete=True, now_ms=now_ms, sessions=list(self._rows.values()), gone=[])
                 )
                 watcher.send(whole)
-            elif changed or gone:
+            elif changed or gone or alive:
                 change = change or msgspec.json.encode(
                     Told(complete=False, now_ms=now_ms, sessions=changed, gone=gone)
                 )
                 watcher.send(change)
+
+
+def _until(now_ms: int, glance: Glance) -> str:
+    """Return a glance's bars with those windows that have passed since without a frame."""
+    passed = (now_ms - (glance.last_ms or now_ms)) // WINDOW_MS
+    return (glance.bars + UNSEEN * min(passed, BARS))[-BARS:]

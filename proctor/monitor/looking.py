@@ -3,7 +3,7 @@
 Proctors see them on the board. Others are onlookers: what candidates are alerted of, what webhooks tell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -18,7 +18,7 @@ from proctor.errors import ProctorError, Unavailable
 from proctor.farewells import Farewells
 from proctor.ingest import Ingest
 from proctor.model import ExamSession
-from proctor.monitor.board import CONNECTED, GLANCE, WATCHED_SECONDS, Board
+from proctor.monitor.board import CONNECTED, GLANCE, HERE, WATCHED_SECONDS, Board
 from proctor.storage.database import Database
 from proctor.storage.frames import FrameStore
 
@@ -63,6 +63,7 @@ class Looking:
         ingest: Ingest,
         farewells: Farewells,
         onlookers: Sequence[Onlooker],
+        now_ms: Callable[[], int],
     ) -> None:
         self._board = board
         self._engine = engine
@@ -71,6 +72,7 @@ class Looking:
         self._ingest = ingest
         self._farewells = farewells
         self._onlookers = onlookers
+        self._now_ms = now_ms
         self._told: set[str] | None = None
         """Which sessions are on the board as having clients here; None while nobody watches."""
 
@@ -98,6 +100,26 @@ class Looking:
             rest = 0.0 if hurried else trio.current_time() - began
             next_look = max(began + LOOK_SECONDS, trio.current_time() + rest)
 
+    async def look_last(self, session: ExamSession) -> None:
+        """Show a session that ends to whoever wants to see it, while its frames are still there.
+
+        Raises Unavailable; then it was perhaps not shown to all.
+        """
+        watched = await self._board.is_watched()
+        shown = [each for each in self._onlookers if await each.is_looking() and each.wants(session)]
+        if not watched and not shown:
+            return
+        try:
+            glance = (await self._look_at(session)).glance
+            if watched:
+                await self._board.put({f"{GLANCE}{session.session_id}": msgspec.json.encode(glance)})
+            for each in shown:
+                await each.see(session, glance)
+        except Unavailable:
+            raise
+        except ProctorError as failure:  # its report says more, and its end is not to wait for this
+            _log.warning("no last look", session=session.session_id, reason=failure.detail)
+
     async def _stop(self) -> None:
         """Leave nothing behind that would be wrong when somebody watches again."""
         told, self._told = self._told or set(), None
@@ -110,9 +132,9 @@ class Looking:
             # What nothing came of for a while would not be seen otherwise; one process does it for all.
             if await self._store.claim("first look", WATCHED_SECONDS) == 0:
                 self._ingest.unseen.add(await self._database.running_sessions())
-        here = set(self._farewells.session_ids)
+        here, gone = set(self._farewells.session_ids), b"%d" % self._now_ms()
         await self._board.put(
-            {f"{CONNECTED}{each}": b"1" if each in here else b"" for each in here ^ self._told}
+            {f"{CONNECTED}{each}": HERE if each in here else gone for each in here ^ self._told}
         )
         self._told = here
 

@@ -32,8 +32,7 @@ class Database:
     """
 
     def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._insert = pool.insert
+        self._pool, self._insert = pool, pool.insert
         self.kind = pool.kind
         """`sqlite` or `postgresql`."""
 
@@ -169,6 +168,10 @@ class Database:
     async def running_sessions(self) -> list[str]:
         """Return the ids of the sessions that are active."""
         return await self._ids(sa.select(exam_sessions.c.session_id).where(_ACTIVE))
+
+    async def lately_ended(self, since_ms: int) -> list[ExamSession]:
+        """Return the sessions that have ended, or begun to, since then (milliseconds since the epoch)."""
+        return await self._sessions(sa.select(exam_sessions).where(exam_sessions.c.ended_ms >= since_ms))
 
     async def active_sessions(self, session_ids: Sequence[str]) -> list[ExamSession]:
         """Return those of the sessions, at most a thousand or so, that are active, in any order."""

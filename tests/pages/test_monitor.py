@@ -23,6 +23,7 @@ POINTING = (
 )
 START = """import('/assets/common.js').then(({call}) =>
     call('POST', '/api/v1/session/start', {exam_session_id: 's', candidate_id: 'c'})).then(() => true)"""
+COMPANY = {"no_of_face": 2}
 HOSTILE = '<img src=x onerror="document.title=1">&amp;"\'</script><script>document.title=1</script>'
 NEWS = "document.querySelectorAll('#incident-list li').length"
 TOP = "document.querySelector('.session a[title=%s]').getBoundingClientRect().top"
@@ -35,6 +36,13 @@ GONE = (
     "(({visibility, display}) => visibility === 'hidden' || display === 'none')"
     "(getComputedStyle(document.querySelector('%s')))"
 )
+DEAF = """window.sockets = [];
+    const later = setTimeout;
+    window.setTimeout = (work, ms, ...more) => later(work, ms === 30000 ? 1000 : ms, ...more);
+    window.WebSocket = class extends WebSocket {
+        constructor(...address) { super(...address); sockets.push(this); }
+        set onmessage(take) { super.onmessage = take && ((event) => this.deaf || take(event)); }
+    }"""
 ROWS = "[...document.querySelectorAll('#sessions > li a')].map((each) => each.textContent)"
 
 
@@ -78,7 +86,52 @@ async def test_the_monitor_shows_the_most_urgent_first_and_hides_nothing_new(ser
     await page.call("click", "#sessions .act button:last-child")
     await page.call("click", "dialog .strong")
     await page.becomes("document.querySelector('#sessions .line').classList.contains('ended')")
+    await page.check_accessible()
     assert await page.call("errors") == []
+
+
+@pytest.mark.slow
+async def test_every_new_concern_is_news_once_until_its_session_is_erased(server: Server, page: Page):
+    """Also of a session that has one already, which still goes on."""
+    await server.start("s", candidate_id="c")
+    await page.call("goto", f"{server.url}/monitor")
+    await page.becomes(f"{BADGES} === 1")
+    frames = story((330, CALM), (5, PHONE), (5, PHONE | COMPANY), (3, PHONE | COMPANY))
+    async with server.stream("s") as client:
+        await tell(client, frames[:670])
+        await page.becomes(f"{NEWS} === 1")
+        await tell(client, frames[670:680], 10)
+        await page.becomes(f"{NEWS} === 2")
+        assert "phone" in await page.text("#incident-list li:last-child")
+        assert "phone" not in await page.text("#incident-list li:first-child")
+        await page.call("click", "#seen")
+        said = await page.text(".finding")
+        await tell(client, frames[680:], 20)
+        await page.becomes(f"document.querySelector('.finding').innerText !== '{said}'")
+        assert await page.call("evaluate", NEWS) == 0
+        await server.start("gone")
+        async with server.stream("gone") as other:
+            await tell(other, story((330, CALM), (10, PHONE)))
+            await page.becomes(f"{NEWS} === 1 && document.title.startsWith('(1)')")
+        assert (await server.http.delete("/api/v1/session/gone")).status_code == 204
+        await page.becomes(f"{NEWS} === 0 && !document.title.startsWith('(')")
+
+
+@pytest.mark.slow
+async def test_a_connection_that_is_dead_without_knowing_is_made_anew(
+    server: Server, page: Page, monkeypatch
+):
+    """As after sleep, or behind a router that has forgotten it; one that only has no news is not."""
+    await page.call("add_init_script", DEAF)
+    monkeypatch.setattr("proctor.monitor.feed._ALIVE_SECONDS", 0.5)
+    await server.start("a")
+    await page.call("goto", f"{server.url}/monitor")
+    await page.becomes(f"{ROWS}.length === 1")
+    await page.call("wait_for_timeout", 1500)
+    assert await page.call("evaluate", "sockets.length") == 1
+    await page.call("evaluate", "sockets[0].deaf = true")
+    await page.becomes("!document.querySelector('#lost').hidden")
+    await page.becomes("document.querySelector('#lost').hidden && sockets.length === 2")
 
 
 @pytest.mark.slow

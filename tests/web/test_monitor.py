@@ -11,7 +11,7 @@ import trio
 
 from proctor.model import ExamSession
 from proctor.monitor.board import Board, OwnBoard
-from proctor.monitor.feed import Feed
+from proctor.monitor.feed import TELL_SECONDS, Feed
 from proctor.storage.database import Database
 from proctor.storage.pool import open_pool
 from proctor.storage.redis_board import open_redis_board
@@ -83,7 +83,9 @@ async def test_a_session_from_its_start_to_its_end(server: Server):
             frames = story((400, CALM), (60, PHONE))
             await tell(client, frames[:800])
             calm = await watcher.until("s", priority="none", concerns=0)
-            assert set(calm["glance"]["bars"]) == {"0"}
+            # Nothing has come of the last minute.
+            assert set(calm["glance"]["bars"][:-7]) == {"0"}
+            assert calm["glance"]["bars"].endswith("0.....") or calm["glance"]["bars"].endswith("0......")
             await tell(client, frames[800:], 10)
             high = await watcher.until("s", priority="high")
             newest, *_ = high["glance"]["newest"]
@@ -97,8 +99,22 @@ async def test_a_session_from_its_start_to_its_end(server: Server):
         assert over["glance"]["priority"] == "high"
 
 
+async def test_what_happens_in_the_last_moment_is_seen(server: Server, monkeypatch):
+    """Of a session that ends before its turn comes."""
+    await server.start("s")
+    async with watching(server) as watcher:
+        await watcher.until("s", line="waiting")
+        monkeypatch.setattr("proctor.monitor.looking.LOOK_SECONDS", 3600)
+        await trio.sleep(1)
+        async with server.stream("s") as client:
+            await tell(client, story((330, CALM), (30, PHONE)))
+            assert (await server.post("s", "end")).status_code == 204
+        row = await watcher.until("s", line="ended", priority="high")
+        assert row["glance"]["rules"] == {"phone": "Phone in view"}
+
+
 async def test_who_comes_late_or_again_is_told_everything(server: Server):
-    """So that nothing which happened meanwhile is missed."""
+    """So that nothing which happened meanwhile is missed, not even of who is gone by now."""
     for name in ("a", "b"):
         await server.start(name)
     async with server.stream("a") as client:
@@ -109,6 +125,11 @@ async def test_who_comes_late_or_again_is_told_everything(server: Server):
             for watcher in (first, second):
                 await watcher.until("a", priority="high")
                 assert watcher.rows.keys() == {"a", "b"}
+    assert (await server.post("a", "end")).status_code == 204
+    await trio.sleep(2 * TELL_SECONDS)
+    async with watching(server) as watcher:
+        await watcher.until("a", line="ended", priority="high")
+        await watcher.until("b", line="waiting")
 
 
 async def test_a_lost_connection_and_a_quiet_one_are_told_apart(server: Server, monkeypatch):
@@ -120,6 +141,21 @@ async def test_a_lost_connection_and_a_quiet_one_are_told_apart(server: Server, 
         await watcher.until("s", line="lost")
         async with server.stream("s"):
             await watcher.until("s", line="quiet")
+
+
+async def test_who_is_gone_is_lost_before_the_frames_are_old(server: Server, monkeypatch):
+    """Also who went before the first of them."""
+    monkeypatch.setattr("proctor.monitor.feed._LOST_MS", 0)
+    async with watching(server) as watcher:
+        async with server.stream("s") as client:
+            await tell(client, story((5, CALM)))
+            await watcher.until("s", line="live")
+        await watcher.until("s", line="lost")
+        await server.start("t")
+        async with server.stream("t"):
+            await watcher.until("t", line="waiting")
+            await trio.sleep(2 * TELL_SECONDS)
+        await watcher.until("t", line="lost")
 
 
 async def test_who_ended_long_ago_is_not_shown_any_more(server: Server, monkeypatch):

@@ -14,7 +14,7 @@ from proctor.webhooks.events import Event
 
 EXAM = ExamSession(session_id="exam", started_ms=1)
 PHONE = Sighting(rule="phone", title="Phone", message="", start_ms=1, end_ms=2)
-CALM = Glance(score=0, priority=Priority.NONE, last_ms=1, concerns=0, newest=[], bars="0")
+CALM = Glance(score=0, priority=Priority.NONE, last_ms=1, concerns=0, newest=[], rules={}, bars="0")
 TENSE = msgspec.structs.replace(CALM, concerns=1, newest=[PHONE])
 
 

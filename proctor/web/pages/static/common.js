@@ -45,12 +45,13 @@ export function drawn(name, attributes = {}, ...children) {
   return made;
 }
 
-const csrf = document.querySelector('meta[name="csrf-token"]')?.content ?? "";
+/** What shows the server that a request which changes something comes from its own page. */
+export const ownPage = { "X-CSRF-Token": document.querySelector('meta[name="csrf-token"]')?.content ?? "" };
 
 /** Call the server. Returns what it answers as JSON, or null; throws an Error that says why not, with its `problem`,
  * and when to try again, if it says so. */
 export async function call(method, path, body) {
-  const headers = { Accept: "application/json", "X-CSRF-Token": csrf };
+  const headers = { Accept: "application/json", ...ownPage };
   if (body !== undefined) headers["Content-Type"] = "application/json";
   const answer = await fetch(path, { method, headers, body: body === undefined ? undefined : JSON.stringify(body) });
   const text = await answer.text();
@@ -68,23 +69,34 @@ export async function call(method, path, body) {
 
 const RECONNECT_FIRST_MS = 500;
 const RECONNECT_MAX_MS = 15000;
+const SILENT_MS = 30000; // of a connection that is told every ten seconds that there is no news, and so is dead
+const SIGNED_OUT = 3000;
 
-/** Keep a WebSocket to `path` open: `take` gets each message, `changed` whether there is a connection. */
+/** Keep a WebSocket to `path` open: `take` gets each message, `changed` whether there is a connection. Who may not
+ * see it any more is led to sign in. */
 export function follow(path, take, changed) {
   let waits = RECONNECT_FIRST_MS;
   const open = () => {
     const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}${path}`);
+    const lose = ({ code }) => {
+      socket.onmessage = socket.onclose = null;
+      clearTimeout(silence);
+      socket.close();
+      changed(false);
+      if (code === SIGNED_OUT) location.reload();
+      // With chance in it, so that a hall full of pages does not come back at once.
+      else setTimeout(open, waits * (0.5 + Math.random()));
+      waits = Math.min(RECONNECT_MAX_MS, waits * 2);
+    };
+    let silence = setTimeout(lose, SILENT_MS, {});
     socket.onmessage = (event) => {
+      clearTimeout(silence);
+      silence = setTimeout(lose, SILENT_MS, {});
       waits = RECONNECT_FIRST_MS;
       changed(true);
       take(JSON.parse(event.data));
     };
-    socket.onclose = () => {
-      changed(false);
-      // With chance in it, so that a hall full of pages does not come back at once.
-      setTimeout(open, waits * (0.5 + Math.random()));
-      waits = Math.min(RECONNECT_MAX_MS, waits * 2);
-    };
+    socket.onclose = lose;
   };
   open();
 }

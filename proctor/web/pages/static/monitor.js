@@ -8,15 +8,16 @@ const RANK = { high: 0, medium: 1, insufficient: 3, low: 2, none: 3 };
 const BARS = 60;
 const INCIDENTS_SHOWN = 5;
 const HOLD_MS = 3000;
-const NEWS_MS = 30000;
+const NEWS_MS = 30000; // what began before the page was there is no news to it, but for the last half minute
 const list = document.getElementById("sessions");
 const news = document.getElementById("incident-list");
 const rest = element("li", { class: "muted" });
 const fields = Object.fromEntries(["search", "exam", "line", "rule"].map((id) => [id, document.getElementById(id)]));
 const sessions = new Map(); // by id: what the server told, and its row
-const incidents = new Map(); // by session id: lines on concerns that nobody has marked as seen
+const noted = new Map(); // by session id: the concerns that were news once
+const incidents = new Map(); // by concern: the session's id and a line, until somebody marks them as seen
 const title = document.title;
-let first = true;
+let openedMs = null; // by the server's clock
 let heldAt = -Infinity;
 let audio = null;
 
@@ -108,7 +109,7 @@ function matches(session) {
     named.includes(wanted) &&
     (!fields.exam.value || session.exam_id === fields.exam.value) &&
     (!fields.line.value || session.line === fields.line.value) &&
-    (!fields.rule.value || (session.glance?.newest.some((each) => each.rule === fields.rule.value) ?? false))
+    (!fields.rule.value || Object.hasOwn(session.glance?.rules ?? {}, fields.rule.value))
   );
 }
 
@@ -139,23 +140,29 @@ function summarise() {
   put(document.getElementById("summary"), fill(texts.summary, { live: counted("live"), lost: counted("lost"), high, all: all.length }));
 }
 
-/** Note concerns of sessions of high priority that were not there before. */
-function note(session, before, nowMs) {
-  const glance = session.glance;
-  if (first || glance === null || glance.priority !== "high" || session.line === "ended") return;
-  // Of a session that is seen for the first time only what happens right now is news.
-  const seen = before?.glance ?? null;
-  const known = seen === null ? nowMs - NEWS_MS : seen.priority === "high" ? (seen.newest[0]?.start_ms ?? 0) : 0;
-  const newest = glance.newest[0];
-  if (newest === undefined || newest.start_ms <= known) return;
-  incidents.delete(session.session_id);
-  const said = ` ${timeOf(newest.start_ms)} ${newest.title}: ${newest.message}`;
-  incidents.set(session.session_id, element("li", {}, linkTo(session), said));
-  if (audio !== null) beep();
+/** Note concerns of a session of high priority that were not news before. */
+function note({ session_id: id, glance, ...session }) {
+  if (glance?.priority !== "high") return;
+  if (!noted.has(id)) noted.set(id, new Set());
+  const known = noted.get(id);
+  for (const each of [...glance.newest].reverse()) {
+    const concern = `${each.rule} ${each.start_ms}`;
+    if (known.has(concern)) continue;
+    known.add(concern);
+    if (each.start_ms < openedMs - NEWS_MS) continue;
+    const said = ` ${timeOf(each.start_ms)} ${each.title}: ${each.message}`;
+    incidents.set(`${id} ${concern}`, { id, line: element("li", {}, linkTo({ session_id: id, ...session }), said) });
+    if (audio !== null) beep();
+  }
+}
+
+function forget(id) {
+  noted.delete(id);
+  for (const [concern, each] of incidents) if (each.id === id) incidents.delete(concern);
 }
 
 function showIncidents(places) {
-  const items = [...incidents.values()].reverse();
+  const items = [...incidents.values()].map(({ line }) => line).reverse();
   document.getElementById("incidents").classList.toggle("some", items.length > 0);
   document.getElementById("none-new").hidden = items.length > 0;
   document.getElementById("seen").disabled = items.length === 0;
@@ -178,6 +185,7 @@ function change(what, now = false) {
 }
 
 function take(told) {
+  openedMs ??= told.now_ms;
   const before = new Map(sessions);
   if (told.complete) sessions.clear();
   for (const each of told.sessions) {
@@ -185,13 +193,13 @@ function take(told) {
     const session = { ...each, parts: known?.parts ?? rowOf(each) };
     sessions.set(each.session_id, session);
     draw(session);
-    note(session, known, told.now_ms);
+    note(session);
   }
   for (const name of told.gone) sessions.delete(name);
-  first = false;
+  for (const name of before.keys()) if (!sessions.has(name)) forget(name);
   const all = [...sessions.values()];
   choices(fields.exam, new Map(all.filter((each) => each.exam_id !== null).map((each) => [each.exam_id, each.exam_id])));
-  choices(fields.rule, new Map(all.flatMap((each) => each.glance?.newest.map((found) => [found.rule, found.title]) ?? [])));
+  choices(fields.rule, new Map(all.flatMap((each) => Object.entries(each.glance?.rules ?? {}))));
   summarise();
 }
 

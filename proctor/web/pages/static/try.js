@@ -2,7 +2,7 @@
 
 import { connect } from "/proctor-client.js";
 import { watchBrowser } from "/proctor-telemetry.js";
-import { duration, element, fill, texts, timeOf } from "./common.js";
+import { duration, element, fill, ownPage, texts, timeOf } from "./common.js";
 import { Cable } from "./try-cable.js";
 import { ACTS, Person } from "./try-person.js";
 
@@ -93,7 +93,7 @@ function showStatus() {
 
 async function askReport() {
   try {
-    const answer = await cable.fetch(`/api/v1/session/${sessionId}/analyze`, { method: "POST" });
+    const answer = await cable.fetch(`/api/v1/session/${sessionId}/analyze`, { method: "POST", headers: ownPage });
     if (answer.ok) showReport(await answer.json());
     else if (answer.status === 401 || answer.status === 403) {
       show(page.note, texts.note.staff);
@@ -157,7 +157,7 @@ async function end() {
     return;
   }
   page.end.disabled = true;
-  const answer = await cable.fetch(`/api/v1/session/${sessionId}/end`, { method: "POST" }).catch(() => null);
+  const answer = await cable.fetch(`/api/v1/session/${sessionId}/end`, { method: "POST", headers: ownPage }).catch(() => null);
   if (answer?.ok) return;
   page.end.disabled = false;
   log(answer === null ? texts.note.offline : texts.cannot_end);
