@@ -1,6 +1,7 @@
 """Which role a request needs, and whether whoever makes it has that."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from urllib.parse import quote
 
 import trio
@@ -25,6 +26,9 @@ _CANDIDATE, _INTEGRATION, _PROCTOR, _REVIEWER, _ADMIN = Role
 
 PUBLIC: frozenset[Role] = frozenset()
 """For everybody, with and without a key."""
+
+WELCOMING = frozenset({"pages.try"})
+"""Pages for everybody that offer more to who is signed in."""
 
 PAGES: Mapping[str, frozenset[Role]] = {
     "home.home": STAFF,
@@ -127,7 +131,12 @@ def guard_access(app: Quart, gate: Gate, cookies: Cookies, limits: Limits) -> No
             limits.hold(f"of {somebody.name}", trio.current_time())
             return somebody
         limits.visit(network_of(client_address()), trio.current_time())
-        return None if public else await _identified(gate, header)
+        if not public:
+            return await _identified(gate, header)
+        if gate.on and endpoint in WELCOMING and cookies.signed_in in asked.cookies:
+            with suppress(Unauthenticated):
+                g.principal = await _signed_in(gate, cookies, asked)
+        return None
 
     @app.before_request
     async def check_request() -> WerkzeugResponse | None:

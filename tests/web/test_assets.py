@@ -71,3 +71,25 @@ async def test_the_try_page_asks_for_a_token_where_one_is_needed(tmp_path: Path,
         assert (await page.text("#watch")).startswith("For staff: open")
         assert await page.call("get_attribute", "#watch", "href") == "/session/exam"
         assert await page.call("errors") == []
+
+
+async def test_staff_who_are_signed_in_see_the_whole_of_the_try_page(tmp_path: Path, page: Page):
+    """The report as it grows, and the end, which change something and are asked for with a cookie."""
+    settings = settings_for(tmp_path, authentication="required")
+    key = await key_for(settings, Role.INTEGRATION, Role.PROCTOR)
+    async with open_server(settings) as server:
+        server.http.headers["Authorization"] = f"Bearer {key}"
+        token = (await server.start("exam")).json()["token"]
+        await page.call("goto", f"{server.url}/monitor")
+        await page.call("fill", "#key", key)
+        await page.call("click", "form.stack button")
+        await page.becomes("location.pathname === '/monitor'")
+        await page.call("goto", f"{server.url}/try")
+        await page.call("fill", "#session", "exam")
+        await page.call("press", "#session", "Enter")
+        await page.call("fill", "#token", token)
+        await page.call("press", "#token", "Enter")
+        await page.call("wait_for_selector", "#basis:not(:empty)")
+        await page.call("click", "#end")
+        await page.call("wait_for_selector", "#line[data-state=ended]")
+        assert await page.call("errors") == []
