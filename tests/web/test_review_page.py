@@ -141,3 +141,87 @@ async def fits(page: Page, selector: str) -> None:
     await page.check_fits()
     await page.check_still(0.01)  # a time in the reader's zone may be longer
     await page.check_accessible()
+
+
+SMALL_PAGES = """const given = window.fetch;
+window.fetch = (path, options) => {
+    const url = new URL(path, location.origin);
+    if (url.pathname === "/api/v1/review") url.searchParams.set("limit", "2");
+    return given(url, options);
+};"""
+"""Has the server give the queue in pages of two."""
+
+
+@pytest.fixture
+async def paged(staff, page: Page) -> Page:
+    """A page with five sessions to rank and three others, of which the server gives two at a time."""
+    for name in ("c", "g", "i"):
+        await sat(staff.database, name, "none", shadow="multiple_faces")
+    for name in ("e", "f"):
+        await sat(staff.database, name, "short")
+    await page.call("add_init_script", script=SMALL_PAGES)
+    return page
+
+
+RANKED, APART = ["a", "b", "c", "g", "i"], ["-d", "e", "f"]
+
+
+async def test_keys_go_through_all_sessions_however_many_pages_they_take(staff, paged: Page):
+    await sign_in(paged, staff, "ann")
+    assert await paged.call("evaluate", "document.querySelectorAll('.sessions li').length") == 4
+    await paged.check_still()
+    for name in RANKED + APART:
+        await paged.call("press", "body", "J")
+        await shown(paged, "#session", f"candidate of {name}")
+        await shown(paged, ".sessions [aria-current]", f"candidate of {name}")
+    await paged.call("press", "body", "J")
+    await shown(paged, "#status", "That was the last one in the queue.")
+    assert not await paged.call("is_visible", "#more")
+    assert not await paged.call("is_visible", "#apart-more")
+    for name in reversed((RANKED + APART)[:-1]):
+        await paged.call("press", "body", "K")
+        await shown(paged, "#session", f"candidate of {name}")
+    assert await paged.call("errors") == []
+
+
+async def test_decisions_lead_through_all_sessions_and_are_counted(staff, paged: Page):
+    """Also where what is decided is no longer what the filters ask for."""
+    await sign_in(paged, staff, "ann")
+    await paged.call("select_option", "[name=state]", "open")
+    await paged.call("press", "body", "J")
+    for name in RANKED + APART:
+        await shown(paged, "#session", f"candidate of {name}")
+        await paged.call("press", ":focus", "n")
+    await shown(paged, "#status", "That was the last one in the queue.")
+    await shown(paged, "#counts", "0 open, 0 awaiting a second look, 8 decided")
+    await paged.call("press", "body", "u")
+    await shown(paged, "#counts", "1 open, 0 awaiting a second look, 7 decided")
+    assert await paged.call("errors") == []
+
+
+async def test_from_a_session_on_no_page_yet_keys_go_on_to_the_one_after_it(staff, paged: Page):
+    await sign_in(paged, staff, "ann", "/review/g")
+    await shown(paged, "#session", "candidate of g")
+    await paged.call("press", ":focus", "J")
+    await shown(paged, "#session", "candidate of i")
+    await paged.call("goto", f"{staff.server.url}/review/e")
+    await shown(paged, "#session", "candidate of e")
+    await shown(paged, "#queue li", "candidate of a")
+    await paged.call("press", ":focus", "n")
+    await shown(paged, "#session", "candidate of f")
+    await paged.call("click", "#more")
+    await shown(paged, "#queue :focus", "candidate of c")
+
+
+async def test_what_is_exported_is_what_is_chosen(staff, page: Page):
+    await sign_in(page, staff, "ann")
+    await page.call("fill", "[name=exam_id]", "algebra")
+    await page.call("select_option", "[name=state]", "open")
+    await page.call("select_option", "[name=priority]", "none")
+    await page.becomes("!document.querySelector('#queue').textContent.includes('candidate of a')")
+    link = await page.call("get_attribute", "[data-export=json]", "href")
+    exported = await staff.ask("ann", "GET", link.removeprefix("/api/v1"))
+    assert [each["session_id"] for each in exported.json()["sessions"]] == ["b"]
+    assert link.partition("?")[2] == "exam_id=algebra&state=open&priority=none"
+    csv = await page.call("get_attribute", "[data-export=csv]", "href")
+    assert csv == link.replace(".json", ".csv")

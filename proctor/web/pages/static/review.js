@@ -60,9 +60,10 @@ const subject = new Case(document.getElementById("body"), {
     }),
   decide: (decision, note) =>
     doing(async () => {
+      await queue.find(subject.review); // while its state is still what the filters may ask for
       const review = await act({ act: "decide", decision, ...(note ? { note } : {}) });
       queue.update(review);
-      const next = queue.beside(review.session_id, 1, true);
+      const next = await queue.beside(review, 1, true);
       const done = `${review.candidate_id ?? review.session_id}: ${texts.decision[decision]}.`;
       if (next === null) {
         subject.show(review);
@@ -112,10 +113,12 @@ async function load(id, remembered) {
 
 const shown = () => decodeURIComponent(location.pathname.slice(home.length + 1));
 
-const go = (step) => () => {
-  const next = queue.beside(subject.review?.session_id ?? null, step);
-  if (next !== null) doing(() => load(next, true));
-};
+const go = (step) => () =>
+  doing(async () => {
+    const next = await queue.beside(subject.review, step);
+    if (next !== null) await load(next, true);
+    else if (step > 0) say(texts.last);
+  });
 
 const open = (work) => () => subject.review && work();
 const PRESSED = {
