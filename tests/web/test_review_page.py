@@ -151,6 +151,15 @@ window.fetch = (path, options) => {
 };"""
 """Has the server give the queue in pages of two."""
 
+SLOWLY = """() => {
+    const given = window.fetch;
+    window.fetch = async (...asked) => {
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        return given(...asked);
+    };
+}"""
+"""Has the server take so long that other things happen meanwhile."""
+
 
 @pytest.fixture
 async def paged(staff, page: Page) -> Page:
@@ -213,6 +222,44 @@ async def test_from_a_session_on_no_page_yet_keys_go_on_to_the_one_after_it(staf
     await shown(paged, "#queue :focus", "candidate of c")
 
 
+async def test_a_finding_is_confirmed_with_a_reason_and_a_note_by_pointer(staff, page: Page):
+    """And a note that was begun is there again when it is wanted again."""
+    await sign_in(page, staff, "ann", "/review/a")
+    await page.call("click", ".finding >> nth=0 >> text=Confirm with a reason")
+    await shown(page, ".reasons legend", "Why is it confirmed?")
+    await page.check_accessible()
+    await page.call("type", "#why", "seen twice")
+    await page.call("press", "#why", "Escape")
+    assert not await page.call("is_visible", ".reasons")
+    await page.call("type", "#note", "of the session")
+    await page.call("press", "#note", "Escape")
+    await page.call("press", ":focus", "J")
+    await shown(page, "#session", "candidate of b")
+    assert await page.call("input_value", "#note") == ""
+    await page.call("press", "body", "K")
+    await shown(page, "#session", "candidate of a")
+    assert await page.call("input_value", "#note") == "of the session"
+    await page.call("press", ":focus", "C")
+    assert await page.call("input_value", "#why") == "seen twice"
+    await page.call("press", ":focus", "m")
+    assert await focused(page) == "why"
+    await page.call("press", "#why", "Enter")
+    await page.call("press", ":focus", "0")
+    await shown(page, "#status", "Confirmed")
+    await page.call("click", ".finding >> nth=1 >> text=Confirm with a reason")
+    assert await page.call("input_value", "#why") == ""
+    await page.call("fill", "#why", "and here")
+    await page.call("click", ".reasons button >> nth=0")
+    await until(staff, 2)
+    acts = (await staff.get("ann", "/review/a"))["acts"]
+    assert [(act["act"], act["reason"], act["note"]) for act in acts] == [
+        ("confirm", None, "seen twice"),
+        ("confirm", "as_reported", "and here"),
+    ]
+    await page.call("click", ".finding >> nth=0 >> text=Confirm with a reason")
+    assert await page.call("input_value", "#why") == ""  # what was sent is not begun
+
+
 async def test_what_is_exported_is_what_is_chosen(staff, page: Page):
     await sign_in(page, staff, "ann")
     await page.call("fill", "[name=exam_id]", "algebra")
@@ -225,3 +272,27 @@ async def test_what_is_exported_is_what_is_chosen(staff, page: Page):
     assert link.partition("?")[2] == "exam_id=algebra&state=open&priority=none"
     csv = await page.call("get_attribute", "[data-export=csv]", "href")
     assert csv == link.replace(".json", ".csv")
+
+
+async def test_a_case_links_to_its_pages_and_the_way_back_closes_it(staff, page: Page):
+    await sign_in(page, staff, "ann")
+    await page.call("click", "#queue a >> nth=0")
+    await shown(page, "#session", "candidate of a")
+    for path in ("/session/a", "/exam/algebra"):
+        assert await page.call("is_visible", f"#body a[href='{path}']")
+        answer = await page.call("evaluate", f"fetch('{path}').then((answer) => answer.status)")
+        assert answer == 200
+    await page.call("go_back")
+    await shown(page, "#body", "Choose a session from the queue.")
+    assert await page.call("evaluate", "document.querySelector('.sessions [aria-current]')") is None
+    assert await page.call("evaluate", "document.activeElement.getAttribute('href')") == "/review/a"
+    await page.call("press", "body", "n")
+    assert (await staff.get("ann", "/review/a"))["state"] == "open"
+    await page.call("go_forward")
+    await shown(page, "#session", "candidate of a")
+    await page.call("evaluate", SLOWLY)
+    await page.call("press", ":focus", "c")
+    await page.call("go_back")
+    await shown(page, "#body", "Choose a session from the queue.")
+    assert (await staff.get("ann", "/review/a"))["number"] == 1
+    assert await page.call("errors") == []

@@ -11,6 +11,7 @@ const failure = document.getElementById("failure");
 const keys = document.getElementById("keys");
 const home = "/review";
 let busy = false;
+let astray = false; // the address has changed while something was being done
 
 const own = (review) => `/api/v1/review/${encodeURIComponent(review.session_id)}`;
 const say = (words) => (status.textContent = words);
@@ -31,6 +32,7 @@ async function doing(work) {
     fail(error);
   } finally {
     busy = false;
+    if (astray) follow();
   }
 }
 
@@ -52,6 +54,7 @@ const subject = new Case(document.getElementById("body"), {
     doing(async () => {
       const review = await act({ act: what, finding: key, ...more });
       subject.asking = null;
+      if (more.note) subject.forget(key);
       subject.show(review);
       queue.update(review);
       subject.advance();
@@ -62,6 +65,7 @@ const subject = new Case(document.getElementById("body"), {
     doing(async () => {
       await queue.find(subject.review); // while its state is still what the filters may ask for
       const review = await act({ act: "decide", decision, ...(note ? { note } : {}) });
+      subject.forget("");
       queue.update(review);
       const next = await queue.beside(review, 1, true);
       const done = `${review.candidate_id ?? review.session_id}: ${texts.decision[decision]}.`;
@@ -113,6 +117,24 @@ async function load(id, remembered) {
 
 const shown = () => decodeURIComponent(location.pathname.slice(home.length + 1));
 
+/** Show what the address says. */
+function follow() {
+  astray = busy;
+  if (busy || shown() === (subject.review?.session_id ?? "")) return;
+  if (shown()) doing(() => load(shown(), false));
+  else leave();
+}
+
+function leave() {
+  const row = queue.anchor(subject.review.session_id);
+  page.classList.remove("opened");
+  failure.hidden = true;
+  say("");
+  subject.close();
+  queue.mark(null);
+  (row ?? document.getElementById("case")).focus();
+}
+
 const go = (step) => () =>
   doing(async () => {
     const next = await queue.beside(subject.review, step);
@@ -131,7 +153,7 @@ const PRESSED = {
   n: open(() => decided("no_issue")),
   s: open(() => subject.review.look === 1 && decided("needs_second")),
   r: open(() => decided("referred")),
-  m: open(() => document.getElementById("note")?.focus()),
+  m: open(() => document.getElementById(subject.asking ? "why" : "note")?.focus()),
   J: go(1),
   K: go(-1),
 };
@@ -150,7 +172,7 @@ document.addEventListener("keydown", (event) => {
     subject.review && subject.focus();
   } else if (typing || !keys.checked) {
     return;
-  } else if (subject.asking && /^[1-9]$/.test(event.key)) {
+  } else if (subject.asking && /^[0-9]$/.test(event.key)) {
     document.querySelector(`[data-digit="${event.key}"]`)?.click();
   } else if (PRESSED[event.key]) {
     PRESSED[event.key]();
@@ -168,7 +190,7 @@ keys.checked = localStorage.getItem(KEYS) !== "off";
 keys.addEventListener("change", keysChanged);
 keysChanged();
 
-addEventListener("popstate", () => shown() && doing(() => load(shown(), false)));
+addEventListener("popstate", follow);
 const asked = new URLSearchParams(location.search).get("exam_id");
 if (asked) queue.form.elements.exam_id.value = asked;
 await queue.load();

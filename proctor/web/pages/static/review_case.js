@@ -32,21 +32,38 @@ export class Case {
     this.review = null;
     this.asking = null; // the finding for which reasons are shown, and whether they are to confirm or dismiss it
     this.place = 0;
+    this.drafts = new Map(); // notes that were begun and not sent
   }
 
   show(review) {
-    const another = this.review?.session_id !== review.session_id;
-    const note = another ? "" : (this.body.querySelector("#note")?.value ?? "");
+    if (this.review?.session_id !== review.session_id) this.place = 0;
     this.review = review;
-    if (another) this.place = 0;
     this.place = Math.min(this.place, Math.max(0, review.findings.length - 1));
     this.body.replaceChildren(
       this.head(),
       this.statement(),
       this.findings(),
-      review.look === null ? element("p", { class: "notice" }, this.whyNot()) : this.decision(note),
+      review.look === null ? element("p", { class: "notice" }, this.whyNot()) : this.decision(),
       this.history(),
     );
+  }
+
+  close() {
+    this.review = this.asking = null;
+    this.body.replaceChildren(element("p", { class: "muted" }, texts.choose));
+  }
+
+  /** Have a field hold what was begun to be noted about a finding, or about the session if `key` is empty. */
+  drafted(field, key) {
+    const name = `${this.review.session_id} ${key}`;
+    field.value = this.drafts.get(name) ?? "";
+    field.addEventListener("input", () => this.drafts.set(name, field.value));
+    return field;
+  }
+
+  /** Drop a note that has been sent. */
+  forget(key) {
+    this.drafts.delete(`${this.review.session_id} ${key}`);
   }
 
   whyNot() {
@@ -57,6 +74,7 @@ export class Case {
   head() {
     const { review } = this;
     const priority = review.verdict.review_priority;
+    const id = encodeURIComponent(review.session_id);
     return element(
       "div",
       { class: "stack" },
@@ -68,17 +86,23 @@ export class Case {
         element("span", {}, fill(texts.score, { score: review.verdict.score })),
         element("span", { class: "muted" }, texts.state[review.state]),
       ),
-      element("p", { class: "words muted" }, `${review.session_id} · ${review.exam_id ?? "–"} · `, moment(review.started_at)),
+      element("p", { class: "words muted" }, `${review.session_id} · `, this.exam(), " · ", moment(review.started_at)),
       review.look === 2 ? element("p", { class: "notice" }, texts.second_look) : null,
       element("p", { class: "words" }, review.verdict.verdict_basis),
       element(
         "p",
         { class: "actions" },
-        element("a", { class: "button", href: `/api/v1/session/${encodeURIComponent(review.session_id)}/report.html` }, texts.page),
+        element("a", { class: "button", href: `/session/${id}` }, texts.timeline),
+        element("a", { class: "button", href: `/api/v1/session/${id}/report.html` }, texts.page),
         button(texts.link, "", () => this.does.link()),
       ),
       element("p", { id: "link", hidden: true }),
     );
+  }
+
+  exam() {
+    const { exam_id } = this.review;
+    return exam_id ? element("a", { href: `/exam/${encodeURIComponent(exam_id)}` }, exam_id) : "–";
   }
 
   statement() {
@@ -123,6 +147,7 @@ export class Case {
             "div",
             { class: "actions" },
             button(texts.confirm, "c", () => this.does.judge(key, "confirm"), { "aria-pressed": pressed("confirm") }),
+            button(texts.confirm_why, "C", () => this.ask(key, "confirm"), { "aria-expanded": String(asked === "confirm") }),
             button(texts.dismiss, "d", () => this.ask(key, "dismiss"), { "aria-pressed": pressed("dismiss"), "aria-expanded": String(asked === "dismiss") }),
           )
         : element("span"),
@@ -132,18 +157,26 @@ export class Case {
   }
 
   reasons(key, act) {
-    const note = element("input", { id: "why", maxlength: "4000", autocomplete: "off" });
+    const note = this.drafted(element("input", { id: "why", maxlength: "4000", autocomplete: "off" }), key);
     const given = () => (note.value.trim() ? { note: note.value.trim() } : {});
+    const choice = (words, digit, more) =>
+      button(words, digit, () => this.does.judge(key, act, { ...more, ...given() }), { "data-digit": digit });
     const choices = Object.entries(this.review.reasons[act]).map(([reason, words], place) =>
-      button(words, String(place + 1), () => this.does.judge(key, act, { reason, ...given() }), { "data-digit": String(place + 1) }),
+      choice(words, String(place + 1), { reason }),
     );
+    if (act === "confirm") choices.push(choice(texts.no_reason, "0", {}));
+    note.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.isComposing) return;
+      event.preventDefault(); // or it would press the button that it goes on to
+      choices[0]?.focus();
+    });
     return element(
       "fieldset",
       { class: "reasons" },
       element("legend", {}, texts.why[act]),
-      ...choices,
       element("label", { for: "why" }, texts.note),
       note,
+      ...choices,
       button(texts.cancel, "Esc", () => this.ask(null)),
     );
   }
@@ -156,14 +189,14 @@ export class Case {
     else this.focus();
   }
 
-  decision(note) {
+  decision() {
     const decide = (decision) => () => this.does.decide(decision, this.body.querySelector("#note").value.trim());
     return element(
       "section",
       { class: "card stack", "aria-labelledby": "decide-title" },
       element("h3", { id: "decide-title" }, texts.decide),
       element("label", { for: "note" }, texts.note),
-      Object.assign(element("textarea", { id: "note", maxlength: "4000", rows: "2" }), { value: note }),
+      this.drafted(element("textarea", { id: "note", maxlength: "4000", rows: "2" }), ""),
       element(
         "div",
         { class: "actions" },
