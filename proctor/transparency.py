@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from markupsafe import Markup, escape
 
 from proctor.analysis.api import Finding, Group, Level
 from proctor.analysis.verdict import Priority
@@ -34,6 +35,8 @@ class Stored(msgspec.Struct, frozen=True):
 
     what: str
     detail: str
+    until: str | None = None
+    """When it is deleted (ISO 8601, UTC), if that is known; else the detail says what there is to say."""
 
 
 class Noticed(msgspec.Struct, frozen=True, kw_only=True):
@@ -139,15 +142,28 @@ def disclose(
 
 
 def _stored(session: ExamSession, told: _Told, settings: Settings, words: Words) -> Iterator[Stored]:
+    """Tell all that the README's "What is kept" lists and that may be there once a session has ended."""
     yield Stored(words["pictures"], words["no_pictures"])
     measured = [words["measured"][name] for name, starts in _MEASURED.items() if _was_seen(starts, told)]
     counted = words["frames"].format(n=told.session_info.total_frames)
-    yield Stored(words["measurements"], f"{counted}: {'; '.join([*measured, words['happenings']])}.")
-    kept = words["deleted"]
+    parts = [*measured, words["happenings"], words["others"]]
+    yield Stored(words["measurements"], f"{counted}: {'; '.join(parts)}.")
     if session.dumped:
-        kept = _until(session.ended_ms, settings.dump_retention_days, words)
-    yield Stored(words["measurements_kept"], kept)
-    yield Stored(words["report_kept"], _until(session.ended_ms, settings.report_retention_days, words))
+        days = min(filter(None, (settings.dump_retention_days, settings.report_retention_days)), default=0)
+        yield _kept(words["measurements_kept"], "", session.ended_ms, days, words)
+    else:
+        yield Stored(words["measurements_kept"], words["deleted"])
+    buffer = length(settings.frame_buffer_retention_seconds)
+    yield Stored(words["buffer"], words["buffer_holds"].format(length=buffer))
+    for name in ("session_kept", "report_kept", "milestones"):
+        holds = words[f"{name}_holds"]
+        yield _kept(words[name], holds, session.ended_ms, settings.report_retention_days, words)
+    told_others = words["webhooks_hold"].format(days=f"{settings.webhook_retention_days:g}")
+    yield Stored(words["webhooks"], told_others)
+    trail = settings.audit_retention_days
+    kept = words["trail_days"].format(days=f"{trail:g}") if trail else words["trail_for_good"]
+    yield Stored(words["trail"], f"{words['trail_holds']} {kept}")
+    yield Stored(words["log"], words["log_holds"])
     for name, value in session.metadata.items():
         yield Stored(words["metadata"].format(name=name), _plain(value))
 
@@ -159,10 +175,16 @@ def _was_seen(starts: tuple[str, ...], told: _Told) -> bool:
     )
 
 
-def _until(ended_ms: int | None, days: float, words: Words) -> str:
+def _kept(what: str, holds: str, ended_ms: int | None, days: float, words: Words) -> Stored:
+    """Tell of what is deleted so many days after the end; 0 for what is kept until somebody erases it."""
     if not days or ended_ms is None:
-        return str(words["kept"])
-    return str(words["until"].format(day=iso_from_ms(ended_ms + round(days * _DAY_MS))[:10]))
+        return Stored(what, f"{holds} {words['kept']}".lstrip())
+    return Stored(what, holds, iso_from_ms(ended_ms + round(days * _DAY_MS)))
+
+
+def _english(text: str) -> Markup:
+    """Mark what a report says as what it is, so that it is read aloud as English on every page."""
+    return Markup('<span lang="en">{}</span>').format(text)
 
 
 def _plain(value: Any) -> str:
@@ -171,9 +193,12 @@ def _plain(value: Any) -> str:
 
 def _verdict(told: _Told, words: Words) -> Iterator[str]:
     yield words["verdicts"][told.verdict.review_priority]
-    shares = [f"{share.title}: {share.points}" for share in told.contributions if share.points]
-    if shares:
-        yield words["points"].format(score=round(told.verdict.score), shares="; ".join(shares))
+    counted = [share for share in told.contributions if share.points]
+    if counted:
+        shares = Markup("; ").join(
+            Markup("{}: {}").format(_english(share.title), share.points) for share in counted
+        )
+        yield escape(words["points"]).format(score=round(told.verdict.score), shares=shares)
     yield words["no_guilt"]
 
 
@@ -191,7 +216,8 @@ def _noticed(finding: Finding, told: _Told, words: Words) -> Noticed:
 def _own_words(finding: Finding, told: _Told) -> str:
     """Return how the rule itself puts it, of a category that is none of the usual ones."""
     titled = told.analyzers.get(finding.rule)
-    return f"{titled.title}: {finding.message}" if titled is not None and titled.title else finding.message
+    title = f"{titled.title}: " if titled is not None and titled.title else ""
+    return _english(f"{title}{finding.message}")
 
 
 def _besides(told: _Told, words: Words) -> Iterator[str]:
@@ -201,12 +227,12 @@ def _besides(told: _Told, words: Words) -> Iterator[str]:
         if each.level is Level.INFO:
             titled = told.analyzers.get(each.rule)
             own = titled.title if titled is not None and titled.title else each.category
-            kind = words["noticed"].get(each.category) or own
+            kind = words["noticed"].get(each.category) or _english(own)
             kinds.setdefault((each.group is Group.TECHNICAL, kind), []).append(each)
     for (technical, kind), some in sorted(kinds.items()):
         seconds = sum(each.end_seconds - each.start_seconds for each in some)
         form = words["technical"] if technical else words["in_passing"]
-        yield form.format(what=kind, n=len(some), length=length(seconds))
+        yield escape(form).format(what=kind, n=len(some), length=length(seconds))
 
 
 def _unknown(quality: _Quality, words: Words) -> Iterator[str]:
@@ -217,6 +243,6 @@ def _unknown(quality: _Quality, words: Words) -> Iterator[str]:
 
 def _granted(granted: Sequence[_Granted], words: Words) -> Iterator[str]:
     for each in granted:
-        yield each.description or words["accommodation"]
+        yield _english(each.description) if each.description else words["accommodation"]
         if each.suppressed:
             yield words["set_aside"].format(n=len(each.suppressed))

@@ -61,8 +61,8 @@ class Staff:
 
 
 @asynccontextmanager
-async def open_staff(tmp_path) -> AsyncIterator[Staff]:
-    settings = settings_for(tmp_path)
+async def open_staff(tmp_path, **options: Any) -> AsyncIterator[Staff]:
+    settings = settings_for(tmp_path, **options)
     keys = {}
     async with open_pool(settings) as pool:
         for name in ("ann", "bob"):

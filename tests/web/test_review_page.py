@@ -134,6 +134,48 @@ async def test_whatever_texts_there_are_they_are_texts_and_fit_the_screen(staff,
         assert not any("Refused" in line or "violates" in line for line in await page.call("console"))
 
 
+async def test_times_are_those_of_the_reader_s_zone(tmp_path):
+    """Of a candidate in Kolkata, for whom it is the next day already, and of who reviews from there."""
+    days = {"dump_retention_days": 1.5, "report_retention_days": 1.5}
+    async with open_staff(tmp_path, **days) as staff, open_page(timezone="Asia/Kolkata") as page:
+        answer = await staff.ask("ann", "POST", "/session/a/transparency")
+        await page.call("goto", answer.json()["url"])
+        told = (await page.text(".letter")).replace("\u202f", " ")
+        assert "Jan 5, 2026, 2:30:00 PM" in told
+        assert "(Jan 5, 2026, 2:33:20 PM)" in told
+        assert "Until Jan 7, 2026, 2:43:20 AM, then it is deleted." in told
+        assert "2026-01" not in told
+        await sign_in(page, staff, "ann")
+        await page.call("goto", f"{staff.server.url}/session/a")
+        await page.becomes("!!document.querySelector('#quality dd')")
+        assert "Jan 5, 2026, 2:30:00 PM" in (await page.text("#quality")).replace("\u202f", " ")
+        await page.becomes("!!document.querySelector('#findings button')")
+        assert "2:33:20 PM" in (await page.text("#findings")).replace("\u202f", " ")
+
+
+MARKED = "[...document.querySelectorAll('main [lang=en]')].map((each) => each.textContent.trim())"
+
+
+async def test_german_pages_mark_what_is_english(staff, page: Page):
+    answer = await staff.ask("ann", "POST", "/session/a/transparency")
+    await page.call("goto", f"{staff.server.url}/sign-in")
+    await page.call("click", "button[lang=de]")
+    await page.call("fill", "#key", "wrong")
+    await page.call("press", "#key", "Enter")
+    await page.call("wait_for_selector", ".notice.bad[lang=en]")
+    await page.call("goto", answer.json()["url"])
+    assert await page.call("evaluate", "document.documentElement.lang") == "de"
+    assert "Phone in view" in await page.call("evaluate", MARKED)
+    await page.call("fill", "#text", " ")
+    await page.call("click", "form.stack button")
+    await page.call("wait_for_selector", ".notice.bad[lang=en]")
+    await page.call("goto", f"{answer.json()['url']}x")
+    await page.call("wait_for_selector", ".notice.bad[lang=en]")
+    await sign_in(page, staff, "ann")
+    await page.call("goto", f"{staff.server.url}/monitor")
+    await page.call("wait_for_selector", ".notice.bad[lang=en]")
+
+
 async def fits(page: Page, selector: str) -> None:
     """Hold a page to be usable by everybody, as wide as the screen, and to show the text as text."""
     assert XSS in await page.call("inner_text", selector)

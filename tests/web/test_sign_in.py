@@ -104,7 +104,7 @@ async def guarded(tmp_path, provider, monkeypatch) -> AsyncIterator[Guarded]:
 
 
 def told(answer: httpx.Response) -> str:
-    found = re.search(r'role="alert">([^<]*)<', answer.text)
+    found = re.search(r'role="alert" lang="en">([^<]*)<', answer.text)
     assert found, answer.text
     return found[1]
 
