@@ -1,5 +1,6 @@
 """The review in a real browser: by keyboard alone, by two people, on a phone, whatever texts there are."""
 
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -156,7 +157,7 @@ async def test_times_are_those_of_the_reader_s_zone(tmp_path):
 MARKED = "[...document.querySelectorAll('main [lang=en]')].map((each) => each.textContent.trim())"
 
 
-async def test_german_pages_mark_what_is_english(staff, page: Page):
+async def test_german_pages_have_german_numbers_and_mark_what_is_english(staff, page: Page):
     answer = await staff.ask("ann", "POST", "/session/a/transparency")
     await page.call("goto", f"{staff.server.url}/sign-in")
     await page.call("click", "button[lang=de]")
@@ -172,6 +173,10 @@ async def test_german_pages_mark_what_is_english(staff, page: Page):
     await page.call("goto", f"{answer.json()['url']}x")
     await page.call("wait_for_selector", ".notice.bad[lang=en]")
     await sign_in(page, staff, "ann")
+    await page.call("goto", f"{staff.server.url}/exam/algebra")
+    assert re.search(r"0,\d Stunden beobachtet", await page.text(".figures p"))
+    assert re.search(r"Mittel \d+,\d, Median \d+(,\d)?,", await page.text("#scores + p"))
+    assert "Phone in view" in await page.call("evaluate", MARKED)
     await page.call("goto", f"{staff.server.url}/monitor")
     await page.call("wait_for_selector", ".notice.bad[lang=en]")
 

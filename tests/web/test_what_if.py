@@ -130,6 +130,7 @@ async def test_an_exam_is_judged_by_another_policy_on_its_page(server, page: Pag
     assert (session, before[:4], after[:4]) == ("phone", "high", "none")
     assert await page.call("get_attribute", "#changed + .scroll a", "href") == "/session/phone"
     assert await page.call("evaluate", TABLE % "by-rule") == [["Phone in view", "1", "0", "\u22121"]]
+    assert await page.text("#by-rule + .scroll th [lang=en]") == "Phone in view"
     [(session, why)] = await page.call("evaluate", TABLE % "failed")
     assert (session, "not all there any more" in why, "is gone" in why) == ("gone", True, True)
     await page.check_accessible()

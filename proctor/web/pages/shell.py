@@ -7,7 +7,8 @@ from importlib.resources import files
 from typing import Any
 
 import msgspec
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, pass_context, select_autoescape
+from jinja2.runtime import Context
 from markupsafe import Markup
 from quart import Response, g, request
 
@@ -21,6 +22,9 @@ Texts = dict[str, Any]
 
 LANGUAGES = {"en": "English", "de": "Deutsch"}
 """Languages of the pages by their code, in their own names; the first is for whoever reads none of them."""
+
+_MARKS = {"en": ",.", "de": ".,"}
+"""What stands between thousands, and before what is less than one."""
 
 _MENU = (
     ("monitor", "/monitor", "pages.monitor"),
@@ -37,6 +41,16 @@ _templates = Environment(
     lstrip_blocks=True,
 )
 _ANGLES = {ord(angle): f"\\u{ord(angle):04x}" for angle in "<>&"}
+
+
+@pass_context
+def _number(context: Context, value: float, digits: int | None = None) -> str:
+    """Write a number as readers of the page's language do, with so many decimals or those that it has."""
+    written = f"{value:,g}" if digits is None else f"{value:,.{digits}f}"
+    return written.translate(str.maketrans(",.", _MARKS[context["language"]]))
+
+
+_templates.filters["number"] = _number
 
 
 @cache

@@ -133,7 +133,7 @@ function* found(run) {
   }
   const byConcerns = [...rules.values()].sort((a, b) => b.before + b.after - a.before - a.after || (a.title < b.title ? -1 : 1));
   const columns = [texts.rule, `#${texts.now}`, `#${under}`, `#${texts.difference}`];
-  if (byConcerns.length) yield* table("by-rule", texts.concerns_by_rule, columns, byConcerns, (rule) => [rule.title, rule.before, rule.after, signed(rule.after - rule.before)]);
+  if (byConcerns.length) yield* table("by-rule", texts.concerns_by_rule, columns, byConcerns, (rule) => [element("span", { lang: "en" }, rule.title), rule.before, rule.after, signed(rule.after - rule.before)]);
   else yield element("p", {}, texts.no_concerns);
 }
 
