@@ -141,6 +141,24 @@ class TestPage:
         assert await page.call("requests") == [path.as_uri()]
         assert await page.call("errors") == await page.call("console") == []
 
+    async def test_printed_it_has_all_but_what_only_a_screen_can_do(self, recorded: Path, page: Page):
+        report, text = written(recorded)
+        path = recorded.with_suffix(".html")
+        path.write_text(text)
+        await page.call("set_viewport_size", {"width": 700, "height": 1000})
+        await page.call("goto", path.as_uri())
+        await page.call("wait_for_selector", "#timeline .subplot")
+        assert await page.call("is_visible", ".screen")
+        await page.call("emulate_media", media="print")
+        for only_on_screen in (".screen", ".modebar"):
+            assert not await page.call("is_visible", only_on_screen)
+        shown = " ".join((await page.call("inner_text", "body")).split())
+        for sentence in (report.verdict.verdict_basis, *report.recommendations):
+            assert sentence in shown
+        for finding in report.findings:
+            assert finding.message in shown
+        assert await page.call("is_visible", "#timeline .subplot")
+
     async def test_zooms_and_fits_a_phone(self, recorded: Path, page: Page):
         """All diagrams share the axis of time; the page never scrolls sideways."""
         path = recorded.with_suffix(".html")

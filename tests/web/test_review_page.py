@@ -181,6 +181,31 @@ async def test_german_pages_have_german_numbers_and_mark_what_is_english(staff, 
     await page.call("wait_for_selector", ".notice.bad[lang=en]")
 
 
+async def test_what_is_printed_of_a_session_is_all_that_its_page_says(staff, page: Page, tmp_path):
+    """On a sheet of paper, whose edge cuts nothing off; times are told to be UTC, for no script sets them."""
+    key = (await staff.get("ann", "/review/a"))["findings"][0]["key"]
+    await staff.act("ann", "a", "confirm", finding=key, note="seen twice")
+    path = tmp_path / "a.html"
+    path.write_text((await staff.ask("ann", "GET", "/session/a/report.html")).text)
+    await page.call("set_viewport_size", {"width": 700, "height": 1000})
+    await page.call("goto", path.as_uri())
+    screen = await page.call("inner_text", "body")
+    await page.call("emulate_media", media="print", color_scheme="dark")
+    printed = await page.call("inner_text", "body")
+    assert printed == screen
+    assert "seen twice" in printed
+    assert "2026-01-05 09:00:00 UTC to 2026-01-05 09:" in printed
+    assert not re.search(r"\dT\d\d:", printed)
+    assert await page.call("evaluate", CUT_OFF) == []
+    assert await page.call("evaluate", "getComputedStyle(document.body).backgroundColor") == (
+        "rgb(255, 255, 255)"
+    )
+
+
+CUT_OFF = """[...document.querySelectorAll('body, .wide')]
+    .filter((each) => each.scrollWidth > each.clientWidth).map((each) => each.innerText.slice(0, 80))"""
+
+
 async def fits(page: Page, selector: str) -> None:
     """Hold a page to be usable by everybody, as wide as the screen, and to show the text as text."""
     assert XSS in await page.call("inner_text", selector)
