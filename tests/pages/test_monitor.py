@@ -90,6 +90,33 @@ async def test_the_monitor_shows_the_most_urgent_first_and_hides_nothing_new(ser
     assert await page.call("errors") == []
 
 
+async def test_the_monitor_is_filtered_by_state_and_heard_when_wanted(server: Server, page: Page):
+    for name in ("waits", "streams", "is-over"):
+        await server.start(name, candidate_id=name)
+    async with server.stream("streams") as client:
+        await tell(client, story((5, CALM)))
+        await page.call("goto", f"{server.url}/monitor")
+        await page.becomes(f"{ROWS}.length === 3")
+        await server.post("is-over", "end")
+        await page.becomes("!!document.querySelector('.session.ended')")
+        await page.becomes("!!document.querySelector('.session.live')")
+        for state, names in (
+            ("live", ["streams"]),
+            ("waiting", ["waits"]),
+            ("ended", ["is-over"]),
+            ("lost", []),
+        ):
+            await page.call("select_option", "#line", state)
+            assert await page.call("evaluate", ROWS) == names
+        assert await page.call("is_visible", "#empty")
+        await page.call("select_option", "#line", "")
+        assert len(await page.call("evaluate", ROWS)) == 3
+    for pressed in ("true", "false", "true"):
+        await page.call("press", "#sound", "Enter")
+        assert await page.call("get_attribute", "#sound", "aria-pressed") == pressed
+    assert await page.call("errors") == []
+
+
 @pytest.mark.slow
 async def test_every_new_concern_is_news_once_until_its_session_is_erased(server: Server, page: Page):
     """Also of a session that has one already, which still goes on."""

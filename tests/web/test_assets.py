@@ -46,6 +46,8 @@ async def test_the_try_page_streams_is_judged_and_ends(server: Server):
         await page.call("wait_for_selector", '#end:text-is("New session")')
         await page.check_accessible()
         await page.check_fits()
+        await page.call("emulate_media", color_scheme="dark")
+        await page.check_accessible()
         assert await page.call("errors") == []
         assert all(url.startswith(server.url) for url in await page.call("requests"))
     frames = await server.frames(session_id)

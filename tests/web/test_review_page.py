@@ -181,6 +181,24 @@ async def test_german_pages_have_german_numbers_and_mark_what_is_english(staff, 
     await page.call("wait_for_selector", ".notice.bad[lang=en]")
 
 
+async def test_in_the_dark_everybody_can_read(staff, page: Page):
+    await page.call("emulate_media", color_scheme="dark")
+    answer = await staff.ask("ann", "POST", "/session/a/transparency")
+    await page.call("goto", answer.json()["url"])
+    await page.check_accessible()
+    await page.call("fill", "#text", "It was my calculator.")
+    await page.call("press", "#text", "Tab")
+    await page.call("press", ":focus", "Enter")
+    await shown(page, "blockquote", "It was my calculator.")
+    await page.check_accessible()
+    await sign_in(page, staff, "ann", "/review/a")
+    await shown(page, "#session", "candidate of a")
+    await page.check_accessible()
+    await page.call("press", ":focus", "d")
+    await shown(page, ".reasons legend", "Why is it dismissed?")
+    await page.check_accessible()
+
+
 async def test_what_is_printed_of_a_session_is_all_that_its_page_says(staff, page: Page, tmp_path):
     """On a sheet of paper, whose edge cuts nothing off; times are told to be UTC, for no script sets them."""
     key = (await staff.get("ann", "/review/a"))["findings"][0]["key"]
