@@ -11,13 +11,6 @@ from tests.fixtures.server import Server, open_server, settings_for
 from tests.web.test_access import LIVEKIT, key_for
 from tests.web.test_monitor import CALM, PHONE, story, tell
 
-TICKS = (
-    "[...document.querySelectorAll('#timeline text')].map((each) => each.textContent)"
-    ".filter((text) => /^\\d+:\\d\\d$/.test(text))"
-)
-WIDTHS = (
-    "[...document.querySelectorAll('.scale rect[class^=share]')].map((each) => +each.getAttribute('width'))"
-)
 POINTING = (
     "setInterval(() => document.activeElement.dispatchEvent(new Event('pointermove', {bubbles: true})), 100)"
 )
@@ -31,7 +24,6 @@ BADGES = "document.querySelectorAll('.session .badge:not([hidden])').length"
 COUNT_MOVES = """window.moves = 0;
     new MutationObserver((changes) => { for (const {addedNodes} of changes) moves += addedNodes.length; })
         .observe(document.querySelector('#sessions'), {childList: true})"""
-HASTY = "const later = setTimeout; window.setTimeout = (work, ms) => later(work, Math.min(ms, 300))"
 GONE = (
     "(({visibility, display}) => visibility === 'hidden' || display === 'none')"
     "(getComputedStyle(document.querySelector('%s')))"
@@ -237,52 +229,6 @@ async def test_what_is_read_stays_where_it_is_when_others_come_before_it(server:
         await page.becomes(f"{ROWS}[8] === 's-8'")
         assert await page.call("evaluate", "moves") == 3
         await page.check_still()
-
-
-@pytest.mark.slow
-async def test_what_comes_and_grows_on_a_session_s_page_moves_nothing(server: Server):
-    for width in (1280, 390):
-        name = f"s-{width}"
-        await server.start(name, exam_id="e")
-        async with open_page(width, 1100) as page:
-            await page.call("add_init_script", HASTY)
-            await page.call("goto", f"{server.url}/session/{name}")
-            await page.becomes("document.querySelector('#verdict .badge')?.textContent === 'insufficient'")
-            async with server.stream(name) as client:
-                await tell(client, story((330, CALM), (30, PHONE)))
-            await page.becomes("document.querySelector('#verdict .badge').textContent === 'high'")
-            await page.becomes("!!document.querySelector('#findings button')")
-            await page.check_still()
-
-
-@pytest.mark.slow
-async def test_a_session_shows_its_report_over_its_timeline(server: Server, page: Page):
-    await observed(server, "s", 30, candidate_id=HOSTILE, exam_id="e")
-    await page.call("goto", f"{server.url}/session/s")
-    await page.becomes("document.querySelector('#verdict .badge')?.textContent === 'high'")
-    report = (await server.post("s", "analyze")).json()
-    assert await page.text("h1") == HOSTILE
-    assert await page.text("#verdict strong") == str(report["verdict"]["score"])
-    assert sum(await page.call("evaluate", WIDTHS)) == 6 * report["verdict"]["score"]
-    marks = "document.querySelectorAll('#timeline rect.concern, #timeline rect.info').length"
-    rows = "document.querySelectorAll('#findings li').length"
-    assert await page.call("evaluate", marks) == len(report["findings"])
-    assert await page.call("evaluate", rows) == len(report["findings"])
-    await page.becomes("document.querySelectorAll('#timeline path.signal').length > 2")
-    await page.check_accessible()
-    await page.call("click", "#findings button")
-    start = report["findings"][0]["start_seconds"]
-    ticks = await page.call("evaluate", TICKS)
-    minutes, seconds = ticks[len(ticks) // 2].split(":")
-    assert abs(60 * int(minutes) + int(seconds) - start) < 60
-    await page.call("focus", "#timeline")
-    await page.call("press", "#timeline", "Home")
-    assert "0:00" in await page.call("evaluate", TICKS)
-    await page.call("click", "#end")
-    await page.call("click", "dialog .strong")
-    await page.becomes("document.querySelector('#status').textContent === 'ended'")
-    await page.becomes("document.querySelector('#end').hidden")
-    assert await page.call("errors") == []
 
 
 @pytest.mark.slow

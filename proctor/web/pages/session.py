@@ -10,7 +10,7 @@ from proctor.access.roles import Role
 from proctor.errors import Unavailable
 from proctor.model import check_session_id
 from proctor.services import Services
-from proctor.web.access import principal
+from proctor.web.access import PAGES, principal
 from proctor.web.livekit import token_maker
 from proctor.web.pages.shell import Shell
 
@@ -26,10 +26,12 @@ def session_page(services: Services, shell: Shell) -> Blueprint:
     async def session(session_id: str) -> Response:
         found = await services.sessions.get(check_session_id(session_id))
         roles = principal().roles
+        sees_exams = bool(PAGES["exam_page.exam"] & roles)
         has_room = bool(make_token and settings.livekit_room_url and found.exam_id)
         return shell.page(
             "session",
             session=found,
+            exam_url=f"/exam/{quote(found.exam_id, safe='')}" if found.exam_id and sees_exams else None,
             has_room=has_room and Role.PROCTOR in roles,
             may_act=Role.PROCTOR in roles,
             may_review=Role.REVIEWER in roles,

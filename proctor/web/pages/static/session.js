@@ -1,7 +1,8 @@
 // The page of one session: asks for its report again and again while it runs, and once when it is over.
 
 import { endSession, writeTo } from "./acts.js";
-import { call, dateOf, drawn, duration, element, fill, texts, timeOf } from "./common.js";
+import { call, dateOf, drawn, duration, element, fill, texts } from "./common.js";
+import { Findings, keyed } from "./findings.js";
 import { Timeline } from "./timeline.js";
 
 const REPORT_MS = 5000;
@@ -14,8 +15,10 @@ let session = null;
 let signals = { first_frame_ms: null, diagrams: [], events: [] };
 let milestones = [];
 let signalsAt = -Infinity;
+let waitMs = REPORT_MS;
 
 const timeline = new Timeline(document.getElementById("timeline"), choose);
+const findings = new Findings(document.getElementById("findings"), choose);
 const number = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 2 });
 const percent = new Intl.NumberFormat(document.documentElement.lang, { style: "percent", maximumFractionDigits: 1 });
 
@@ -80,56 +83,41 @@ function showQuality() {
   );
 }
 
-function observed({ signal, value, threshold, baseline, unit }) {
-  const told = (each) => (typeof each === "number" ? number.format(each) : each);
-  const parts = [`${signal} ${told(value)}`];
-  if (threshold !== null && threshold !== undefined) parts.push(`${texts.threshold} ${told(threshold)}`);
-  if (baseline !== null && baseline !== undefined) parts.push(`${texts.baseline} ${told(baseline)}`);
-  return `${parts.join(", ")}${unit ? ` (${unit})` : ""}`;
-}
-
-function showFindings() {
-  const first = report.session_info.first_frame_at === null ? null : Date.parse(report.session_info.first_frame_at);
-  document.getElementById("findings").replaceChildren(
-    ...report.findings.map((each, index) =>
-      element(
-        "li",
-        {},
-        element(
-          "button",
-          { type: "button", "aria-pressed": String(index === timeline.chosen), onclick: () => choose(index) },
-          element("span", {}, first === null ? duration(each.start_seconds) : timeOf(first + each.start_seconds * 1000)),
-          element("span", {}, element("span", { class: `badge ${each.level === "concern" ? "high" : ""}` }, texts.common.level[each.level])),
-          element("span", { class: "words" }, `${each.message}`),
-          element("span", { class: "help" }, observed(each.observed)),
-        ),
-      ),
-    ),
-  );
-  if (!report.findings.length) document.getElementById("findings").append(element("li", {}, texts.no_findings));
-}
-
-function choose(index) {
-  timeline.choose(index);
-  [...document.querySelectorAll("#findings button")].forEach((button, place) => button.setAttribute("aria-pressed", String(place === index)));
+function choose(key) {
+  timeline.choose(key);
+  findings.press(key);
   document.getElementById("timeline").scrollIntoView({ block: "nearest" });
 }
 
+const firstFrame = () => (report.session_info.first_frame_at === null ? null : Date.parse(report.session_info.first_frame_at));
+
 function showTimeline() {
   const info = report.session_info;
-  const first = info.first_frame_at === null ? null : Date.parse(info.first_frame_at);
+  const first = firstFrame();
+  // Without frames there is nothing but milestones, counted from the start.
+  const origin = first ?? Date.parse(info.started_at);
+  const marks = milestones.map((each) => ({ seconds: (each.at_ms - origin) / 1000, name: each.kind }));
+  const { window_confidence: flagged } = report.provenance.policy.values.verdict ?? {};
   const shift = first === null || signals.first_frame_ms === null ? 0 : (signals.first_frame_ms - first) / 1000;
   const titles = new Map(Object.entries(report.analyzers).map(([name, each]) => [name, each.title]));
   timeline.show({
-    seconds: Math.max(1, info.duration_seconds),
-    findings: report.findings.map((each) => ({ ...each, title: titles.get(each.rule) ?? each.rule })),
+    begin: Math.min(0, ...marks.map((each) => each.seconds)),
+    end: Math.max(1, info.duration_seconds, ...marks.map((each) => each.seconds)),
+    findings: keyed(report.findings).map((each) => ({ ...each, title: titles.get(each.rule) ?? each.rule })),
     windows: report.window_analysis.predictions_per_window,
+    flagged: typeof flagged === "number" ? flagged : null,
     gaps: report.data_quality.gaps.longest,
     breaks: report.timeline.filter((each) => each.kind === "break"),
     diagrams: signals.diagrams.map((each) => ({ ...each, lines: each.lines.map((line) => ({ ...line, seconds: line.seconds.map((at) => at + shift) })) })),
     events: signals.events.map((each) => ({ ...each, seconds: each.seconds + shift })),
-    milestones: first === null ? [] : milestones.map((each) => ({ seconds: (each.at_ms - first) / 1000, name: each.kind })),
+    milestones: marks,
   });
+}
+
+function showMilestones() {
+  document.getElementById("milestones").replaceChildren(
+    ...milestones.map((each) => element("li", {}, element("time", { datetime: new Date(each.at_ms).toISOString() }, dateOf(each.at_ms)), element("span", {}, each.kind))),
+  );
 }
 
 function showState() {
@@ -140,35 +128,66 @@ function showState() {
   for (const act of document.querySelectorAll("#write, #end")) act.hidden = over;
 }
 
-async function refresh() {
-  try {
-    session = await call("GET", path);
-    showState();
-    try {
-      report = await call("POST", `${path}/analyze`);
-    } catch (failure) {
-      // Somebody else has asked for it a moment ago; what there is stands until the next time.
-      if (failure.status !== 429) throw failure;
-    }
-    if (performance.now() - signalsAt > SIGNALS_MS || report?.session_info.final) {
-      signals = await call("GET", `${path}/signals`);
-      const told = await call("GET", `${path}/milestones`);
-      milestones = told.milestones.map((each) => ({ at_ms: Date.parse(each.at), kind: texts.milestone[each.kind] }));
-      signalsAt = performance.now();
-    }
-    trouble(null);
-  } catch (failure) {
-    trouble(failure);
-  }
-  if (report !== null) {
-    showVerdict();
-    showQuality();
-    showFindings();
-    showTimeline();
-  }
-  if (!report?.session_info.final) setTimeout(refresh, REPORT_MS);
+async function readSession() {
+  session = await call("GET", path);
+  showState();
 }
 
+async function readReport() {
+  waitMs = REPORT_MS;
+  try {
+    report = await call("POST", `${path}/analyze`);
+  } catch (failure) {
+    // Somebody else has asked for it a moment ago; what there is stands until the next time.
+    if (failure.status !== 429) throw failure;
+    if (report === null) waitMs = Math.min(REPORT_MS, 1000 * (failure.retryAfterSeconds ?? 1));
+  }
+}
+
+async function readSignals() {
+  if (performance.now() - signalsAt < SIGNALS_MS && !report?.session_info.final) return;
+  signals = await call("GET", `${path}/signals`);
+  signalsAt = performance.now();
+}
+
+async function readMilestones() {
+  const told = await call("GET", `${path}/milestones`);
+  milestones = told.milestones.map((each) => ({ at_ms: Date.parse(each.at), kind: texts.milestone[each.kind] }));
+  showMilestones();
+}
+
+function show() {
+  if (report === null) return;
+  showVerdict();
+  showQuality();
+  findings.show(report.findings, firstFrame());
+  showTimeline();
+}
+
+/** Ask for one after the other, whichever of them fails; returns why they did. */
+async function read(...parts) {
+  const failures = [];
+  for (const part of parts) {
+    try {
+      await part();
+    } catch (failure) {
+      failures.push(failure);
+    }
+  }
+  return failures;
+}
+
+async function refresh() {
+  let failures = await read(readSession);
+  if (!failures.length) failures = await read(readReport, readSignals, readMilestones);
+  trouble(failures[0] ?? null);
+  show();
+  // What has expired does not come back.
+  if (!report?.session_info.final || failures.some((each) => each.status !== 404)) setTimeout(refresh, waitMs);
+}
+
+document.getElementById("earlier").addEventListener("click", () => timeline.move(-0.5));
+document.getElementById("later").addEventListener("click", () => timeline.move(0.5));
 document.getElementById("zoom-in").addEventListener("click", () => timeline.zoom(0.6));
 document.getElementById("zoom-out").addEventListener("click", () => timeline.zoom(1.6));
 document.getElementById("zoom-all").addEventListener("click", () => timeline.all());

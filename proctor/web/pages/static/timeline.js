@@ -1,4 +1,5 @@
-// A session over time: findings, evidence by window, and signals, one above the other on one axis.
+// A session over time: milestones, findings, evidence by window, and signals, one above the other on one axis.
+// Times are seconds since the first frame; what was before has negative ones.
 
 import { drawn, duration, texts } from "./common.js";
 
@@ -8,15 +9,37 @@ const FINDING_LANE = 22;
 const WINDOW_LANE = 44;
 const SIGNAL_LANE = 72;
 const GAP = 10;
+const MILESTONE_LANE = 30;
+const MARK = 8;
+// Of a label's characters, in pixels, rather too much: no label may run into the next.
+const CHARACTER = 7;
 const LEAST_SECONDS = 5;
 const TICKS = [1, 2, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200];
 
+const figure = new Intl.NumberFormat(document.documentElement.lang, { maximumFractionDigits: 4 });
+
+// What signals are measured in. A limit in anything else is one of how long or how often, with no place among them.
+const UNITS = { gazePoint_x: "px", gazePoint_y: "px" };
+
+const clock = (seconds) => (Math.round(seconds) < 0 ? `−${duration(-seconds)}` : duration(seconds));
+
+/** What a finding's signal was compared with: what is usual for this person, and from where on it is not. */
+function levels({ signal, threshold, baseline, deviation, unit }) {
+  const found = [];
+  if (typeof baseline === "number") {
+    found.push(["baseline", baseline]);
+    if (typeof deviation === "number") found.push(["threshold", baseline - deviation], ["threshold", baseline + deviation]);
+  }
+  if (typeof threshold === "number" && unit === (UNITS[signal] ?? "1")) found.push(["threshold", threshold]);
+  return found;
+}
+
 export class Timeline {
-  /** Draw into `holder`; `chose` is called with the number of a finding that somebody has picked. */
+  /** Draw into `holder`; `chose` is called with the key of a finding that somebody has picked. */
   constructor(holder, chose) {
     this.holder = holder;
     this.chose = chose;
-    this.content = { seconds: 1, findings: [], windows: [], gaps: [], breaks: [], diagrams: [], events: [], milestones: [] };
+    this.content = { begin: 0, end: 1, findings: [], windows: [], flagged: null, gaps: [], breaks: [], diagrams: [], events: [], milestones: [] };
     this.from = 0;
     this.to = 1;
     this.whole = true;
@@ -30,32 +53,39 @@ export class Timeline {
   /** Show this from now on, at the same place. */
   show(content) {
     this.content = content;
-    if (this.whole) [this.from, this.to] = [0, content.seconds];
+    if (this.whole) [this.from, this.to] = [content.begin, content.end];
     this.draw();
   }
 
   all() {
-    this.look(0, this.content.seconds);
+    this.look(this.content.begin, this.content.end);
   }
 
   zoom(factor, around = (this.from + this.to) / 2) {
     this.look(around - (around - this.from) * factor, around + (this.to - around) * factor);
   }
 
+  /** Go on by this share of what is seen, back if it is negative. */
+  move(share) {
+    const seconds = share * (this.to - this.from);
+    this.look(this.from + seconds, this.to + seconds);
+  }
+
   /** Have a finding in the middle, with as much around it. */
-  choose(number) {
-    this.chosen = number;
-    const found = this.content.findings[number];
+  choose(key) {
+    this.chosen = key;
+    const found = this.content.findings.find((each) => each.key === key);
     const room = Math.max(30, 2 * (found.end_seconds - found.start_seconds));
     this.look(found.start_seconds - room, found.end_seconds + room);
   }
 
   look(from, to) {
-    const length = Math.min(this.content.seconds, Math.max(LEAST_SECONDS, to - from));
+    const { begin, end } = this.content;
+    const length = Math.min(end - begin, Math.max(LEAST_SECONDS, to - from));
     const middle = (from + to) / 2;
-    this.from = Math.max(0, Math.min(middle - length / 2, this.content.seconds - length));
+    this.from = Math.max(begin, Math.min(middle - length / 2, end - length));
     this.to = this.from + length;
-    this.whole = length >= this.content.seconds;
+    this.whole = length >= end - begin;
     this.draw();
   }
 
@@ -73,6 +103,7 @@ export class Timeline {
       body.push(drawn("text", { x: 4, y: top + (this.left ? height / 2 + 4 : 10) }, name));
       top += height + GAP;
     };
+    lane(texts.milestones, MILESTONE_LANE, (y, height) => this.#milestones(y, height));
     for (const [rule, title] of rules) lane(title, FINDING_LANE, (y, height) => this.#findings(rule, y, height));
     lane(texts.evidence, WINDOW_LANE, (y, height) => this.#windows(y, height));
     for (const diagram of this.content.diagrams) lane(diagram.title, SIGNAL_LANE, (y, height) => this.#signals(diagram, y, height));
@@ -83,7 +114,7 @@ export class Timeline {
     ].filter(Boolean);
     const clip = drawn("clipPath", { id: "plot" }, drawn("rect", { x: this.left, y: 0, width: width - this.left, height: top }));
     this.holder.replaceChildren(
-      drawn("svg", { height: top, viewBox: `0 0 ${width} ${top}`, role: "img", "aria-label": texts.timeline }, clip, ...this.#axis(top), ...ground, ...body, ...this.#milestones(top)),
+      drawn("svg", { height: top, viewBox: `0 0 ${width} ${top}`, role: "img", "aria-label": texts.timeline }, clip, ...this.#axis(top), ...ground, ...body, ...this.#milestoneLines(top)),
     );
   }
 
@@ -105,7 +136,7 @@ export class Timeline {
     const marks = [];
     for (let at = Math.ceil(this.from / step) * step; at <= this.to; at += step) {
       const x = this.#x(at);
-      marks.push(drawn("line", { class: "lane", x1: x, x2: x, y1: AXIS, y2: height }), drawn("text", { x: x + 3, y: 14 }, duration(at)));
+      marks.push(drawn("line", { class: "lane", x1: x, x2: x, y1: AXIS, y2: height }), drawn("text", { x: x + 3, y: 14 }, clock(at)));
     }
     return marks;
   }
@@ -116,41 +147,42 @@ export class Timeline {
   }
 
   #findings(rule, y, height) {
-    return this.content.findings.flatMap((each, number) => {
+    return this.content.findings.flatMap((each) => {
       if (each.rule !== rule || !this.#shown(each.start_seconds, each.end_seconds)) return [];
       const tall = each.level === "concern" ? height : height / 2;
       const mark = drawn(
         "rect",
-        { class: `${each.level}${number === this.chosen ? " chosen" : ""}`, y: y + height - tall, height: tall, rx: 2, ...this.#span(each.start_seconds, each.end_seconds) },
+        { class: `${each.level}${each.key === this.chosen ? " chosen" : ""}`, y: y + height - tall, height: tall, rx: 2, ...this.#span(each.start_seconds, each.end_seconds) },
         drawn("title", {}, each.message),
       );
-      mark.addEventListener("click", () => this.chose(number));
+      mark.addEventListener("click", () => this.chose(each.key));
       return [mark];
     });
   }
 
   #windows(y, height) {
-    return this.content.windows
+    const { windows, flagged } = this.content;
+    const bars = windows
       .filter((each) => each.confidence > 0 && this.#shown(each.start_seconds, each.end_seconds))
       .map((each) => drawn("rect", { class: "window", y: y + height * (1 - each.confidence), height: height * each.confidence, ...this.#span(each.start_seconds, each.end_seconds, 1) }));
+    if (flagged !== null) bars.push(drawn("path", { class: "threshold", d: `M${this.left} ${y + height * (1 - flagged)}H${this.width}` }, drawn("title", {}, `${texts.threshold} ${figure.format(flagged)}`)));
+    return bars;
   }
 
   #signals(diagram, y, height) {
     const known = diagram.lines.flatMap((line) => line.values.filter((value) => value !== null));
     const names = new Set(diagram.lines.map((line) => line.name));
-    // A threshold in seconds is one of how long, and has no place among the values.
-    const marked = (each) => (each.observed.unit === "s" ? ["baseline"] : ["threshold", "baseline"]).map((name) => [name, each.observed[name]]).filter(([, value]) => typeof value === "number");
     const bounds = this.content.findings.filter((each) => names.has(each.observed.signal) && this.#shown(each.start_seconds, each.end_seconds));
-    known.push(...bounds.flatMap(marked).map(([, value]) => value));
+    known.push(...bounds.flatMap((each) => levels(each.observed)).map(([, value]) => value));
     // Thousands of values are too many to be arguments of one call.
     const low = known.reduce((least, value) => Math.min(least, value), Infinity);
     const high = known.reduce((most, value) => Math.max(most, value), -Infinity);
     const place = (value) => y + height - (high > low ? (value - low) / (high - low) : 0.5) * height;
     const drawings = diagram.lines.map((line, index) => drawn("path", { class: index ? "signal second" : "signal", "clip-path": "url(#plot)", d: this.#path(line, diagram.steps, place) }, drawn("title", {}, line.name)));
     for (const each of bounds) {
-      for (const [name, value] of marked(each)) {
+      for (const [name, value] of levels(each.observed)) {
         const { x, width } = this.#span(each.start_seconds, each.end_seconds, 12);
-        drawings.push(drawn("path", { class: name, d: `M${x} ${place(value)}h${width}` }, drawn("title", {}, `${texts[name]} ${value}`)));
+        drawings.push(drawn("path", { class: name, d: `M${x} ${place(value)}h${width}` }, drawn("title", {}, `${texts[name]} ${figure.format(value)}`)));
       }
     }
     return drawings;
@@ -177,13 +209,32 @@ export class Timeline {
   #events(y, height) {
     return this.content.events
       .filter((each) => this.#shown(each.seconds, each.seconds))
-      .map((each) => drawn("rect", { class: "happening", x: this.#x(each.seconds) - 1, y, width: 3, height }, drawn("title", {}, `${duration(each.seconds)} ${each.name}`)));
+      .map((each) => drawn("rect", { class: "happening", x: this.#x(each.seconds) - 1, y, width: 3, height }, drawn("title", {}, `${clock(each.seconds)} ${each.name}`)));
   }
 
-  #milestones(height) {
+  #shownMilestones() {
     return this.content.milestones
       .filter((each) => this.#shown(each.seconds, each.seconds))
-      .map((each) => drawn("line", { class: "milestone", x1: this.#x(each.seconds), x2: this.#x(each.seconds), y1: 0, y2: height }, drawn("title", {}, `${duration(each.seconds)} ${each.name}`)));
+      .map((each) => ({ ...each, x: Math.max(this.left + 1, Math.min(this.width - 1, this.#x(each.seconds))) }));
+  }
+
+  #milestoneLines(height) {
+    return this.#shownMilestones().map(({ x }) => drawn("line", { class: "milestone", x1: x, x2: x, y1: AXIS, y2: height }));
+  }
+
+  /** A dot for each, and its name beside it where it runs into none of the others. */
+  #milestones(y, height) {
+    const shown = this.#shownMilestones();
+    let taken = this.left;
+    return shown.flatMap(({ x, seconds, name }, place) => {
+      const room = MARK + name.length * CHARACTER;
+      const dot = drawn("circle", { class: "milestone", cx: x, cy: y + height - 6, r: 4 }, drawn("title", {}, `${clock(seconds)} ${name}`));
+      const after = x + room <= (shown[place + 1]?.x ?? this.width + MARK) - MARK;
+      const before = !after && x - room >= taken;
+      taken = x + (after ? room : MARK);
+      if (!after && !before) return [dot];
+      return [dot, drawn("text", { class: "milestone", x: after ? x + MARK : x - MARK, y: y + height - 2, "text-anchor": after ? "start" : "end" }, name)];
+    });
   }
 
   #wheel(event) {
@@ -192,14 +243,14 @@ export class Timeline {
     const box = this.holder.getBoundingClientRect();
     const at = this.from + ((event.clientX - box.left - this.left) / (this.width - this.left)) * (this.to - this.from);
     if (event.ctrlKey || event.shiftKey) this.zoom((event.deltaY || event.deltaX) > 0 ? 1.25 : 0.8, at);
-    else this.#move((event.deltaX / this.width) * (this.to - this.from));
+    else this.move(event.deltaX / this.width);
   }
 
   #drag(event) {
     if (event.button !== 0) return;
     let last = event.clientX;
     const move = (moved) => {
-      this.#move(((last - moved.clientX) / (this.width - this.left)) * (this.to - this.from));
+      this.move((last - moved.clientX) / (this.width - this.left));
       last = moved.clientX;
     };
     const stop = () => {
@@ -212,13 +263,8 @@ export class Timeline {
     addEventListener("pointercancel", stop);
   }
 
-  #move(seconds) {
-    this.look(this.from + seconds, this.to + seconds);
-  }
-
   #key(event) {
-    const step = (this.to - this.from) / 5;
-    const acts = { ArrowLeft: () => this.#move(-step), ArrowRight: () => this.#move(step), "+": () => this.zoom(0.6), "-": () => this.zoom(1.6), Home: () => this.all() };
+    const acts = { ArrowLeft: () => this.move(-0.2), ArrowRight: () => this.move(0.2), "+": () => this.zoom(0.6), "-": () => this.zoom(1.6), Home: () => this.all() };
     if (!(event.key in acts)) return;
     event.preventDefault();
     acts[event.key]();
