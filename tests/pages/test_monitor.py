@@ -249,6 +249,10 @@ async def test_pages_fit_a_phone_in_the_dark_and_in_another_language(server: Ser
         assert await page.text("h1") == "Anmelden"
         await page.call("goto", f"{server.url}/monitor")
         await page.becomes("document.querySelector('#summary').textContent.includes('Sitzungen')")
+        for path in ("/monitor", "/session/s", "/review", "/exam/e"):
+            await page.call("goto", f"{server.url}{path}")
+            await page.becomes("document.documentElement.lang === 'de'")
+            await page.check_fits()
 
 
 @pytest.mark.slow
