@@ -199,6 +199,7 @@ async def test_without_websockets_it_goes_by_requests(server: Server):
         assert (await taker.status())["unsent"] == 25
         await taker.page.call("evaluate", "() => { window.fetch = realFetch; }")
         await taker.until(lambda status: status["state"] == "fallback")
+        await taker.until(lambda status: status["clockOffsetMs"] is not None)
         await taker.play(30)
         assert await taker.end() == {"unsent": 0}
         assert marks(await server.frames("exam")) == once(1, 55)

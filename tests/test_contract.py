@@ -1,6 +1,7 @@
 """The usage document, line by line, against the real server; on every combination of stores."""
 
 import itertools
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -311,6 +312,20 @@ async def test_the_fallback_stores_what_a_websocket_would(server: Server, body):
     assert len(await server.frames("demo_session")) == 1
     late = await server.http.post("/api/v1/session/ws/fallback", json=body)
     assert late.status_code == 409
+
+
+async def test_who_tells_the_time_by_the_fallback_may_send_what_has_waited(server: Server):
+    """Else the newest frame of the first request would be taken for one that was just made."""
+    path, now_ms = "/api/v1/session/ws/fallback", time.time_ns() // 1_000_000
+    for seq in (None, 1):
+        said = {"session_id": "s", "type": "clock", "timestamp": now_ms, "seq": seq}
+        answer = (await server.http.post(path, json={k: v for k, v in said.items() if v is not None})).json()
+        assert (answer["frames"], answer.get("seq")) == (0, seq)
+        assert abs(ms_from_iso(answer["server_timestamp"]) - now_ms) < 5000
+    frame = {"session_id": "s", "timestamp": now_ms - 60_000, "extracted_features": {"face_present": 1}}
+    assert "server_timestamp" not in (await server.http.post(path, json=frame)).json()
+    [stored] = await server.frames("s")
+    assert abs(ms_from_iso(stored["timestamp"]) - (now_ms - 60_000)) < 5000
 
 
 async def test_the_fallback_says_when_the_store_is_down_and_the_message_may_come_again(

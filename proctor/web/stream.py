@@ -16,7 +16,7 @@ from werkzeug.datastructures import Headers
 
 from proctor.connection import Connection
 from proctor.errors import InvalidRequest, SessionEnded, Unavailable
-from proctor.ingest import frame_message
+from proctor.ingest import clock_message, frame_message
 from proctor.minimise import drop_features
 from proctor.model import SESSION_ID_PATTERN, ExamSession, check_session_id
 from proctor.pace import Allowances, Pace
@@ -24,13 +24,13 @@ from proctor.replies import SessionEnded as SessionEndedMessage
 from proctor.replies import encode
 from proctor.seats import Seat, Seats
 from proctor.services import Services, now_ms
-from proctor.storage.frames import Outcome, ResumePoint
+from proctor.storage.frames import FrameMessage, Outcome, ResumePoint
 from proctor.times import iso_from_ms
 from proctor.web.access import client_address, principal, subprotocol
 from proctor.web.problems import Problem, problem_response
 from proctor.web.upgrade import ClientGone, Serve, hand_over
 from proctor.web.websocket import WebSocket
-from proctor.wire import ClockReading, CloseCode, Rejected, parse_json, read_message
+from proctor.wire import ClockReading, CloseCode, Frames, Rejected, parse_json, read_message
 
 _log = structlog.get_logger(__name__)
 
@@ -88,6 +88,9 @@ class Accepted(BaseModel):
     frames: int = Field(description="How many frames the message held.")
     duplicate: bool = Field(description="Its `seq` was stored before; it was not stored again.")
     seq: int | None = Field(default=None, description="The message's `seq`, acknowledged.")
+    server_timestamp: str | None = Field(
+        default=None, description="Of a `clock` message: the server's time at its receipt."
+    )
 
 
 def stream_routes(services: Services) -> Blueprint:
@@ -133,36 +136,50 @@ def stream_routes(services: Services) -> Blueprint:
         except Rejected as rejected:
             services.metrics.errors.labels(rejected.code.value).inc()
             return problem_response(400, "Invalid request", rejected.detail, code=rejected.code.value)
-        if isinstance(message, ClockReading):
-            raise InvalidRequest(
-                "a clock message needs a WebSocket; send frames with their timestamps", field="type"
-            )
         session = await services.sessions.admit(session_id)
         principal().check_own(session)
-        allowances.spend(session_id, len(message.frames), trio.current_time())
-        drop_features(message, services.dropped(session))
-        clock = services.clocks.of_requests(session_id)
-        stored_form = frame_message(session_id, message, clock, received_ms)
-        with trio.move_on_after(_STORE_SECONDS) as storing:
-            receipt = await services.ingest.store(stored_form)
-        if storing.cancelled_caught:
-            raise Unavailable("the frame store is not answering; send the message again, with its seq")
-        outcome = receipt.outcome
-        if outcome is Outcome.SEALED:
-            raise SessionEnded(f"session {session_id!r} has ended; the message was not stored")
+        told_time, stored_form = None, _stored_form(services, session, message, received_ms)
+        allowances.spend(session_id, len(stored_form.frames) or 1, trio.current_time())
+        if isinstance(message, ClockReading):
+            told_time = iso_from_ms(received_ms)
+        outcome = await _store(services, stored_form)
         if outcome is Outcome.CONFLICT:
             detail = f"seq {message.seq} was stored before with other content; number new messages upwards"
             return problem_response(409, "Conflict", detail, code="seq_conflict")
         accepted = Accepted(
             status="accepted",
             session_id=session_id,
-            frames=len(message.frames),
+            frames=len(stored_form.frames),
             duplicate=outcome is Outcome.DUPLICATE,
             seq=message.seq,
+            server_timestamp=told_time,
         )
         return Response(accepted.model_dump_json(exclude_none=True), 202, content_type="application/json")
 
     return routes
+
+
+def _stored_form(
+    services: Services, session: ExamSession, message: Frames | ClockReading, received_ms: int
+) -> FrameMessage:
+    clock = services.clocks.of_requests(session.session_id)
+    if isinstance(message, ClockReading):
+        clock.fix(message.client_ms, received_ms)
+        return clock_message(session.session_id, message)
+    drop_features(message, services.dropped(session))
+    return frame_message(session.session_id, message, clock, received_ms)
+
+
+async def _store(services: Services, message: FrameMessage) -> Outcome:
+    if message.seq is None and not message.frames:  # a clock that is told leaves nothing
+        return Outcome.STORED
+    with trio.move_on_after(_STORE_SECONDS) as storing:
+        receipt = await services.ingest.store(message)
+    if storing.cancelled_caught:
+        raise Unavailable("the frame store is not answering; send the message again, with its seq")
+    if receipt.outcome is Outcome.SEALED:
+        raise SessionEnded(f"session {message.session_id!r} has ended; the message was not stored")
+    return receipt.outcome
 
 
 async def _serve_seated(seat: Seat, serve: Serve, socket: WebSocket) -> None:

@@ -53,6 +53,27 @@ export class Patience {
   }
 }
 
+/** When the server is to be told what time it is here: now and then, and when the system's clock was set. */
+class Watch {
+  #at = -Infinity;
+  #drift = 0;
+
+  isDue() {
+    const now = performance.now();
+    const drift = Date.now() - now;
+    if (Math.abs(drift - this.#drift) <= CLOCK_SET_MS && now - this.#at <= CLOCK_EVERY_MS) return false;
+    this.#at = now;
+    this.#drift = drift;
+    return true;
+  }
+}
+
+/** How far the clocks are apart, by the time that the server was told and what it says of its own. */
+function difference({ timestamp, server_timestamp }) {
+  const roundTripMs = Math.max(0, Date.now() - timestamp);
+  return { offsetMs: Math.trunc(Date.parse(server_timestamp) - timestamp - roundTripMs / 2) || 0, roundTripMs };
+}
+
 /**
  * One WebSocket. `over` is fulfilled with how it ended, `{greeted, code, reason}`: `greeted` says whether the
  * server has spoken on it, and the code is 1006 if it was given up here.
@@ -69,8 +90,7 @@ export class Socket {
   #looking;
   #heardAt = performance.now();
   #doubt = false;
-  #clockAt = -Infinity;
-  #drift = 0;
+  #watch = new Watch();
 
   /** `hear(message)` is called with each message of the server. */
   constructor({ WebSocket, address, token, patience, hear }) {
@@ -96,14 +116,7 @@ export class Socket {
 
   /** Say what time it is here, if it is time for that; only while nothing is on its way for it to wait for. */
   tellClock() {
-    const now = performance.now();
-    const drift = Date.now() - now;
-    const wasSet = Math.abs(drift - this.#drift) > CLOCK_SET_MS;
-    if (wasSet || now - this.#clockAt > CLOCK_EVERY_MS) {
-      this.#clockAt = now;
-      this.#drift = drift;
-      this.#socket.send(JSON.stringify({ type: "clock", timestamp: Date.now() }));
-    }
+    if (this.#watch.isDue()) this.#socket.send(JSON.stringify({ type: "clock", timestamp: Date.now() }));
   }
 
   close() {
@@ -121,11 +134,10 @@ export class Socket {
     this.#hear(message);
   }
 
-  #measure({ timestamp, server_timestamp }) {
-    const roundTripMs = Math.max(0, Date.now() - timestamp);
-    if (this.clock !== null && this.clock.roundTripMs < roundTripMs && roundTripMs > 1000) return;
-    const offsetMs = Math.trunc(Date.parse(server_timestamp) - timestamp - roundTripMs / 2) || 0;
-    this.clock = { offsetMs, roundTripMs };
+  #measure(told) {
+    const measured = difference(told);
+    if (this.clock !== null && this.clock.roundTripMs < measured.roundTripMs && measured.roundTripMs > 1000) return;
+    this.clock = measured;
   }
 
   /** Give up a silent server; but look twice, for a page that slept has not read yet what came meanwhile. */
@@ -155,6 +167,7 @@ export class Http {
   #fetch;
   #base;
   #sessionId;
+  #watch = new Watch();
 
   constructor({ fetch, base, sessionId }) {
     this.#fetch = (...request) => fetch(...request);
@@ -171,6 +184,16 @@ export class Http {
   post(message, token) {
     const body = `{"session_id":${JSON.stringify(this.#sessionId)},${message.text.slice(1)}`;
     return this.#ask("/api/v1/session/ws/fallback", token, { method: "POST", body });
+  }
+
+  /** Say what time it is here, if it is time for that; returns the clocks' difference as a socket has it, or null. */
+  async tellClock(token) {
+    if (!this.#watch.isDue()) return null;
+    const timestamp = Date.now();
+    const { status, body } = await this.post({ text: JSON.stringify({ type: "clock", timestamp }) }, token);
+    if (body.server_timestamp) return difference({ timestamp, ...body });
+    if (status <= 0) this.#watch = new Watch();
+    return null;
   }
 
   /** Return whether the server answers, although pages of this origin may not read what. */

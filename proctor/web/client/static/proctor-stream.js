@@ -234,6 +234,7 @@ export class Stream {
         await this.#pause(GATHER_MS);
         continue;
       }
+      this.clock = (await this.#to.http.tellClock(this.#token)) ?? this.clock;
       const answer = await this.#to.http.post(message, this.#token);
       if (this.isOver) break;
       const { status, body } = answer;
