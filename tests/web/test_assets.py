@@ -95,3 +95,45 @@ async def test_staff_who_are_signed_in_see_the_whole_of_the_try_page(tmp_path: P
         await page.call("click", "#end")
         await page.call("wait_for_selector", "#line[data-state=ended]")
         assert await page.call("errors") == []
+
+
+WATCH = """import('/proctor-telemetry.js').then(({watchBrowser}) => {
+    window.told = [];
+    window.stop = watchBrowser({sendEvent: (event) => told.push(event)});
+})"""
+HIDDEN = """(hidden) => {
+    Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});
+    document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
+
+async def test_what_a_browser_tells_without_a_camera(server: Server, page: Page):
+    """By real keys and pointers where a test can press them; an absence begins once and ends once."""
+    await page.call("goto", f"{server.url}/try")
+    await page.call("evaluate", WATCH)
+    for hidden in (True, True, False, False):
+        await page.call("evaluate", HIDDEN, hidden)
+    for name in ("blur", "blur", "focus", "focus"):
+        await page.call("evaluate", "(name) => window.dispatchEvent(new Event(name))", name)
+    await page.call("fill", "#session", "a-session")
+    for keys in ("Control+A", "Control+C", "Control+X", "Control+V"):
+        await page.call("press", "#session", keys)
+    await page.call("click", "h1", button="right")
+    await page.call("evaluate", "document.documentElement.dispatchEvent(new Event('mouseleave'))")
+    told = await page.call("evaluate", "told")
+    assert [each["event"] for each in told] == [
+        "TAB_SWITCHED",
+        "TAB_RETURNED",
+        "WINDOW_FOCUS_LOST",
+        "WINDOW_FOCUS_RESTORED",
+        "COPY_ATTEMPT",
+        "COPY_ATTEMPT",
+        "PASTE_ATTEMPT",
+        "RIGHT_CLICK",
+        "MOUSE_LEFT_WINDOW",
+    ]
+    assert [each["event"] for each in told if "duration" in each] == ["TAB_RETURNED", "WINDOW_FOCUS_RESTORED"]
+    assert all(each["source"] == "browser" and each["ts"] > 0 for each in told)
+    await page.call("evaluate", "stop()")
+    await page.call("press", "#session", "Control+C")
+    assert len(await page.call("evaluate", "told")) == len(told)

@@ -38,9 +38,9 @@ export interface Client {
    * Take in the features of one frame; without `timestamp` or `ts` they are of this moment. Returns whether
    * they were taken: not after `end`, nor if they are over 60,000 bytes or no JSON. Does not wait or throw.
    */
-  send(features: Features): boolean;
+  send(features: Features | object): boolean;
   /** The same for an event: the engine's `onEvent` can be `(event) => client.sendEvent(event)`. */
-  sendEvent(event: EngineEvent): boolean;
+  sendEvent(event: EngineEvent | object): boolean;
   /**
    * Take in nothing more, and close once all is acknowledged, or after so many `seconds` (15). The session goes
    * on: only the server's side ends it. What is unsent then is sent by the next client of the session in this tab.
@@ -137,7 +137,7 @@ export interface ProctorMessage {
   timestamp: string;
 }
 
-/** Names and values as `/docs` lists them; others are kept for plugins. */
+/** Names and values as `/docs` lists them; others are kept for plugins. An interface of your own will do as well. */
 export interface Features {
   /** Milliseconds since the epoch, or ISO 8601. */
   timestamp?: number | string;
@@ -152,6 +152,6 @@ export interface EngineEvent {
   ts?: number | string;
   source?: string;
   frameNumber?: number;
-  extractedFeatures?: Features | null;
+  extractedFeatures?: Features | object | null;
   [name: string]: unknown;
 }
