@@ -138,10 +138,10 @@ def stream_routes(services: Services) -> Blueprint:
             return problem_response(400, "Invalid request", rejected.detail, code=rejected.code.value)
         session = await services.sessions.admit(session_id)
         principal().check_own(session)
-        told_time, stored_form = None, _stored_form(services, session, message, received_ms)
-        allowances.spend(session_id, len(stored_form.frames) or 1, trio.current_time())
-        if isinstance(message, ClockReading):
-            told_time = iso_from_ms(received_ms)
+        frames = None if isinstance(message, ClockReading) else message.frames
+        # First, for what is refused is to set no clock: it comes again, and later.
+        allowances.spend(session_id, 1 if frames is None else len(frames), trio.current_time())
+        stored_form = _stored_form(services, session, message, received_ms)
         outcome = await _store(services, stored_form)
         if outcome is Outcome.CONFLICT:
             detail = f"seq {message.seq} was stored before with other content; number new messages upwards"
@@ -149,10 +149,10 @@ def stream_routes(services: Services) -> Blueprint:
         accepted = Accepted(
             status="accepted",
             session_id=session_id,
-            frames=len(stored_form.frames),
+            frames=len(frames or ()),
             duplicate=outcome is Outcome.DUPLICATE,
             seq=message.seq,
-            server_timestamp=told_time,
+            server_timestamp=iso_from_ms(received_ms) if frames is None else None,
         )
         return Response(accepted.model_dump_json(exclude_none=True), 202, content_type="application/json")
 

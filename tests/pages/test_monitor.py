@@ -151,6 +151,9 @@ async def test_a_connection_that_is_dead_without_knowing_is_made_anew(
     await page.call("evaluate", "sockets[0].deaf = true")
     await page.becomes("!document.querySelector('#lost').hidden")
     await page.becomes("document.querySelector('#lost').hidden && sockets.length === 2")
+    # Who may not see it any more is not left with an old picture.
+    await page.call("evaluate", "window.before = true; sockets[1].onclose({code: 3000})")
+    await page.call("wait_for_function", "window.before === undefined")
 
 
 @pytest.mark.slow
